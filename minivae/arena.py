@@ -1,0 +1,78 @@
+"""The arena: every parameter of a model is a view of one flat vector, every gradient of another.
+
+Optimizers, clipping, checkpoints and whole-model gradient checks are then a few lines over two
+vectors (on a GPU, one kernel instead of one per parameter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from minivae.backend import Array, Device, to_numpy
+
+
+class Parameter:
+    """An array that learns: its `value`, and `grad`, where pullbacks add ∂loss/∂value.
+
+    A parameter is born alone, in float64 on the host; an Arena then moves it into its vectors.
+    """
+
+    def __init__(self, value: np.ndarray | float) -> None:
+        self.value: Array = np.array(value, dtype=np.float64)
+        self.grad: Array = np.zeros_like(self.value)
+
+
+class Arena:
+    """Two flat vectors, `value` and `grad`, and the parameters that are views of them.
+
+    parameters   name -> Parameter, in the order in which they lie in the vectors
+    device       where the vectors live
+    dtype        float32 to train, float64 to check gradients
+    Raises ValueError if there is no parameter, or one appears under two names.
+    """
+
+    def __init__(self, parameters: Mapping[str, Parameter], device: Device, dtype: type = np.float32) -> None:
+        if not parameters:
+            raise ValueError("Arena: got no parameters")
+        if len({id(p) for p in parameters.values()}) < len(parameters):
+            raise ValueError("Arena: the same parameter appears under two names")
+        self.parameters = dict(parameters)
+        self.device = device
+        flat = np.concatenate([to_numpy(p.value).ravel() for p in parameters.values()])
+        self.value: Array = device.array(flat, dtype=dtype)
+        self.grad: Array = device.xp.zeros_like(self.value)
+        start = 0
+        for p in parameters.values():
+            here = slice(start, start + p.value.size)
+            p.value, p.grad = self.value[here].reshape(p.value.shape), self.grad[here].reshape(p.value.shape)
+            start = here.stop
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero: pullbacks only add."""
+        self.grad[...] = 0.0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """A copy of every parameter on the host, by name."""
+        return {name: np.array(to_numpy(p.value)) for name, p in self.parameters.items()}
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set every parameter.  Raises ValueError, before anything changes, if names or shapes differ."""
+        missing, unknown = self.parameters.keys() - arrays.keys(), arrays.keys() - self.parameters.keys()
+        if missing or unknown:
+            raise ValueError(f"parameters do not fit this model: missing {sorted(missing) or 'none'}, "
+                             f"unknown {sorted(unknown) or 'none'}")
+        for name, p in self.parameters.items():
+            if arrays[name].shape != p.value.shape:
+                raise ValueError(f"{name}: got shape {arrays[name].shape}, expected {p.value.shape}")
+        for name, p in self.parameters.items():
+            p.value[...] = self.device.array(arrays[name], dtype=self.value.dtype)
+
+    def first_not_finite(self) -> str | None:
+        """The name of the first parameter, else gradient, that holds a NaN or an infinity."""
+        for kind in ("value", "grad"):
+            for name, p in self.parameters.items():
+                if not np.isfinite(to_numpy(getattr(p, kind))).all():
+                    return f"{'parameter' if kind == 'value' else 'gradient of'} {name}"
+        return None

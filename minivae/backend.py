@@ -1,0 +1,115 @@
+"""Devices: the array module of an array, random generators, transfers.
+
+Every other file is written in plain `np.`: CuPy arrays answer NumPy's functions and stay on
+their GPU.  Only here is CuPy imported, and only when a GPU is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray      # a NumPy array, or the CuPy array that stands in for it
+Generator: TypeAlias = np.random.Generator
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for does not answer."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where arrays live: its name, and the module (numpy or cupy) that creates them there."""
+
+    name: str
+    xp: ModuleType
+
+    def array(self, x: Any, dtype: Any = None) -> Array:
+        """A copy of `x` (a host array, or a device's) on this device."""
+        return self.xp.array(to_numpy(x) if self.xp is np else x, dtype=dtype)
+
+    def rng(self, seed: int) -> Generator:
+        """A random generator that draws its arrays on this device."""
+        return self.xp.random.default_rng(seed)
+
+
+def device(name: str = "auto") -> Device:
+    """The device called "cpu", "cuda", or "auto": the GPU if one answers, else the CPU.
+
+    Raises ValueError for another name, DeviceError for "cuda" where no GPU answers.
+    """
+    if name == "cpu":
+        return Device("cpu", np)
+    if name not in ("cuda", "auto"):
+        raise ValueError(f'device: got {name!r}, expected "auto", "cpu" or "cuda"')
+    try:
+        return Device("cuda", _answering_cupy())
+    except DeviceError:
+        if name == "auto":
+            return Device("cpu", np)
+        raise
+
+
+def _answering_cupy() -> ModuleType:
+    """CuPy, once a GPU has added two numbers for it: an installed CuPy proves nothing."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(
+            'device "cuda" needs CuPy: python -m pip install "minivae[cuda12]" (or "minivae[cuda13]", '
+            'whichever `nvidia-smi` names); or use device "cpu"'
+        ) from error
+    try:
+        if int((cupy.ones(1) + cupy.ones(1))[0]) == 2:
+            return cupy
+        raise ArithmeticError("1 + 1 did not give 2")
+    except Exception as error:     # no driver, no device, no memory, wrong CUDA: CuPy has a class for each
+        raise DeviceError(
+            f'device "cuda": CuPy is installed, but no GPU answers ({type(error).__name__}: {error}). '
+            'Check `nvidia-smi`, or use device "cpu"'
+        ) from error
+
+
+def array_module(x: Array) -> ModuleType:
+    """numpy or cupy: whichever `x` belongs to.  Needed only where an array is created."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np
+    if type(x).__module__.partition(".")[0] == "cupy":
+        return importlib.import_module("cupy")
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(x).__name__}")
+
+
+def device_of(x: Array) -> Device:
+    """The device that `x` lives on."""
+    xp = array_module(x)
+    return Device("cpu" if xp is np else "cuda", xp)
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """`x` on the host: itself if it is there already, else a copy (which waits for the GPU)."""
+    return x.get() if type(x).__module__.partition(".")[0] == "cupy" else np.asarray(x)
+
+
+def rng_state(rng: Generator) -> dict[str, Any] | None:
+    """What a checkpoint keeps of a generator; None on a GPU, where CuPy keeps it to itself."""
+    return dict(rng.bit_generator.state) if isinstance(rng, np.random.Generator) else None
+
+
+def alike(**arrays: Array) -> None:
+    """Raise unless all named arrays have the same shape, dtype and device.
+
+    NumPy would broadcast a (Z,) against a (B, Z), or lift a float32 step to float64, without a word.
+    """
+    (first, a), *others = arrays.items()
+    for name, b in others:
+        if a.shape != b.shape:
+            raise ValueError(f"{name}: got shape {b.shape}, expected {a.shape}, the shape of {first}")
+        if a.dtype != b.dtype:
+            raise TypeError(f"{name}: got dtype {b.dtype}, expected {a.dtype}, the dtype of {first}")
+        if type(a) is not type(b):
+            where = [device_of(array).name for array in (a, b)]
+            raise TypeError(f"{name}: lives on {where[1]}, expected {where[0]}, the device of {first}")

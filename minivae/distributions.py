@@ -1,0 +1,167 @@
+"""Reparameterizations, log densities, KL divergences and likelihoods, with their pullbacks.
+
+Every density returns one number per example, in nats, with all its constants.  A Gaussian is given
+by its mean and its log-variance: logvar = log σ², so σ = exp(½ logvar).  Shapes: B examples,
+Z latents, X pixels, C classes.  The laws are those of `ops.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minivae.backend import Array, alike
+from minivae.ops import Pullback, log_softmax, one_hot
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+def reparameterize(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
+    """z = μ + σ ε,   σ = exp(½ log σ²),   ε ~ N(0, I)        all (B, Z)
+
+    Kingma and Welling 2013, section 2.4.  ε comes in from outside: the value is deterministic.
+    """
+    alike(mean=mean, logvar=logvar, eps=eps)
+    noise = np.exp(0.5 * logvar) * eps
+
+    def pullback(dz: Array) -> tuple[Array, Array]:   # ∂z/∂μ = 1,   ∂z/∂log σ² = ½ σ ε
+        return dz, 0.5 * noise * dz
+
+    return mean + noise, pullback
+
+
+def gaussian_log_prob(z: Array, mean: Array, logvar: Array) -> tuple[Array, Pullback]:
+    """log N(z; μ, σ²) = −½ Σ ( (z − μ)² / σ² + log σ² + log 2π )        (B, Z) ×3 -> (B,)"""
+    alike(z=z, mean=mean, logvar=logvar)
+    precision = np.exp(-logvar)
+    offset = z - mean
+
+    def pullback(dlog: Array) -> tuple[Array, Array, Array]:
+        dlog = dlog[:, None]
+        dz = -offset * precision * dlog               # ∂/∂z = −(z − μ)/σ² = −∂/∂μ
+        return dz, -dz, 0.5 * (offset * offset * precision - 1.0) * dlog
+
+    return -0.5 * (offset * offset * precision + logvar + LOG_2PI).sum(axis=-1), pullback
+
+
+def standard_normal_log_prob(z: Array) -> tuple[Array, Pullback]:
+    """log N(z; 0, I) = −½ Σ (z² + log 2π)        (B, Z) -> (B,)"""
+    def pullback(dlog: Array) -> Array:               # ∂/∂z = −z
+        return -z * dlog[:, None]
+
+    return -0.5 * (z * z + LOG_2PI).sum(axis=-1), pullback
+
+
+def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
+    """KL( N(μ, σ²) ‖ N(0, I) ) = ½ Σ (μ² + σ² − log σ² − 1)        (B, Z) (B, Z) -> (B,)
+
+    Kingma and Welling 2013, appendix B.
+    """
+    alike(mean=mean, logvar=logvar)
+    var = np.exp(logvar)
+
+    def pullback(dkl: Array) -> tuple[Array, Array]:  # ∂/∂μ = μ,   ∂/∂log σ² = ½ (σ² − 1)
+        return mean * dkl[:, None], 0.5 * (var - 1.0) * dkl[:, None]
+
+    return 0.5 * (mean * mean + var - logvar - 1.0).sum(axis=-1), pullback
+
+
+def gaussian_kl_between(mean_q: Array, logvar_q: Array, mean_p: Array, logvar_p: Array) -> tuple[Array, Pullback]:
+    """KL( N(μq, σq²) ‖ N(μp, σp²) ) = ½ Σ ( ((μq − μp)² + σq²) / σp² + log σp² − log σq² − 1 )
+
+    (B, Z) ×4 -> (B,).  All four are differentiated: the prior may be learned.
+    """
+    alike(mean_q=mean_q, logvar_q=logvar_q, mean_p=mean_p, logvar_p=logvar_p)
+    precision = np.exp(-logvar_p)
+    ratio = np.exp(logvar_q - logvar_p)               # σq² / σp²
+    offset = mean_q - mean_p
+
+    def pullback(dkl: Array) -> tuple[Array, Array, Array, Array]:
+        dkl = dkl[:, None]
+        dmean = offset * precision * dkl              # ∂/∂μq = (μq − μp)/σp² = −∂/∂μp
+        dlogvar_p = 0.5 * (1.0 - offset * offset * precision - ratio) * dkl
+        return dmean, 0.5 * (ratio - 1.0) * dkl, -dmean, dlogvar_p
+
+    kl = 0.5 * (offset * offset * precision + ratio + logvar_p - logvar_q - 1.0).sum(axis=-1)
+    return kl, pullback
+
+
+def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
+    """−log p(x) = Σ softplus(a) − x a,   p = sigmoid(a)        (B, X) -> (B,)
+
+    This is −Σ x log p + (1 − x) log(1 − p), exact at any logit: no probability is ever clipped.
+    Normalised over x ∈ {0, 1}; for grey x ∈ [0, 1] it is the usual cross-entropy.
+    """
+    alike(logits=logits, x=x)
+    e = np.exp(-np.abs(logits))                       # one exponential serves value and pullback
+
+    def pullback(dnll: Array) -> Array:               # ∂/∂a = sigmoid(a) − x
+        probability = np.where(logits >= 0, 1.0, e) / (1.0 + e)
+        return (probability - x) * dnll[:, None]
+
+    return (np.maximum(logits, 0.0) - logits * x + np.log1p(e)).sum(axis=-1), pullback
+
+
+def gaussian_nll(mean: Array, logvar: Array, *, x: Array) -> tuple[Array, Pullback]:
+    """−log N(x; μ, σ²) = ½ Σ ( (x − μ)² / σ² + log σ² + log 2π )        (B, X) (B, X) -> (B,)
+
+    Mean and variance of every pixel are learned.
+    """
+    alike(mean=mean, logvar=logvar, x=x)
+    precision = np.exp(-logvar)
+    offset = mean - x
+
+    def pullback(dnll: Array) -> tuple[Array, Array]:
+        dnll = dnll[:, None]
+        return offset * precision * dnll, 0.5 * (1.0 - offset * offset * precision) * dnll
+
+    return 0.5 * (offset * offset * precision + logvar + LOG_2PI).sum(axis=-1), pullback
+
+
+def gaussian_nll_shared(mean: Array, logvar: Array, *, x: Array) -> tuple[Array, Pullback]:
+    """The same with one learned log σ² for all pixels        (B, X) () -> (B,)"""
+    alike(mean=mean, x=x)
+    if logvar.shape != ():
+        raise ValueError(f"gaussian_nll_shared: logvar has shape {logvar.shape}, expected (), one number")
+    precision = np.exp(-logvar)
+    offset = mean - x
+    squares = (offset * offset).sum(axis=-1)          # (B,)
+    X = x.shape[-1]
+
+    def pullback(dnll: Array) -> tuple[Array, Array]: # ∂/∂log σ² = ½ (X − ‖x − μ‖²/σ²), summed over B
+        return offset * precision * dnll[:, None], (0.5 * (X - squares * precision) * dnll).sum()
+
+    return 0.5 * (squares * precision + X * (logvar + LOG_2PI)), pullback
+
+
+def gaussian_nll_fixed(mean: Array, *, x: Array, std: float = 1.0) -> tuple[Array, Pullback]:
+    """The same with a chosen σ: half the squared error over σ², plus a constant        (B, X) -> (B,)
+
+    Raises ValueError unless std > 0.
+    """
+    alike(mean=mean, x=x)
+    if not std > 0:
+        raise ValueError(f"gaussian_nll_fixed: std is {std}, expected a number > 0")
+    precision = 1.0 / std**2
+    offset = mean - x
+    constant = x.shape[-1] * (2.0 * math.log(std) + LOG_2PI)
+
+    def pullback(dnll: Array) -> Array:               # ∂/∂μ = (μ − x)/σ²
+        return offset * precision * dnll[:, None]
+
+    return 0.5 * ((offset * offset).sum(axis=-1) * precision + constant), pullback
+
+
+def categorical_nll(logits: Array, *, labels: Array) -> tuple[Array, Pullback]:
+    """−log softmax(a)[label]        (B, C) and labels (B,) in 0 … C − 1 -> (B,)"""
+    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(f"categorical_nll: labels have shape {labels.shape} and dtype {labels.dtype}, "
+                         f"expected ({logits.shape[0]},) integers")
+    log_p, pull = log_softmax(logits)
+    chosen = one_hot(labels, classes=logits.shape[-1], dtype=logits.dtype)
+
+    def pullback(dnll: Array) -> Array:               # through log_softmax: softmax(a) − one_hot
+        return pull(-chosen * dnll[:, None])
+
+    return -(log_p * chosen).sum(axis=-1), pullback

@@ -1,0 +1,141 @@
+"""p(x|z): what the decoder's outputs mean, and how surprised they are by an image.
+
+Each is a layer that turns outputs (B, outputs) and images (B, X) into nats (B,), and knows its
+mean, how to draw from it, and which images it can explain at all (its support).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivae import distributions as D
+from minivae.arena import Parameter
+from minivae.backend import Array, Generator
+from minivae.layers import Layer
+from minivae.ops import Pullback, sigmoid, split
+
+
+class Likelihood(Layer):
+    """What all likelihoods offer.  `outputs_per_pixel` numbers come out of the decoder for each pixel."""
+
+    outputs_per_pixel = 1
+    low, high = -np.inf, np.inf        # the support of one pixel
+
+    def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
+        """−log p(x|z) in nats, (B,)"""
+        raise NotImplementedError
+
+    def mean(self, outputs: Array) -> Array:
+        """E[x|z], (B, X): the picture to look at"""
+        raise NotImplementedError
+
+    def sample(self, outputs: Array, rng: Generator) -> Array:
+        """x ~ p(x|z), (B, X)"""
+        raise NotImplementedError
+
+    def check(self, x: Array, name: str = "x") -> None:
+        """Raise ValueError if an image holds a NaN or lies outside the support.
+
+        Reads every pixel (and waits for the GPU): for a data set before training, not inside a step.
+        """
+        low, high = float(x.min()), float(x.max())
+        if not np.isfinite(low + high):
+            raise ValueError(f"{name}: holds NaN or infinite pixels")
+        if low < self.low or high > self.high:
+            raise ValueError(f"{name}: pixels lie in [{low:g}, {high:g}], but {type(self).__name__} "
+                             f"explains [{self.low:g}, {self.high:g}]; rescale them or choose a Gaussian")
+
+
+class Bernoulli(Likelihood):
+    """x ∈ {0, 1}, p(x = 1|z) = sigmoid(logit).  Grey x ∈ [0, 1] is accepted as cross-entropy."""
+
+    low, high = 0.0, 1.0
+
+    def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
+        return D.bernoulli_nll(outputs, x=x)
+
+    def mean(self, outputs: Array) -> Array:
+        return sigmoid(outputs)[0]
+
+    def sample(self, outputs: Array, rng: Generator) -> Array:
+        p = self.mean(outputs)
+        return (rng.random(p.shape, dtype=p.dtype) < p).astype(p.dtype)
+
+
+class GaussianFixed(Likelihood):
+    """x ~ N(outputs, std²) with a chosen std."""
+
+    def __init__(self, std: float = 1.0) -> None:
+        if not std > 0:
+            raise ValueError(f"GaussianFixed: std is {std}, expected a number > 0")
+        self.std = std
+
+    def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
+        return D.gaussian_nll_fixed(outputs, x=x, std=self.std)
+
+    def mean(self, outputs: Array) -> Array:
+        return outputs
+
+    def sample(self, outputs: Array, rng: Generator) -> Array:
+        return outputs + self.std * rng.standard_normal(outputs.shape, dtype=outputs.dtype)
+
+
+class GaussianShared(Likelihood):
+    """x ~ N(outputs, σ²) with one learned log σ² for all pixels."""
+
+    def __init__(self) -> None:
+        self.logvar = Parameter(0.0)
+
+    def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
+        nll, pull = D.gaussian_nll_shared(outputs, self.logvar.value, x=x)
+
+        def pullback(dnll: Array) -> Array:
+            doutputs, dlogvar = pull(dnll)
+            self.logvar.grad += dlogvar
+            return doutputs
+
+        return nll, pullback
+
+    def mean(self, outputs: Array) -> Array:
+        return outputs
+
+    def sample(self, outputs: Array, rng: Generator) -> Array:
+        return outputs + np.exp(0.5 * self.logvar.value) * rng.standard_normal(outputs.shape, dtype=outputs.dtype)
+
+
+class GaussianPixel(Likelihood):
+    """x ~ N(mean, exp(logvar)), both from the decoder: its outputs are [mean, logvar]."""
+
+    outputs_per_pixel = 2
+
+    def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
+        (mean, logvar), pull_split = self._split(outputs)
+        nll, pull_nll = D.gaussian_nll(mean, logvar, x=x)
+
+        def pullback(dnll: Array) -> Array:
+            return pull_split(*pull_nll(dnll))
+
+        return nll, pullback
+
+    def mean(self, outputs: Array) -> Array:
+        return self._split(outputs)[0][0]
+
+    def sample(self, outputs: Array, rng: Generator) -> Array:
+        (mean, logvar), _ = self._split(outputs)
+        return mean + np.exp(0.5 * logvar) * rng.standard_normal(mean.shape, dtype=mean.dtype)
+
+    @staticmethod
+    def _split(outputs: Array) -> tuple[tuple[Array, ...], Pullback]:
+        half = outputs.shape[-1] // 2
+        return split(outputs, sizes=(half, half))
+
+
+LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian_fixed": GaussianFixed,
+               "gaussian_shared": GaussianShared, "gaussian_pixel": GaussianPixel}
+
+
+def likelihood(name: str) -> Likelihood:
+    """The likelihood of that name.  Raises ValueError for an unknown one."""
+    if name not in LIKELIHOODS:
+        raise ValueError(f"likelihood: got {name!r}, expected one of {', '.join(LIKELIHOODS)}")
+    return LIKELIHOODS[name]()

@@ -1,0 +1,175 @@
+"""The differentiable building blocks: linear, activations, split and concat, logsumexp.
+
+Each op is one function: the formula, its value, and its pullback, which carries dy = ∂loss/∂y
+back to the inputs.  The laws (tested for every op):
+
+- positional inputs are differentiated, keyword-only inputs are constants;
+- the pullback takes one cotangent per output and returns one per positional input, with that
+  input's shape and dtype; it is linear in what it takes, and may be called twice;
+- inputs are never written; everything is computed in the inputs' dtype and on their device.
+
+Shapes: B examples, I inputs, O outputs; activations work on any shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array, array_module
+
+Pullback = Callable[..., Any]
+
+
+def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
+    """y = x W + b        (B, I) (I, O) (O,) -> (B, O)
+
+    Raises ValueError if the shapes do not fit.
+    """
+    if x.ndim != 2 or x.shape[1:] != W.shape[:1]:
+        raise ValueError(f"linear: x has shape {x.shape}, expected (B, {W.shape[0]}) for W of shape {W.shape}")
+    if b.shape != W.shape[1:]:
+        raise ValueError(f"linear: b has shape {b.shape}, expected ({W.shape[1]},) for W of shape {W.shape}")
+
+    def pullback(dy: Array, need_dx: bool = True) -> tuple[Array | None, Array, Array]:
+        dx = dy @ W.T if need_dx else None            # nobody asks for the gradient of the data
+        return dx, x.T @ dy, dy.sum(axis=0)           # b was broadcast over B: sum over B
+
+    y = x @ W
+    y += b
+    return y, pullback
+
+
+def relu(x: Array) -> tuple[Array, Pullback]:
+    """y = max(x, 0)"""
+    y = np.maximum(x, 0.0)
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 where x > 0, else 0
+        return dy * (y > 0)
+
+    return y, pullback
+
+
+def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Pullback]:
+    """y = x where x > 0, else slope · x        (Maas et al. 2013)"""
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 or slope
+        return np.where(x > 0, dy, slope * dy)
+
+    return np.where(x > 0, x, slope * x), pullback
+
+
+def elu(x: Array, *, alpha: float = 1.0) -> tuple[Array, Pullback]:
+    """y = x where x > 0, else α (eˣ − 1)        (Clevert et al. 2015)"""
+    below = alpha * np.expm1(np.minimum(x, 0.0))      # the minimum keeps eˣ from overflowing
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1, or α eˣ = y + α
+        return np.where(x > 0, dy, (below + alpha) * dy)
+
+    return np.where(x > 0, x, below), pullback
+
+
+def gelu(x: Array) -> tuple[Array, Pullback]:
+    """y = ½ x (1 + tanh u),   u = √(2/π) (x + 0.044715 x³)        (Hendrycks and Gimpel 2016, tanh form)"""
+    c = math.sqrt(2.0 / math.pi)
+    t = np.tanh(c * (x + 0.044715 * x * x * x))
+
+    def pullback(dy: Array) -> Array:                 # product rule; ∂tanh u/∂u = 1 − tanh² u
+        du = c * (1.0 + 3 * 0.044715 * x * x)
+        return dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * du)
+
+    return 0.5 * x * (1.0 + t), pullback
+
+
+def tanh(x: Array) -> tuple[Array, Pullback]:
+    """y = tanh x"""
+    y = np.tanh(x)
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 − y²
+        return dy * (1.0 - y * y)
+
+    return y, pullback
+
+
+def sigmoid(x: Array) -> tuple[Array, Pullback]:
+    """y = 1 / (1 + e⁻ˣ)"""
+    e = np.exp(-np.abs(x))                            # in (0, 1]: cannot overflow
+    y = np.where(x >= 0, 1.0, e) / (1.0 + e)          # eˣ / (1 + eˣ) is the same number for x < 0
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = y (1 − y), and 1 − y(x) = y(−x)
+        return dy * e / ((1.0 + e) * (1.0 + e))
+
+    return y, pullback
+
+
+def softplus(x: Array) -> tuple[Array, Pullback]:
+    """y = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)"""
+    e = np.exp(-np.abs(x))
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = sigmoid(x)
+        return dy * np.where(x >= 0, 1.0, e) / (1.0 + e)
+
+    return np.maximum(x, 0.0) + np.log1p(e), pullback
+
+
+def concat(*parts: Array) -> tuple[Array, Pullback]:
+    """y = [x₁, x₂, …] side by side along the last axis        (B, I₁) (B, I₂) … -> (B, I₁ + I₂ + …)"""
+    sizes = [part.shape[-1] for part in parts]
+
+    def pullback(dy: Array) -> Array | tuple[Array, ...]:
+        cuts = np.cumsum(sizes)[:-1].tolist()
+        dparts = tuple(part.copy() for part in np.split(dy, cuts, axis=-1))
+        return dparts if len(dparts) > 1 else dparts[0]
+
+    return np.concatenate(parts, axis=-1), pullback
+
+
+def split(x: Array, *, sizes: Sequence[int]) -> tuple[tuple[Array, ...], Pullback]:
+    """(y₁, y₂, …): the last axis of x cut into pieces of the given sizes; the inverse of concat
+
+    Raises ValueError if the sizes do not add up to the last axis.
+    """
+    if sum(sizes) != x.shape[-1]:
+        raise ValueError(f"split: sizes {tuple(sizes)} add up to {sum(sizes)}, expected {x.shape[-1]}")
+
+    def pullback(*dparts: Array) -> Array:
+        return np.concatenate(dparts, axis=-1)
+
+    return tuple(np.split(x, np.cumsum(sizes)[:-1].tolist(), axis=-1)), pullback
+
+
+def repeat(x: Array, *, samples: int) -> tuple[Array, Pullback]:
+    """y = the batch, `samples` times over: y[l·B + i] = x[i]        (B, …) -> (samples · B, …)"""
+    def pullback(dy: Array) -> Array:                 # x[i] was used in every copy: derivatives add
+        return dy.reshape(samples, *x.shape).sum(axis=0)
+
+    return np.broadcast_to(x, (samples, *x.shape)).reshape(-1, *x.shape[1:]), pullback
+
+
+def logsumexp(x: Array) -> tuple[Array, Pullback]:
+    """y = log Σₖ exp xₖ = m + log Σₖ exp(xₖ − m),   m = maxₖ xₖ        (…, K) -> (…)"""
+    m = x.max(axis=-1, keepdims=True)
+    e = np.exp(x - m)
+    total = e.sum(axis=-1, keepdims=True)
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂xₖ = softmax(x)ₖ
+        return dy[..., None] * (e / total)
+
+    return (m + np.log(total))[..., 0], pullback
+
+
+def log_softmax(x: Array) -> tuple[Array, Pullback]:
+    """yₖ = xₖ − log Σⱼ exp xⱼ        (…, K) -> (…, K)"""
+    y = x - logsumexp(x)[0][..., None]
+
+    def pullback(dy: Array) -> Array:                 # ∂yₖ/∂xⱼ = δₖⱼ − softmax(x)ⱼ
+        return dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)
+
+    return y, pullback
+
+
+def one_hot(labels: Array, *, classes: int, dtype: Any) -> Array:
+    """(B,) integers -> (B, classes) zeros with a one in each row: a constant, so it has no pullback."""
+    return (labels[:, None] == array_module(labels).arange(classes)).astype(dtype)

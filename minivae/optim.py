@@ -1,0 +1,170 @@
+"""Optimizers: how a flat vector of parameters moves against its gradient.
+
+Each is a few in-place lines over the arena's two vectors.  `lr` is a number, or a schedule: a
+function from the step (0, 1, 2, …) to a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from minivae.arena import Arena
+from minivae.backend import Array, to_numpy
+
+Schedule = Callable[[int], float]
+
+
+class Optimizer:
+    """What all share: the learning rate, the count of steps, clipping, and the state a checkpoint keeps.
+
+    max_norm   if given, the whole gradient is scaled down to at most this Euclidean length
+    Raises ValueError for a learning rate that is not a positive number, or max_norm <= 0.
+    """
+
+    moments: tuple[str, ...] = ()      # the names of the vectors an optimizer remembers
+
+    def __init__(self, lr: float | Schedule = 1e-3, *, max_norm: float | None = None) -> None:
+        if not callable(lr) and not (math.isfinite(lr) and lr > 0):
+            raise ValueError(f"lr: got {lr}, expected a finite number > 0")
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"max_norm: got {max_norm}, expected a number > 0")
+        self.lr, self.max_norm, self.steps = lr, max_norm, 0
+        self.state: dict[str, Array] = {}
+
+    def step(self, arena: Arena) -> None:
+        """Move `arena.value` once, against `arena.grad`."""
+        for name in self.moments:
+            if name not in self.state:
+                self.state[name] = arena.device.xp.zeros_like(arena.value)
+        if self.moments and "scratch" not in self.state:
+            self.state["scratch"] = arena.device.xp.empty_like(arena.value)
+        if self.max_norm is not None:
+            clip_norm(arena.grad, self.max_norm)
+        lr = self.lr(self.steps) if callable(self.lr) else self.lr
+        self.steps += 1
+        self.update(arena.value, arena.grad, float(lr))
+
+    def update(self, value: Array, grad: Array, lr: float) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must define update")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """A copy of the moments on the host; none before the first step."""
+        return {name: np.array(to_numpy(self.state[name])) for name in self.moments if name in self.state}
+
+    def load(self, arrays: Mapping[str, np.ndarray], steps: int, arena: Arena) -> None:
+        """Take up where `arrays()` and `steps` were saved."""
+        if arrays and arrays.keys() != set(self.moments):
+            raise ValueError(f"optimizer: the checkpoint holds {sorted(arrays)}, "
+                             f"{type(self).__name__} needs {sorted(self.moments)}")
+        for name, array in arrays.items():
+            if array.shape != arena.value.shape:
+                raise ValueError(f"optimizer {name}: got shape {array.shape}, expected {arena.value.shape}")
+        self.state = {name: arena.device.array(a, dtype=arena.value.dtype) for name, a in arrays.items()}
+        self.steps = steps
+
+
+class SGD(Optimizer):
+    """θ ← θ − lr g        (Robbins and Monro 1951)"""
+
+    def update(self, value: Array, grad: Array, lr: float) -> None:
+        value -= lr * grad
+
+
+class Momentum(Optimizer):
+    """v ← β v + g,   θ ← θ − lr v        (Polyak 1964)"""
+
+    moments = ("velocity",)
+
+    def __init__(self, lr: float | Schedule = 1e-2, *, beta: float = 0.9, max_norm: float | None = None) -> None:
+        super().__init__(lr, max_norm=max_norm)
+        self.beta = _fraction("beta", beta)
+
+    def update(self, value: Array, grad: Array, lr: float) -> None:
+        v, scratch = self.state["velocity"], self.state["scratch"]
+        v *= self.beta
+        v += grad
+        value -= np.multiply(v, lr, out=scratch)
+
+
+class AdaGrad(Optimizer):
+    """s ← s + g²,   θ ← θ − lr g / (√s + ε)        (Duchi et al. 2011)
+
+    The optimizer of Kingma and Welling 2013, with lr 0.01 or 0.02.
+    """
+
+    moments = ("squares",)
+
+    def __init__(self, lr: float | Schedule = 1e-2, *, eps: float = 1e-8, max_norm: float | None = None) -> None:
+        super().__init__(lr, max_norm=max_norm)
+        self.eps = eps
+
+    def update(self, value: Array, grad: Array, lr: float) -> None:
+        s, scratch = self.state["squares"], self.state["scratch"]
+        s += np.multiply(grad, grad, out=scratch)
+        np.sqrt(s, out=scratch)
+        scratch += self.eps
+        np.divide(grad, scratch, out=scratch)
+        scratch *= lr
+        value -= scratch
+
+
+class Adam(Optimizer):
+    """m ← β₁ m + (1−β₁) g,   s ← β₂ s + (1−β₂) g²,   θ ← θ − lr m̂ / (√ŝ + ε)
+
+    with m̂ = m / (1 − β₁ᵗ), ŝ = s / (1 − β₂ᵗ): both start at zero, and dividing takes that bias out.
+    Kingma and Ba 2014, algorithm 1.
+    """
+
+    moments = ("mean", "squares")
+
+    def __init__(self, lr: float | Schedule = 1e-3, *, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-8, max_norm: float | None = None) -> None:
+        super().__init__(lr, max_norm=max_norm)
+        self.beta1, self.beta2, self.eps = _fraction("beta1", beta1), _fraction("beta2", beta2), eps
+
+    def update(self, value: Array, grad: Array, lr: float) -> None:
+        m, s, scratch = self.state["mean"], self.state["squares"], self.state["scratch"]
+        m *= self.beta1
+        m += np.multiply(grad, 1.0 - self.beta1, out=scratch)
+        s *= self.beta2
+        np.multiply(grad, grad, out=scratch)
+        scratch *= 1.0 - self.beta2
+        s += scratch
+        # m̂ / (√ŝ + ε) = (√c₂ / c₁) m / (√s + ε √c₂): the corrections c become two numbers, not two passes
+        c1, c2 = 1.0 - self.beta1**self.steps, 1.0 - self.beta2**self.steps
+        np.sqrt(s, out=scratch)
+        scratch += self.eps * math.sqrt(c2)
+        np.divide(m, scratch, out=scratch)
+        scratch *= lr * math.sqrt(c2) / c1
+        value -= scratch
+
+
+def clip_norm(grad: Array, max_norm: float) -> Array:
+    """Scale `grad` in place so that ‖grad‖ <= max_norm; returns the norm before (Pascanu et al. 2013)."""
+    norm = np.sqrt((grad * grad).sum())
+    grad *= np.minimum(max_norm / (norm + 1e-12), 1.0)
+    return norm
+
+
+def warmup(lr: float, *, steps: int) -> Schedule:
+    """Rises in a straight line from lr/steps to lr over the first `steps` steps, then stays."""
+    return lambda step: lr * min(1.0, (step + 1) / steps)
+
+
+def cosine(lr: float, *, steps: int, final: float = 0.0) -> Schedule:
+    """Falls from lr to `final` along half a cosine over `steps` steps        (Loshchilov and Hutter 2016)"""
+    return lambda step: final + 0.5 * (lr - final) * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def stepwise(lr: float, *, every: int, factor: float = 0.1) -> Schedule:
+    """Multiplied by `factor` after each `every` steps."""
+    return lambda step: lr * factor ** (step // every)
+
+
+def _fraction(name: str, value: float) -> float:
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name}: got {value}, expected a number in [0, 1)")
+    return value
