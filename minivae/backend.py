@@ -32,6 +32,10 @@ class Device:
         """A copy of `x` (a host array, or a device's) on this device."""
         return self.xp.array(to_numpy(x) if self.xp is np else x, dtype=dtype)
 
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """`x` on this device, itself if it is there already."""
+        return self.xp.asarray(to_numpy(x) if self.xp is np else x, dtype=dtype)
+
     def rng(self, seed: int) -> Generator:
         """A random generator that draws its arrays on this device."""
         return self.xp.random.default_rng(seed)

@@ -59,14 +59,14 @@ class VAE(Layer):
     samples         L, the number of z drawn per image in a training step
     """
 
-    def __init__(self, encoder: Encoder, decoder: Layer, likelihood: Likelihood, *, latents: int,
+    def __init__(self, encoder: Encoder, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
                  device: Device, dtype: type = np.float32, optimizer: Optimizer | None = None,
                  samples: int = 1) -> None:
-        for name, size in (("latents", latents), ("samples", samples)):
+        for name, size in (("pixels", pixels), ("latents", latents), ("samples", samples)):
             if size < 1:
                 raise ValueError(f"VAE: {name} is {size}, expected at least 1")
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self.latents, self.samples = latents, samples
+        self.pixels, self.latents, self.samples = pixels, latents, samples
         self.arena = Arena(self.parameters(), device, dtype)
         self.optimizer = optimizer or Adam(1e-3)
 
@@ -207,5 +207,5 @@ class VAEConfig:
                           Linear(sizes[-1], self.latents, rng=rng), Linear(sizes[-1], self.latents, rng=rng))
         decoder = mlp(self.latents, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel,
                       rng=rng, activation=self.activation)
-        return VAE(encoder, decoder, p_x, latents=self.latents, device=on or device("cpu"), dtype=dtype,
+        return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"), dtype=dtype,
                    optimizer=optimizer, samples=samples)

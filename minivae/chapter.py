@@ -1,0 +1,62 @@
+"""What the chapter scripts share: their options, their data, and where their pictures go."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from minivae import plots
+from minivae.backend import Device, DeviceError, device
+
+
+@dataclass
+class Options:
+    """The command line of a chapter."""
+
+    device: Device
+    seed: int
+    epochs: int
+    data: str
+    out: Path
+    quick: bool
+    show: bool
+
+    def save(self, fig: Figure, name: str) -> None:
+        """Write out/NAME.png, say so, and show it if asked."""
+        if self.show:
+            plt.show()
+        print(f"picture: {plots.save(fig, self.out / f'{name}.png')}")
+
+
+def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits") -> argparse.ArgumentParser:
+    """The options that every chapter has; a chapter may add its own."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"), help="default: cpu")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"passes over the data (default: {epochs})")
+    parser.add_argument("--data", default=data, help=f"data set name, or a path to .npz/.npy (default: {data})")
+    parser.add_argument("--out", type=Path, default=Path("out") / chapter, help=f"folder (default: out/{chapter})")
+    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that everything runs")
+    parser.add_argument("--show", action="store_true", help="open the pictures in a window as well")
+    return parser
+
+
+def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[Options, argparse.Namespace]:
+    """Parse argv (None: the command line, or nothing in a notebook)."""
+    if argv is None:
+        argv = [] if "ipykernel" in sys.modules else sys.argv[1:]
+    args = parser.parse_args(argv)
+    if args.epochs < 1:
+        parser.error(f"--epochs: got {args.epochs}, expected at least 1")
+    try:
+        where = device(args.device)
+    except DeviceError as error:
+        parser.error(str(error))
+    return Options(where, args.seed, 1 if args.quick else args.epochs, args.data, args.out, args.quick,
+                   args.show), args

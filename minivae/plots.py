@@ -1,0 +1,151 @@
+"""Every picture: each function returns a matplotlib figure, in one style.
+
+Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from minivae.backend import to_numpy
+
+# Okabe and Ito's colours: told apart by everybody, in print as well
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+# ten colours for ten classes, from light to dark within each hue
+TEN = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F", "#6A3D9A", "#000000")
+STYLE = {
+    "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
+    "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+    "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+}
+
+
+def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.0,
+           **options: Any) -> tuple[Figure, Any]:
+    """A figure with rows × columns axes in the project's style; sizes in inches."""
+    with plt.rc_context(STYLE):
+        return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def save(fig: Figure, path: Path) -> Path:
+    """Write the figure as PNG and release it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(STYLE):
+        fig.savefig(path)
+    plt.close(fig)
+    return path
+
+
+def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2) -> np.ndarray:
+    """Images side by side in one array, `columns` per row, on white        (N, X) -> (rows·h, columns·w)"""
+    images = to_numpy(images)
+    h, w = shape
+    rows = -(-len(images) // columns)
+    page = np.zeros((rows * (h + gap) - gap, columns * (w + gap) - gap))
+    for i, image in enumerate(images):
+        y, x = (i // columns) * (h + gap), (i % columns) * (w + gap)
+        page[y:y + h, x:x + w] = image.reshape(h, w)
+    return page
+
+
+def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "") -> Figure:
+    """Images (N, X) in a grid: samples, for instance."""
+    page = mosaic(images, shape, columns)
+    fig, ax = figure(width=6.0, height=6.0 * page.shape[0] / page.shape[1] + (0.35 if title else 0.0))
+    _show(ax, page, title)
+    return fig
+
+
+def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = "") -> Figure:
+    """Each image above its reconstruction, twelve pairs a row."""
+    x, x_hat = to_numpy(x), to_numpy(x_hat)
+    columns = min(12, len(x))
+    rows: list[np.ndarray] = []
+    for start in range(0, len(x), columns):
+        blank = np.zeros((columns - len(x[start:start + columns]), x.shape[1]))
+        for images in (x, x_hat):
+            rows += [images[start:start + columns], blank]
+    fig = image_grid(np.concatenate(rows), shape, columns=columns)
+    fig.axes[0].set_title(title or "above: the image; below: its reconstruction", fontsize=11)
+    return fig
+
+
+def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str = "") -> Figure:
+    """What a decoder of two latents says over the whole latent plane.
+
+    The grid is even in probability: coordinate = Φ⁻¹(u) for u evenly in (0, 1), so that each image
+    stands for the same share of the prior        (Kingma and Welling 2013, figure 4).
+    Raises ValueError for a model whose latent space is not a plane.
+    """
+    if model.latents != 2:
+        raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
+    line = np.array([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
+    z = np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ to the right, z₂ upwards
+    arena = model.arena
+    page = mosaic(model.decode(arena.device.array(z, dtype=arena.value.dtype)), shape, size, gap=0)
+    fig, ax = figure(width=6.4, height=6.4 * page.shape[0] / page.shape[1] + 0.3)
+    _show(ax, page, title or "the decoder over the latent plane, evenly in probability")
+    ax.set_axis_on()
+    ticks = np.linspace(0.5, size - 0.5, 5)
+    labels = [f"{NormalDist().inv_cdf(t / size):.1f}" for t in ticks]
+    ax.set_xticks(ticks * shape[1], labels)
+    ax.set_yticks((size - ticks) * shape[0], labels)
+    ax.set(xlabel="$z_1$", ylabel="$z_2$")
+    ax.grid(False)
+    return fig
+
+
+def latent_scatter(means: Any, labels: Any, *, title: str = "", radius: float | None = None) -> Figure:
+    """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I)."""
+    means, labels = to_numpy(means), to_numpy(labels)
+    fig, ax = figure(width=6.0, height=5.4)
+    for k, label in enumerate(np.unique(labels)):
+        points = means[labels == label]
+        ax.scatter(*points.T, s=7, color=TEN[k % 10], alpha=0.7, linewidths=0, label=str(label))
+        ax.annotate(str(label), np.median(points, axis=0), fontsize=13, fontweight="bold", ha="center",
+                    bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": TEN[k % 10], "alpha": 0.85})
+    ring = radius if radius is not None else np.sqrt(-2 * np.log(0.05))
+    ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
+    ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title=title)
+    return fig
+
+
+def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: int = 12, title: str = "") -> Figure:
+    """From each image of x to its partner in y, along a straight line between their posterior means."""
+    arena = model.arena
+    a, b = (model.encode(arena.device.asarray(images, dtype=arena.value.dtype))[0] for images in (x, y))
+    rows = [model.decode(a + (b - a) * (t / (steps - 1))) for t in range(steps)]            # (steps, N, X)
+    images = np.stack([to_numpy(r) for r in rows], axis=1).reshape(-1, np.asarray(x).shape[1])
+    return image_grid(images, shape, columns=steps, title=title or "between pairs of test images")
+
+
+def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """The bound and its two terms after every epoch, in nats per image."""
+    fig, axes = figure(1, 3, width=10.0, height=3.0)
+    epochs = [record["epoch"] for record in history]
+    for ax, term, name in zip(axes, ("elbo", "nll", "kl"), ("ELBO", "−log p(x|z)", "KL(q(z|x) ‖ p(z))")):
+        for kind, colour in (("train", COLOURS[0]), ("valid", COLOURS[1])):
+            if f"{kind}_{term}" in history[0]:
+                ax.plot(epochs, [r[f"{kind}_{term}"] for r in history], color=colour, label=kind,
+                        marker="o" if len(epochs) < 3 else None)
+        ax.set(xlabel="epoch", ylabel="nats per image", title=name)
+    axes[0].legend()
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+def _show(ax: Any, page: np.ndarray, title: str) -> None:
+    ax.imshow(page, cmap="gray_r", vmin=0.0, vmax=1.0, extent=(0, page.shape[1], page.shape[0], 0))
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title, fontsize=11)

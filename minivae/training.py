@@ -1,0 +1,187 @@
+"""The training loop: shuffled minibatches, progress, a validation bound, checkpoints, resume."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from minivae.backend import Array, Generator, rng_state
+from minivae.guard import Guard, NotFiniteError
+from minivae.runs import CHECKPOINT, Model, Position, restore_run, save_run
+
+CHECK_EVERY = 50           # steps between two looks at the loss: a look waits for the device
+Record = dict[str, Any]
+Callback = Callable[[Record, Any], None]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after the step was finished and the state saved."""
+
+
+def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, valid: np.ndarray | None = None,
+        binarize: bool = False, seed: int = 0, run: Path | None = None, resume: bool = False,
+        config: Mapping[str, Any] | None = None, progress: bool = True,
+        callback: Callback | None = None) -> list[Record]:
+    """Train `model` on `images` (N, X); return one record per epoch, in nats per image.
+
+    valid       images whose bound is recorded after each epoch
+    binarize    draw x ~ Bernoulli(pixel) anew for every batch (Salakhutdinov and Murray 2008)
+    seed        of the order of the images and of the noise
+    run         folder for config.json, metrics.jsonl and a checkpoint after each epoch
+    resume      go on from the checkpoint in `run`: on a CPU, bit for bit as if never interrupted
+    config      JSON-able description kept with the run, and compared when it is resumed
+    callback    callback(record, model) after each epoch
+    Raises ValueError or TypeError for bad arguments, FileExistsError if `run` holds a run already,
+    NotFiniteError (the last checkpoint is kept), Interrupted (Ctrl-C: saved first), CheckpointError.
+    """
+    _check_arguments(model, images, valid, epochs, batch_size)
+    settings = dict(config or {}) | {"epochs": epochs, "batch_size": batch_size, "seed": seed, "binarize": binarize}
+    device, dtype = model.arena.device, model.arena.value.dtype
+    order, noise = np.random.default_rng(seed), device.rng(seed + 1)
+    position = Position()
+    if run and resume:
+        position = restore_run(run, model, settings, order, noise)
+    elif run and (run / CHECKPOINT).exists():
+        raise FileExistsError(f"{run} holds a run already: resume it, or choose another folder")
+    x = device.asarray(images, dtype=dtype)
+    v = None if valid is None else device.asarray(valid, dtype=dtype)
+
+    with _CtrlC() as ctrl_c, tqdm(total=epochs * math.ceil(len(x) / batch_size), initial=position.step,
+                                  disable=not progress, unit="step", dynamic_ncols=True) as bar:
+        while position.epoch < epochs:
+            start, order_state = time.perf_counter(), rng_state(order) or {}
+            bar.set_description(f"epoch {position.epoch + 1}/{epochs}")
+            epoch = _Epoch(model, x, device.asarray(order.permutation(len(x))), batch_size, noise, binarize)
+            epoch.run(position, bar, ctrl_c)
+            if ctrl_c.pressed:
+                if run:
+                    save_run(run, model, position, settings, order_state, noise)
+                raise Interrupted(f"stopped after step {position.step}"
+                                  + (f"; saved in {run}: resume from there" if run else ""))
+            record = _finish(position, len(x), _validate(model, v, seed), time.perf_counter() - start)
+            if run:
+                save_run(run, model, position, settings, rng_state(order) or {}, noise)
+            if callback:
+                callback(record, model)
+    return position.history
+
+
+class _Epoch:
+    """One pass over the images: steps, and every so often a look at whether all is well."""
+
+    def __init__(self, model: Model, x: Array, order: Array, batch_size: int, noise: Generator,
+                 binarize: bool) -> None:
+        self.model, self.x, self.order, self.batch_size = model, x, order, batch_size
+        self.noise, self.binarize = noise, binarize
+        self.guard = Guard(model, noise)
+        self.pending: list[tuple[int, dict[str, Array]]] = []      # metrics still on the device
+
+    def run(self, position: Position, bar: tqdm, ctrl_c: _CtrlC) -> None:
+        for batch in self.batches(position.batch):
+            self.pending.append((len(batch), self.model.train_step(batch, self.noise)))
+            position.step, position.batch = position.step + 1, position.batch + 1
+            bar.update()
+            if len(self.pending) == CHECK_EVERY or ctrl_c.pressed:
+                self.look(position, bar)
+            if ctrl_c.pressed:
+                return
+        self.look(position, bar)
+
+    def batches(self, first: int) -> Iterator[Array]:
+        """Minibatches in the shuffled order, from number `first` on."""
+        for start in range(first * self.batch_size, len(self.x), self.batch_size):
+            batch = self.x[self.order[start:start + self.batch_size]]
+            if self.binarize:
+                batch = (self.noise.random(batch.shape, dtype=batch.dtype) < batch).astype(batch.dtype)
+            yield batch
+
+    def look(self, position: Position, bar: tqdm) -> None:
+        """Bring the metrics to the host and add them up.  Raises NotFiniteError, naming the first cause."""
+        metrics = [(n, {name: float(value) for name, value in m.items()}) for n, m in self.pending]
+        if not all(math.isfinite(value) for _, m in metrics for value in m.values()):
+            step, batch = position.step - len(metrics), position.batch - len(metrics)
+            cause = self.guard.blame(enumerate(self.batches(batch), start=step + 1))
+            raise NotFiniteError(f"the loss is not finite; {cause}. The last checkpoint is kept. "
+                                 "Try a smaller learning rate, or clip the gradient (max_norm)")
+        for n, m in metrics:
+            for name, value in m.items():
+                position.sums[name] = position.sums.get(name, 0.0) + n * value
+        if metrics:
+            bar.set_postfix(elbo=f"{np.mean([m['elbo'] for _, m in metrics]):.1f} nats")
+        self.pending.clear()
+        self.guard.remember()
+
+
+def _finish(position: Position, images: int, valid: Record, seconds: float) -> Record:
+    """Close the epoch: its record joins the history."""
+    position.epoch, position.batch = position.epoch + 1, 0
+    record: Record = {"epoch": position.epoch, "step": position.step}
+    record |= {f"train_{name}": total / images for name, total in position.sums.items()}
+    record |= valid | {"seconds": round(seconds, 3)}
+    position.sums = {}
+    position.history.append(record)
+    return record
+
+
+def _validate(model: Model, v: Array | None, seed: int, chunk: int = 1000) -> Record:
+    """The bound on the validation images, with the same noise after every epoch."""
+    if v is None:
+        return {}
+    rng, sums = model.arena.device.rng(seed + 2), np.zeros(2)
+    for start in range(0, len(v), chunk):
+        sums += [float(term.sum()) for term in model.terms(v[start:start + chunk], rng)]
+    nll, kl = sums / len(v)
+    return {"valid_elbo": float(-(nll + kl)), "valid_nll": float(nll), "valid_kl": float(kl)}
+
+
+def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_size: int) -> None:
+    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
+        if number != int(number) or number < 1:
+            raise ValueError(f"{name}: got {number}, expected a whole number of at least 1")
+    check_images("images", images, model)
+    if valid is not None:
+        check_images("valid", valid, model)
+        if valid.shape[1] != images.shape[1]:
+            raise ValueError(f"valid: got {valid.shape[1]} pixels per image, expected {images.shape[1]}")
+
+
+def check_images(name: str, x: Any, model: Any) -> None:
+    """Raise unless `x` is a non-empty (N, X) float array that the model's likelihood can explain."""
+    if getattr(x, "dtype", None) is None or x.dtype.kind != "f":
+        raise TypeError(f"{name}: got {getattr(x, 'dtype', type(x).__name__)}, "
+                        "expected a float array (grey levels 0 … 255: divide by 255)")
+    pixels = model.pixels
+    if x.ndim != 2 or len(x) == 0 or x.shape[1] != pixels:
+        raise ValueError(f"{name}: got shape {x.shape}, expected (N, {pixels}) with N at least 1")
+    model.likelihood.check(x, name)
+
+
+class _CtrlC:
+    """While inside, Ctrl-C only raises a flag, so that no step is cut in half; a second one interrupts."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def __enter__(self) -> _CtrlC:
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.main:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
