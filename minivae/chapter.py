@@ -52,6 +52,7 @@ def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tupl
     if argv is None:
         argv = [] if "ipykernel" in sys.modules else sys.argv[1:]
     args = parser.parse_args(argv)
+    plots.use_style()
     if args.epochs < 1:
         parser.error(f"--epochs: got {args.epochs}, expected at least 1")
     try:

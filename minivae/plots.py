@@ -25,7 +25,7 @@ STYLE = {
     "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
-    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.formatter.useoffset": False,
 }
 
 
@@ -34,6 +34,11 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float
     """A figure with rows × columns axes in the project's style; sizes in inches."""
     with plt.rc_context(STYLE):
         return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def use_style() -> None:
+    """Make the project's style matplotlib's own from here on (the chapters do, for their own axes)."""
+    plt.rcParams.update(STYLE)
 
 
 def save(fig: Figure, path: Path) -> Path:
@@ -45,12 +50,12 @@ def save(fig: Figure, path: Path) -> Path:
     return path
 
 
-def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2) -> np.ndarray:
-    """Images side by side in one array, `columns` per row, on white        (N, X) -> (rows·h, columns·w)"""
+def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, paper: float = 0.0) -> np.ndarray:
+    """Images side by side in one array, `columns` per row, on `paper`        (N, X) -> (rows·h, columns·w)"""
     images = to_numpy(images)
     h, w = shape
     rows = -(-len(images) // columns)
-    page = np.zeros((rows * (h + gap) - gap, columns * (w + gap) - gap))
+    page = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap), paper)
     for i, image in enumerate(images):
         y, x = (i // columns) * (h + gap), (i % columns) * (w + gap)
         page[y:y + h, x:x + w] = image.reshape(h, w)

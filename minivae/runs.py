@@ -19,7 +19,8 @@ from minivae.backend import Array, Generator, rng_state
 from minivae.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 from minivae.optim import Optimizer
 
-CHECKPOINT, CONFIG, METRICS = "checkpoint.safetensors", "config.json", "metrics.jsonl"
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+CONFIG, METRICS = "config.json", "metrics.jsonl"
 
 
 class Model(Protocol):
@@ -56,6 +57,12 @@ def save_run(folder: Path, model: Model, position: Position, config: Mapping[str
         "order_state": order_state, "noise_state": rng_state(noise)})
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in position.history))
+
+
+def save_parameters(path: Path, model: Model, config: Mapping[str, Any]) -> None:
+    """Write the parameters alone: enough to use the model, not to train on."""
+    arrays = {f"parameter/{name}": a for name, a in model.arena.arrays().items()}
+    save_checkpoint(path, arrays, {"format": 1, "config": dict(config)})
 
 
 def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Generator,

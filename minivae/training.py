@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from minivae.backend import Array, Generator, rng_state
 from minivae.guard import Guard, NotFiniteError
-from minivae.runs import CHECKPOINT, Model, Position, restore_run, save_run
+from minivae.runs import BEST, CHECKPOINT, Model, Position, restore_run, save_parameters, save_run
 
 CHECK_EVERY = 50           # steps between two looks at the loss: a look waits for the device
 Record = dict[str, Any]
@@ -36,7 +36,8 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
     valid       images whose bound is recorded after each epoch
     binarize    draw x ~ Bernoulli(pixel) anew for every batch (Salakhutdinov and Murray 2008)
     seed        of the order of the images and of the noise
-    run         folder for config.json, metrics.jsonl and a checkpoint after each epoch
+    run         folder for config.json, metrics.jsonl, a checkpoint after each epoch, and the
+                parameters of the epoch with the best validation bound
     resume      go on from the checkpoint in `run`: on a CPU, bit for bit as if never interrupted
     config      JSON-able description kept with the run, and compared when it is resumed
     callback    callback(record, model) after each epoch
@@ -70,6 +71,8 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
             record = _finish(position, len(x), _validate(model, v, seed), time.perf_counter() - start)
             if run:
                 save_run(run, model, position, settings, rng_state(order) or {}, noise)
+                if record.get("valid_elbo") == max(r.get("valid_elbo", math.inf) for r in position.history):
+                    save_parameters(run / BEST, model, settings)
             if callback:
                 callback(record, model)
     return position.history

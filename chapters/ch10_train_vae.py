@@ -1,0 +1,188 @@
+"""Chapter 10 · The full VAE.
+
+The question     Can a machine learn to write digits that nobody wrote?
+What is new      nothing: every piece is already derived.  Here they become one training step.
+What you'll see  a VAE trained on real handwritten digits, its bound in nats, digits it invents, what
+                 it makes of digits it never saw, a map of the latent plane, and which latents it uses.
+
+    python chapters/ch10_train_vae.py                        5,000 digits, about a minute
+    python chapters/ch10_train_vae.py --data mnist --paper --epochs 50    the AEVB paper's size
+    python chapters/ch10_train_vae.py --resume out/ch10      go on after Ctrl-C
+"""
+
+# %% [markdown]
+# # 10 · The full VAE
+#
+# For every image we climb the bound of chapter 7,
+#
+# $$ \mathrm{ELBO}(x) = \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - \mathrm{KL}\big(q(z \mid x) \,\Vert\, \mathcal N(0, I)\big) , $$
+#
+# where an **encoder** computes $q(z \mid x) = \mathcal N(\mu, \mathrm{diag}\, e^{\ell})$, one draw $z = \mu + \sigma \varepsilon$ (chapter 9)
+# stands for the average, a **decoder** computes the logits of $p(x \mid z)$ (chapter 5), and the KL is known in closed form
+# (chapter 8).  Both networks are chains (chapter 3), and Adam moves them (chapter 4).
+#
+# What repairs the holes of chapter 6 is that the encoder no longer gives a point.  It gives a cloud, and the decoder
+# must make sense of all of it; and the KL pulls the clouds together until they fill $\mathcal N(0, I)$, so that we know
+# where to draw.
+
+# %%
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from minivae import plots
+from minivae.arena import Arena
+from minivae.backend import device
+from minivae.chapter import options, parser
+from minivae.data import load
+from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
+from minivae.evaluation import active_units, evaluate, importance_weighted_bound
+from minivae.gradcheck import gradcheck
+from minivae.layers import Layer, Linear, mlp
+from minivae.recipe import Recipe, free_folder, read_recipe
+from minivae.runs import CHECKPOINT
+from minivae.training import Interrupted
+from minivae.vae import VAEConfig
+
+
+# %% [markdown]
+# ## One step, written out
+#
+# Downwards: the maths.  Upwards: the same names, in reverse.  `mean` and `logvar` are each used twice, by the draw and
+# by the KL, so their derivatives add; and so are the trunk's features `h`, by the two heads.
+
+# %%
+class SmallVAE(Layer):
+    def __init__(self, pixels, hidden, latents, rng):
+        self.trunk = mlp(pixels, hidden, rng=rng, activation="tanh", last=True)
+        self.mean, self.logvar = Linear(hidden, latents, rng=rng), Linear(hidden, latents, rng=rng)
+        self.decoder = mlp(latents, hidden, pixels, rng=rng, activation="tanh")
+
+    def loss(self, *, x, eps):                                   # x (B, X), eps (B, Z) -> (B,), nats
+        h, pull_trunk = self.trunk(x)
+        mean, pull_mean = self.mean(h)
+        logvar, pull_logvar = self.logvar(h)                     # q(z|x)
+        z, pull_sample = reparameterize(mean, logvar, eps=eps)
+        logits, pull_decoder = self.decoder(z)                   # p(x|z)
+        nll, pull_nll = bernoulli_nll(logits, x=x)
+        kl, pull_kl = gaussian_kl(mean, logvar)
+
+        def pullback(dloss):
+            dmean_kl, dlogvar_kl = pull_kl(dloss)
+            dz = pull_decoder(pull_nll(dloss))
+            dmean, dlogvar = pull_sample(dz)
+            dh = pull_mean(dmean + dmean_kl) + pull_logvar(dlogvar + dlogvar_kl)
+            pull_trunk(dh, need_dx=False)
+
+        return nll + kl, pullback                                # −ELBO
+
+
+def same_as_library(seed):
+    """The largest difference between the gradients of our step and those of minivae.vae.VAE."""
+    rng = np.random.default_rng(seed)
+    ours = SmallVAE(6, 5, 2, np.random.default_rng(seed))
+    arena = Arena(ours.parameters(), device("cpu"), np.float64)
+    library = VAEConfig(6, (5,), 2, "tanh").build(dtype=np.float64)
+    names = {name: f"encoder.{name}" if not name.startswith("decoder") else name for name in arena.parameters}
+    library.arena.load({names[name]: a for name, a in arena.arrays().items()})
+    x, eps = rng.random((4, 6)), rng.standard_normal((4, 2))
+    loss, pullback = ours.loss(x=x, eps=eps)
+    pullback(np.ones(4))
+    (nll, kl), pull_library = library.elbo_terms(x=x, eps=eps[None])
+    pull_library(np.ones(4), np.ones(4))
+    theirs = library.arena.parameters
+    return max(np.abs(loss - (nll + kl)).max(),
+               *(np.abs(p.grad - theirs[names[name]].grad).max() for name, p in arena.parameters.items()))
+
+
+# %% [markdown]
+# ## A plane to look at
+#
+# Twenty latents make better digits; two can be drawn.  Both are trained.  In the map every point of the plane is
+# decoded, and the grid is even in probability, $z = \Phi^{-1}(u)$: each picture stands for the same share of the prior.
+
+# %%
+def recipes(args, opt):
+    """The run with 20 latents, and the flat one for the map."""
+    common = {"data": opt.data, "seed": opt.seed, "epochs": opt.epochs, "batch_size": 64}
+    if args.gaussian:
+        common["likelihood"] = "gaussian_shared"
+    if opt.quick:
+        return Recipe(**common, hidden=(32,), latents=20), Recipe(**common, hidden=(32,), latents=2)
+    if args.paper:                                               # Kingma and Welling 2013, section 5: 500 units
+        common |= {"batch_size": 100, "valid": 0.0}
+        return Recipe(**common, hidden=(500,), latents=20), Recipe(**common, hidden=(500,), latents=2)
+    return Recipe(**common, hidden=(400,), latents=20), Recipe(**common, hidden=(400, 200), latents=2)
+
+
+def pictures(opt, digits, vae, flat, history):
+    rng, shape = opt.device.rng(opt.seed), digits.image_shape
+    test = opt.device.asarray(digits.test)
+    opt.save(plots.learning_curves(history), "curves")
+    opt.save(plots.image_grid(vae.sample(100, rng), shape, title="drawn from the prior: nobody wrote these"), "samples")
+    opt.save(plots.reconstructions(test[:48], vae.reconstruct(test[:48], rng), shape,
+                                   title="above: digits it never saw; below: what it made of them"), "reconstructions")
+    opt.save(plots.interpolation(vae, test[:8], test[8:16], shape, title="from one unseen digit to another"),
+             "interpolation")
+    opt.save(plots.manifold(flat, shape, title="the latent plane, evenly in probability"), "manifold")
+    if digits.test_labels is not None:
+        opt.save(plots.latent_scatter(flat.encode(test)[0], digits.test_labels,
+                                      title="where unseen digits lie; dashed: 95% of the prior"), "latents")
+
+
+# %%
+def arguments():
+    p = parser("ch10", __doc__, epochs=60)
+    p.add_argument("--paper", action="store_true", help="one hidden layer of 500 units, batches of 100 (AEVB); give --epochs 50")
+    p.add_argument("--gaussian", action="store_true", help="Gaussian likelihood with a learned σ (for grey images)")
+    p.add_argument("--resume", type=Path, help="the --out folder of an interrupted run")
+    p.add_argument("--iw", type=int, default=100, help="samples of the importance-weighted bound (default: 100)")
+    return p
+
+
+def main(argv=None):
+    opt, args = options(arguments(), argv)
+    tiny, rng = SmallVAE(6, 5, 2, np.random.default_rng(0)), np.random.default_rng(1)
+    print(gradcheck(tiny.loss, parameters=tiny.parameters(), x=rng.random((4, 6)), eps=rng.standard_normal((4, 2)),
+                    name="a whole VAE"))
+    print(f"our step and minivae's differ by at most {same_as_library(opt.seed):.0e}\n")
+
+    opt.out = args.resume or free_folder(opt.out)
+    digits = load(opt.data)
+    print(f"{digits}\nfolder: {opt.out}")
+    models, histories = {}, {}
+    for name, recipe in zip(("vae", "flat"), recipes(args, opt)):
+        run = opt.out / name
+        resume = (run / CHECKPOINT).exists()
+        recipe = read_recipe(run) if resume else recipe
+        print(f"\n{recipe.latents} latents, hidden {recipe.hidden}: {recipe.epochs} epochs")
+        try:
+            models[name], histories[name] = recipe.train(digits, opt.device, run=run, resume=resume)
+        except Interrupted as stop:
+            print(f"\n{stop}:\n    python {sys.argv[0]} --resume {opt.out} --data {opt.data}")
+            raise SystemExit(130) from None
+        print(f"test: {evaluate(models[name], digits.test)}")
+
+    vae = models["vae"]
+    print()
+    pictures(opt, digits, vae, models["flat"], histories["vae"])
+    scores = evaluate(vae, digits.test)
+    few = digits.test[:1000]
+    bound = importance_weighted_bound(vae, few, samples=args.iw, progress=not opt.quick)
+    print(f"\nSeen: on {scores.images:,} unseen images the bound is {scores.elbo} nats: {scores.nll} to describe the image "
+          f"given its\nlatents, {scores.kl} to say them. With {args.iw} importance samples it tightens to {bound}. "
+          f"{active_units(vae, few).sum()} of {vae.latents} latents are in use.")
+
+
+if __name__ == "__main__":
+    main()
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. *Change this.*  Train with 5, 50 and 200 latents.  How many are active, and does the bound care?
+# 2. *Break this.*  Average the surprise over pixels instead of summing it, and leave the KL as it is.  What
+#    do the samples look like, and how many latents are active?  (You have just chosen β = 784.)
+# 3. *Derive this.*  Give the decoder a Gaussian likelihood with one learned $\sigma$ (`--gaussian`).  Show that at its
+#    best $\sigma^2$ is the mean squared error, and check it on the trained model.

@@ -1,0 +1,5 @@
+"""python -m minivae"""
+
+from minivae.cli import main
+
+raise SystemExit(main())

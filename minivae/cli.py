@@ -1,0 +1,281 @@
+"""The command line: minivae train | evaluate | sample | plot | gradcheck | data."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from minivae import data, plots
+from minivae.backend import DeviceError, device
+from minivae.checkpoint import CheckpointError, write_atomically
+from minivae.evaluation import active_units, evaluate, importance_weighted_bound
+from minivae.gradcheck import GradientError, gradcheck
+from minivae.gradient_table import cases, check
+from minivae.guard import NotFiniteError
+from minivae.recipe import Recipe, free_folder, load_run, read_recipe
+from minivae.training import Interrupted
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+Run = Annotated[Path, tyro.conf.Positional]
+
+# exit codes that scripts can use
+OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass
+class Train:
+    """Train a VAE and keep the run: config.json, metrics.jsonl, checkpoint and pictures.
+
+    minivae train                                              the 5,000 digits in the package
+    minivae train --data mnist --hidden 500 --epochs 50        the AEVB paper's size
+    minivae train --resume runs/digits                         go on where a run stopped
+    """
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    out: Path | None = None
+    """run folder; default runs/DATA, or the first free runs/DATA-2, -3, …"""
+    resume: Path | None = None
+    """run folder to go on with: its recipe is used, and only --recipe.epochs may differ"""
+    device: DeviceName = "auto"
+    """auto: the GPU if one answers"""
+    folder: Path | None = None
+    """where the data files lie, if not in MINIVAE_DATA or the cache"""
+
+    def __call__(self) -> int:
+        recipe, where = self.recipe, device(self.device)
+        if self.resume:
+            old = read_recipe(self.resume)
+            recipe = replace(old, epochs=max(old.epochs, recipe.epochs) if recipe.epochs != Recipe.epochs
+                             else old.epochs)
+        run = self.resume or free_folder(self.out or Path("runs") / Path(recipe.data).stem)
+        dataset = data.load(recipe.data, folder=self.folder)
+        print(f"{dataset}\nrun folder: {run}, device: {where.name}")
+        model, history = recipe.train(dataset, where, run=run, resume=self.resume is not None)
+        print(f"test: {evaluate(model, dataset.test, seed=recipe.seed)}")
+        for name, figure in _pictures(model, dataset, recipe.seed).items():
+            print(f"picture: {plots.save(figure(), run / f'{name}.png')}")
+        print(f"picture: {plots.save(plots.learning_curves(history), run / 'curves.png')}")
+        return OK
+
+
+@dataclass
+class Evaluate:
+    """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
+
+    minivae evaluate runs/digits --samples 500
+    """
+
+    run: Run
+    """run folder"""
+    samples: int = 0
+    """K of the importance-weighted bound (papers: 5000); 0 leaves it out"""
+    images: int | None = None
+    """only the first so many test images"""
+    best: bool = False
+    """the epoch with the best validation bound instead of the last"""
+    seed: int = 0
+    """of the noise"""
+    device: DeviceName = "auto"
+    folder: Path | None = None
+
+    def __call__(self) -> int:
+        model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder, best=self.best)
+        x = dataset.test[:self.images]
+        print(evaluate(model, x, seed=self.seed))
+        print(f"active units: {active_units(model, x).sum()} of {model.latents}")
+        if self.samples:
+            bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
+            print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
+                  f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
+        return OK
+
+
+@dataclass
+class Sample:
+    """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
+
+    minivae sample runs/digits --n 100 --out samples.npz
+    """
+
+    run: Run
+    """run folder"""
+    n: int = 100
+    """how many"""
+    out: Path = Path("samples.npz")
+    """file to write"""
+    seed: int = 0
+    device: DeviceName = "auto"
+    folder: Path | None = None
+
+    def __call__(self) -> int:
+        if self.n < 1:
+            raise ValueError(f"n: got {self.n}, expected at least 1")
+        model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder)
+        images = plots.to_numpy(model.sample(self.n, model.arena.device.rng(self.seed)))
+        write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
+        picture = plots.save(plots.image_grid(images, dataset.image_shape), self.out.with_suffix(".png"))
+        print(f"{self.n} images: {self.out}, picture: {picture}")
+        return OK
+
+
+@dataclass
+class Plot:
+    """Draw the pictures of a run: samples, reconstructions, interpolations, latent map, curves.
+
+    minivae plot runs/digits --out pictures
+    """
+
+    run: Run
+    """run folder"""
+    out: Path | None = None
+    """folder for the pictures; default: the run folder"""
+    seed: int = 0
+    device: DeviceName = "auto"
+    folder: Path | None = None
+
+    def __call__(self) -> int:
+        model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder)
+        for name, figure in _pictures(model, dataset, self.seed).items():
+            print(f"picture: {plots.save(figure(), (self.out or self.run) / f'{name}.png')}")
+        return OK
+
+
+@dataclass
+class Gradcheck:
+    """Compare pullbacks with finite differences: the library's own, or yours.
+
+    minivae gradcheck                                     every op, layer and model of the library
+    minivae gradcheck gaussian_kl                         those whose name contains the word
+    minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5    your function, on random inputs of these shapes
+
+    Your function takes arrays and returns (value, pullback).  Exit code 1 if a gradient is wrong.
+    """
+
+    target: Annotated[str, tyro.conf.Positional] = ""
+    """part of a name, or file.py:function, or package.module:function"""
+    shapes: tuple[str, ...] = ()
+    """one per input: 3,4 is a matrix; the word scalar is a number"""
+    tolerance: float = 1e-6
+    """largest relative error allowed"""
+    seed: int = 0
+
+    def __call__(self) -> int:
+        if ":" in self.target:
+            rng = np.random.default_rng(self.seed)
+            inputs = [rng.standard_normal(_shape(s)) for s in self.shapes]
+            inputs = [np.asarray(x) for x in inputs]
+            print(gradcheck(_import(self.target), *inputs, tolerance=self.tolerance, name=self.target))
+            return OK
+        chosen = [case for case in cases(self.seed) if self.target in case.name]
+        if not chosen:
+            raise ValueError(f"target: no op is called {self.target!r}; yours would be file.py:function")
+        failed = 0
+        for case in chosen:
+            try:
+                report = check(case, tolerance=self.tolerance)
+                print(report if len(chosen) == 1 else f"ok    {report.worst:8.1e}  {case.name}")
+            except GradientError as error:
+                failed += 1
+                print(error)
+        print(f"{len(chosen) - failed} of {len(chosen)} passed")
+        return WRONG if failed else OK
+
+
+@dataclass
+class Data:
+    """List the data sets, or fetch one into the cache.
+
+    minivae data
+    minivae data mnist
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = ""
+    """data set to fetch and describe; all are listed without it"""
+    folder: Path | None = None
+
+    def __call__(self) -> int:
+        if self.name:
+            print(data.load(self.name, folder=self.folder))
+        else:
+            for row in data.available(folder=self.folder):
+                print(row)
+        return OK
+
+
+def _pictures(model: Any, dataset: data.Dataset, seed: int) -> dict[str, Callable[[], Any]]:
+    """Every picture that says something about this model, made when called."""
+    rng, shape, arena = model.arena.device.rng(seed), dataset.image_shape, model.arena
+    test = arena.device.asarray(dataset.test[:2000], dtype=arena.value.dtype)
+    pictures: dict[str, Callable[[], Any]] = {
+        "samples": lambda: plots.image_grid(model.sample(100, rng), shape, title="samples from the prior"),
+        "reconstructions": lambda: plots.reconstructions(test[:48], model.reconstruct(test[:48], rng), shape),
+        "interpolation": lambda: plots.interpolation(model, test[:8], test[8:16], shape),
+    }
+    if model.latents == 2:
+        pictures["manifold"] = lambda: plots.manifold(model, shape)
+        if dataset.test_labels is not None:
+            pictures["latents"] = lambda: plots.latent_scatter(model.encode(test)[0], dataset.test_labels[:2000])
+    return pictures
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    import io
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)                                        # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return () if text == "scalar" else tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise ValueError(f"shapes: got {text!r}, expected sizes such as 3,4 or the word scalar") from None
+
+
+def _import(target: str) -> Callable[..., Any]:
+    """my_ops.py:my_op or package.module:my_op"""
+    place, _, name = target.rpartition(":")
+    try:
+        if place.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+            assert spec and spec.loader
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(place)
+        return getattr(module, name)
+    except (OSError, ImportError, AttributeError) as error:
+        raise ValueError(f"target: cannot find {target!r} ({error})") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand.  0: done; 1: a check failed or training went wrong; 2: bad input; 130: Ctrl-C."""
+    commands = {"train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot,
+                "gradcheck": Gradcheck, "data": Data}
+    command = tyro.extras.subcommand_cli_from_dict(
+        commands, prog="minivae", args=argv,
+        description="Variational autoencoders from scratch: every gradient derived by hand.")
+    try:
+        return command()
+    except Interrupted as stop:
+        print(f"\n{stop}", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except GradientError as error:
+        print(error)
+        return WRONG
+    except NotFiniteError as error:
+        print(f"minivae: {error}", file=sys.stderr)
+        return WRONG
+    except (ValueError, TypeError, DeviceError, CheckpointError, data.DataError, FileExistsError) as error:
+        print(f"minivae: {error}", file=sys.stderr)
+        return USAGE

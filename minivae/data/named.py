@@ -1,0 +1,115 @@
+"""`load`: a data set by its name or by the path of a file, and `available`: what there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minivae.data.dataset import DataError, Dataset, flat_grey, hold_out
+from minivae.data.download import PathLike, fetch, find, search_places
+from minivae.data.formats import read_amat, read_arrays, read_idx, unpack
+from minivae.data.own import load_own
+from minivae.data.sources import SOURCES, Source, canonical
+
+
+def load(name_or_path: PathLike, *, folder: PathLike | None = None) -> Dataset:
+    """A named data set ("digits", "mnist", …), or your own .npz or .npy file by its path.
+
+    A named one is looked for in `folder`, in the folder named by MINIVAE_DATA and in the cache, and
+    downloaded where it is in none of them; "digits" is part of the package.  `load_own` says what
+    your own file may hold.
+    Raises ValueError for an unknown name, DataError if the data cannot be had or is not right.
+    """
+    if _is_path(name_or_path):
+        return load_own(Path(name_or_path).expanduser())
+    name = canonical(str(name_or_path))
+    return LOADERS[name](name, fetch(name, folder=folder))
+
+
+def _is_path(name_or_path: PathLike) -> bool:
+    """No name of a data set has a dot or a slash."""
+    text = os.fspath(name_or_path)
+    return not isinstance(name_or_path, str) or Path(text).suffix != "" or "/" in text or os.sep in text
+
+
+def _load_digits(name: str, paths: list[Path]) -> Dataset:
+    z = read_arrays(paths[0])
+    labels = (z["train_labels"].astype(np.int64), z["test_labels"].astype(np.int64))
+    return Dataset(name, flat_grey(z["train"]), flat_grey(z["test"]), *labels, None, (28, 28), "unit")
+
+
+def _load_idx(name: str, paths: list[Path]) -> Dataset:
+    """MNIST and Fashion-MNIST: four idx files, images and labels of train and of test."""
+    train, train_labels, test, test_labels = (read_idx(path) for path in paths)
+    height, width = train.shape[1:]
+    labels = (train_labels.astype(np.int64), test_labels.astype(np.int64))
+    return Dataset(name, flat_grey(train), flat_grey(test), *labels, None, (height, width), "unit")
+
+
+def _load_binarized(name: str, paths: list[Path]) -> Dataset:
+    """Three amat files, or one npz with the same rows packed.  The original has no labels."""
+    if len(paths) == 1:
+        z = read_arrays(paths[0])
+        train, valid, test = (unpack(z[f"{part}_x"]) for part in ("train", "valid", "test"))
+    else:
+        train, valid, test = (read_amat(path) for path in paths)
+    return Dataset(name, train, test, None, None, valid, (28, 28), "binary")
+
+
+def _load_freyfaces(name: str, paths: list[Path]) -> Dataset:
+    """1,965 frames of one face, shuffled with a fixed seed: neighbouring frames are nearly equal."""
+    arrays = read_arrays(paths[0])
+    faces = arrays.get("x", next(iter(arrays.values()), np.empty(0)))
+    if faces.shape not in ((1965, 28, 20), (1965, 560)) or faces.dtype != np.uint8:
+        raise DataError(
+            f"{paths[0]} is not Frey Faces: expected (1965, 28, 20) uint8, got {faces.shape} {faces.dtype}"
+        )
+    grey = flat_grey(faces)
+    kept, held = hold_out(len(grey), 200)
+    return Dataset(name, grey[kept], grey[held], None, None, None, (28, 20), "unit")
+
+
+LOADERS: dict[str, Callable[[str, list[Path]], Dataset]] = {
+    "digits": _load_digits,
+    "mnist": _load_idx,
+    "fashion_mnist": _load_idx,
+    "binarized_mnist": _load_binarized,
+    "freyfaces": _load_freyfaces,
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One row of `available`: what a data set is and where it would come from."""
+
+    name: str
+    where: str
+    train: int
+    test: int
+    image_shape: tuple[int, int]
+    kind: str
+
+
+def available(*, folder: PathLike | None = None) -> list[Listing]:
+    """All named data sets and where they are, without reading or downloading any."""
+    return [
+        Listing(name, _where(name, s, folder), s.train, s.test, s.image_shape, s.kind)
+        for name, s in SOURCES.items()
+    ]
+
+
+def _where(name: str, source: Source, folder: PathLike | None) -> str:
+    if name == "digits":
+        return "in the package"
+    places = search_places(source, folder)
+    if source.instead and (path := find(source.instead, places)):
+        return str(path)
+    found = [find(file, places) for file in source.files]
+    missing = sum(file.size for file, path in zip(source.files, found) if path is None)
+    if missing:
+        return f"to download, {missing / 1e6:.1f} MB"
+    return str(found[0].parent) if found and found[0] else f"not here: set MINIVAE_DATA to where {name} is"

@@ -1,0 +1,140 @@
+"""A recipe: everything that decides a training run, so that one file can repeat it.
+
+The command line and chapter 10 both cook from it.  It is kept as config.json in the run folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from minivae import optim
+from minivae.backend import Device
+from minivae.checkpoint import CheckpointError
+from minivae.data import Dataset, load
+from minivae.runs import BEST, CHECKPOINT, CONFIG, load_parameters
+from minivae.training import Callback, Record, fit
+from minivae.vae import VAE, VAEConfig
+
+OPTIMIZERS = {"adam": optim.Adam, "adagrad": optim.AdaGrad, "momentum": optim.Momentum, "sgd": optim.SGD}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Data, model, and how to train it."""
+
+    data: str = "digits"
+    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
+    hidden: tuple[int, ...] = (400,)
+    """hidden units of the encoder, from image to latents; the decoder mirrors them"""
+    latents: int = 20
+    """latent dimensions; 2 can be drawn as a map"""
+    activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus"] = "relu"
+    """between layers"""
+    likelihood: Literal["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_pixel"] = "bernoulli"
+    """p(x|z): for black and white images, or real-valued ones with fixed, shared or per-pixel variance"""
+    samples: int = 1
+    """draws of z per image in a training step (L in Kingma and Welling)"""
+    binarize: bool = False
+    """draw black and white images from the grey ones anew for every batch"""
+    epochs: int = 30
+    """passes over the training images"""
+    batch_size: int = 128
+    """images per step"""
+    optimizer: Literal["adam", "adagrad", "momentum", "sgd"] = "adam"
+    """how parameters move"""
+    lr: float = 1e-3
+    """learning rate (at the start, if a schedule lowers it)"""
+    schedule: Literal["constant", "cosine", "iwae"] = "constant"
+    """of the learning rate; iwae: lr · 10^(−i/7) for 3ⁱ epochs, i = 0, 1, … (Burda et al. 2015)"""
+    max_norm: float | None = None
+    """clip the gradient to this length"""
+    valid: float = 0.1
+    """share of the training images held out for validation, where the data set has no such part of its own"""
+    seed: int = 0
+    """of the weights, the order of the images and the noise"""
+
+    def config(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def build(self, dataset: Dataset, on: Device) -> VAE:
+        """The untrained model for these images."""
+        steps = math.ceil(len(self.split(dataset)[0]) / self.batch_size)
+        optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
+        return self.model(dataset.train.shape[1]).build(seed=self.seed, on=on, optimizer=optimizer,
+                                                        samples=self.samples)
+
+    def model(self, pixels: int) -> VAEConfig:
+        return VAEConfig(pixels, tuple(self.hidden), self.latents, self.activation, self.likelihood)
+
+    def split(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+        """Training and validation images: the data set's own validation part, or some held out."""
+        if not 0.0 <= self.valid < 1.0:
+            raise ValueError(f"valid: got {self.valid}, expected a share in [0, 1)")
+        held = round(self.valid * len(dataset.train))
+        if dataset.valid is not None or held == 0:
+            return dataset.train, dataset.valid
+        order = np.random.default_rng(0).permutation(len(dataset.train))     # the same for every seed
+        return dataset.train[np.sort(order[held:])], dataset.train[np.sort(order[:held])]
+
+    def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
+              progress: bool = True, callback: Callback | None = None) -> tuple[VAE, list[Record]]:
+        """Build, train (or go on from `run`), and return the model and its history."""
+        model = self.build(dataset, on)
+        images, valid = self.split(dataset)
+        history = fit(model, images, epochs=self.epochs, batch_size=self.batch_size, valid=valid,
+                      binarize=self.binarize, seed=self.seed, run=run, resume=resume, config=self.config(),
+                      progress=progress, callback=callback)
+        return model, history
+
+    def _rate(self, steps: int) -> float | optim.Schedule:
+        if self.schedule == "cosine":
+            return optim.cosine(self.lr, steps=self.epochs * steps)
+        if self.schedule == "iwae":
+            # epochs 0; 1-3; 4-12; …: stage i ends after (3^(i+1) − 1) / 2 epochs
+            return lambda step: self.lr * 10.0 ** (-_stage(step // steps) / 7.0)
+        return self.lr
+
+
+def _stage(epoch: int) -> int:
+    stage = 0
+    while epoch >= (3 ** (stage + 1) - 1) // 2:
+        stage += 1
+    return stage
+
+
+def read_recipe(run: Path) -> Recipe:
+    """The recipe of a run folder.  Raises CheckpointError if there is none."""
+    try:
+        config = json.loads((run / CONFIG).read_text())
+        known = {f.name for f in fields(Recipe)}
+        values = {key: value for key, value in config.items() if key in known}
+        return Recipe(**values | {"hidden": tuple(values["hidden"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{run} is not a run folder: cannot read {run / CONFIG} ({error})") from error
+
+
+def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = False) -> tuple[VAE, Dataset, Recipe]:
+    """The trained model of a run folder, its data set and its recipe.
+
+    best   the epoch with the best validation bound instead of the last one
+    """
+    recipe = read_recipe(run)
+    dataset = load(recipe.data, folder=folder)
+    model = recipe.build(dataset, on)
+    load_parameters(run / (BEST if best else CHECKPOINT), model.arena)
+    return model, dataset, recipe
+
+
+def free_folder(wanted: Path) -> Path:
+    """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is missing or empty: nothing is overwritten."""
+    number, folder = 1, wanted
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder
