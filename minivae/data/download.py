@@ -85,7 +85,7 @@ def checked(path: Path, file: File) -> Path:
 
 def _has_hash(path: Path, file: File) -> bool:
     algorithm, _, expected = file.hash.partition(":")
-    return pooch.file_hash(str(path), alg=algorithm) == expected
+    return str(pooch.file_hash(str(path), alg=algorithm)) == expected
 
 
 def _fetch_file(name: str, source: Source, file: File, places: list[Path]) -> Path:
