@@ -34,7 +34,6 @@ from minivae.chapter import options, parser
 from minivae.data import load
 from minivae.gradcheck import gradcheck
 
-
 # %% [markdown]
 # ## The same number, written so that it survives
 #

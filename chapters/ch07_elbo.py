@@ -149,9 +149,13 @@ def best_gaussian(target, grid, direction, start):
     return theta[0], np.exp(theta[1]), kl(theta)
 
 
+def normal(z, mean, std):
+    return np.exp(-0.5 * ((z - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))
+
+
 def draw(fits, grid, target, spread):
     x, w, sigma = 1.5, 1.0, 0.5
-    m_star, s_star = posterior_1d(x, w, sigma)
+    _, s_star = posterior_1d(x, w, sigma)
     fig, axes = plots.figure(1, 3, width=13, height=3.5)
     m = np.linspace(-0.5, 2.5, 200)
     for factor, colour in ((1.0, plots.COLOURS[0]), (2.0, plots.COLOURS[1]), (0.4, plots.COLOURS[2])):
@@ -161,8 +165,7 @@ def draw(fits, grid, target, spread):
     axes[0].legend(fontsize=8)
     axes[1].fill_between(grid, target, color="lightgrey", label="the truth")
     for (name, (mean, std, value)), colour in zip(fits.items(), plots.COLOURS):
-        density = np.exp(-0.5 * ((grid - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))
-        axes[1].plot(grid, density, color=colour, label=f"{name}: {value:.2f} nats")
+        axes[1].plot(grid, normal(grid, mean, std), color=colour, label=f"{name}: {value:.2f} nats")
     axes[1].set(xlabel="z", ylabel="density", title="one Gaussian for two modes", ylim=(0, 1.05))
     axes[1].legend(fontsize=8, loc="upper left")
     factors, gaps, kls = spread
@@ -199,8 +202,7 @@ def main(argv=None):
         gaps.append(float((truth - exact_elbo(vae, test)).mean()))
         kls.append(0.5 * len(bias) * (factor - np.log(factor) - 1))
     grid = np.linspace(-6, 6, 1201)
-    normal = lambda m, s: np.exp(-0.5 * ((grid - m) / s) ** 2) / (s * np.sqrt(2 * np.pi))
-    target = 0.6 * normal(-2.5, 0.6) + 0.4 * normal(2, 0.8)
+    target = 0.6 * normal(grid, -2.5, 0.6) + 0.4 * normal(grid, 2, 0.8)
     fits = {"reverse KL, started left": best_gaussian(target, grid, "reverse", (-2, -0.5)),
             "reverse KL, started right": best_gaussian(target, grid, "reverse", (2, -0.5)),
             "forward KL": best_gaussian(target, grid, "forward", (0.5, 0))}

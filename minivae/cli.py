@@ -59,8 +59,8 @@ class Train:
         dataset = data.load(recipe.data, folder=self.folder)
         print(f"{dataset}\nrun folder: {run}, device: {where.name}")
         model, history = recipe.train(dataset, where, run=run, resume=self.resume is not None)
-        print(f"test: {evaluate(model, dataset.test, seed=recipe.seed)}")
-        for name, figure in _pictures(model, dataset, recipe.seed).items():
+        print(f"test: {evaluate(model, recipe.test(dataset), seed=recipe.seed)}")
+        for name, figure in _pictures(model, dataset, recipe).items():
             print(f"picture: {plots.save(figure(), run / f'{name}.png')}")
         print(f"picture: {plots.save(plots.learning_curves(history), run / 'curves.png')}")
         return OK
@@ -84,11 +84,13 @@ class Evaluate:
     seed: int = 0
     """of the noise"""
     device: DeviceName = "auto"
+    """auto: the GPU if one answers"""
     folder: Path | None = None
+    """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
     def __call__(self) -> int:
-        model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder, best=self.best)
-        x = dataset.test[:self.images]
+        model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder, best=self.best)
+        x = recipe.test(dataset)[:self.images]
         print(evaluate(model, x, seed=self.seed))
         print(f"active units: {active_units(model, x).sum()} of {model.latents}")
         if self.samples:
@@ -137,13 +139,12 @@ class Plot:
     """run folder"""
     out: Path | None = None
     """folder for the pictures; default: the run folder"""
-    seed: int = 0
     device: DeviceName = "auto"
     folder: Path | None = None
 
     def __call__(self) -> int:
-        model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder)
-        for name, figure in _pictures(model, dataset, self.seed).items():
+        model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
+        for name, figure in _pictures(model, dataset, recipe).items():
             print(f"picture: {plots.save(figure(), (self.out or self.run) / f'{name}.png')}")
         return OK
 
@@ -210,10 +211,10 @@ class Data:
         return OK
 
 
-def _pictures(model: Any, dataset: data.Dataset, seed: int) -> dict[str, Callable[[], Any]]:
+def _pictures(model: Any, dataset: data.Dataset, recipe: Recipe) -> dict[str, Callable[[], Any]]:
     """Every picture that says something about this model, made when called."""
-    rng, shape, arena = model.arena.device.rng(seed), dataset.image_shape, model.arena
-    test = arena.device.asarray(dataset.test[:2000], dtype=arena.value.dtype)
+    rng, shape, arena = model.arena.device.rng(recipe.seed), dataset.image_shape, model.arena
+    test = arena.device.asarray(recipe.test(dataset)[:2000], dtype=arena.value.dtype)
     pictures: dict[str, Callable[[], Any]] = {
         "samples": lambda: plots.image_grid(model.sample(100, rng), shape, title="samples from the prior"),
         "reconstructions": lambda: plots.reconstructions(test[:48], model.reconstruct(test[:48], rng), shape),
@@ -221,8 +222,9 @@ def _pictures(model: Any, dataset: data.Dataset, seed: int) -> dict[str, Callabl
     }
     if model.latents == 2:
         pictures["manifold"] = lambda: plots.manifold(model, shape)
-        if dataset.test_labels is not None:
-            pictures["latents"] = lambda: plots.latent_scatter(model.encode(test)[0], dataset.test_labels[:2000])
+        labels = dataset.test_labels
+        if labels is not None:
+            pictures["latents"] = lambda: plots.latent_scatter(model.encode(test)[0], labels[:2000])
     return pictures
 
 
@@ -246,7 +248,8 @@ def _import(target: str) -> Callable[..., Any]:
     try:
         if place.endswith(".py"):
             spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-            assert spec and spec.loader
+            if spec is None or spec.loader is None:
+                raise ImportError(f"cannot load {place}")
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
         else:
@@ -258,7 +261,7 @@ def _import(target: str) -> Callable[..., Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.  0: done; 1: a check failed or training went wrong; 2: bad input; 130: Ctrl-C."""
-    commands = {"train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot,
+    commands: dict[str, Callable[..., Any]] = {"train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot,
                 "gradcheck": Gradcheck, "data": Data}
     command = tyro.extras.subcommand_cli_from_dict(
         commands, prog="minivae", args=argv,

@@ -86,7 +86,7 @@ def gradcheck(function: Function, *inputs: Any, parameters: Mapping[str, Any] | 
     for a cotangent of the wrong shape or number.
     """
     rng = np.random.default_rng(seed)
-    called = name or getattr(function, "__name__", type(function).__name__)
+    called = str(name or getattr(function, "__name__", type(function).__name__))
     params = dict(parameters or {})
     _require_float64(called, {**{f"input {i}": x for i, x in enumerate(_flatten(inputs))},
                               **{key: p.value for key, p in params.items()}})

@@ -65,8 +65,7 @@ class Guard:
             with np.errstate(over="raise", invalid="raise", divide="raise"):
                 self.model.train_step(batch, self.noise)
         except FloatingPointError as error:
-            frames = [f for f in traceback.extract_tb(error.__traceback__)]
-            where = frames[-1]
+            where = traceback.extract_tb(error.__traceback__)[-1]
             return f"{error}, in {where.name} ({Path(where.filename).name}:{where.lineno}): {where.line}"
         finally:
             self.go_back()

@@ -8,6 +8,7 @@ layer's pullback takes `need_dx=True`; with False it may return None and save th
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Layer:
                 found |= part.parameters(f"{prefix}{name}.")
         return found
 
-    def __call__(self, x: Array) -> tuple[Any, Pullback]:
+    def __call__(self, *inputs: Any, **constants: Any) -> tuple[Any, Pullback]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
 
@@ -133,6 +134,6 @@ def mlp(*sizes: int, rng: Generator, activation: str = "relu", last: bool = Fals
         raise ValueError(f"activation: got {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
     init = glorot if activation in ("tanh", "sigmoid") else he
     layers: list[Layer] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:]):
+    for inputs, outputs in pairwise(sizes):
         layers += [Linear(inputs, outputs, rng=rng, init=init), Activation(getattr(ops, activation))]
     return Sequential(*(layers if last else layers[:-1]))

@@ -20,7 +20,7 @@ from minivae.backend import to_numpy
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 # ten colours for ten classes, from light to dark within each hue
 TEN = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F", "#6A3D9A", "#000000")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
     "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,

@@ -16,7 +16,7 @@ import numpy as np
 from minivae import optim
 from minivae.backend import Device
 from minivae.checkpoint import CheckpointError
-from minivae.data import Dataset, load
+from minivae.data import Dataset, hold_out, load
 from minivae.runs import BEST, CHECKPOINT, CONFIG, load_parameters
 from minivae.training import Callback, Record, fit
 from minivae.vae import VAE, VAEConfig
@@ -77,10 +77,22 @@ class Recipe:
         if not 0.0 <= self.valid < 1.0:
             raise ValueError(f"valid: got {self.valid}, expected a share in [0, 1)")
         held = round(self.valid * len(dataset.train))
-        if dataset.valid is not None or held == 0:
-            return dataset.train, dataset.valid
-        order = np.random.default_rng(0).permutation(len(dataset.train))     # the same for every seed
-        return dataset.train[np.sort(order[held:])], dataset.train[np.sort(order[:held])]
+        if dataset.valid is not None:
+            return dataset.train, self._judged(dataset.valid)
+        if held == 0:
+            return dataset.train, None
+        train, valid = hold_out(len(dataset.train), held)                    # the same for every seed
+        return dataset.train[train], self._judged(dataset.train[valid])
+
+    def test(self, dataset: Dataset) -> np.ndarray:
+        """The test images, as this recipe is judged on them."""
+        return self._judged(dataset.test)
+
+    def _judged(self, images: np.ndarray) -> np.ndarray:
+        """If training draws black and white images, judge on black and white ones, drawn once and for all."""
+        if not self.binarize:
+            return images
+        return (np.random.default_rng(0).random(images.shape, dtype=images.dtype) < images).astype(images.dtype)
 
     def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
               progress: bool = True, callback: Callback | None = None) -> tuple[VAE, list[Record]]:

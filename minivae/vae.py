@@ -207,5 +207,5 @@ class VAEConfig:
                           Linear(sizes[-1], self.latents, rng=rng), Linear(sizes[-1], self.latents, rng=rng))
         decoder = mlp(self.latents, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel,
                       rng=rng, activation=self.activation)
-        return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"), dtype=dtype,
-                   optimizer=optimizer, samples=samples)
+        return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
+                   dtype=dtype, optimizer=optimizer, samples=samples)
