@@ -34,16 +34,18 @@ OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
 class Train:
     """Train a VAE and keep the run: config.json, metrics.jsonl, checkpoint and pictures.
 
-    minivae train                                              the 5,000 digits in the package
-    minivae train --data mnist --hidden 500 --epochs 50        the AEVB paper's size
-    minivae train --resume runs/digits                         go on where a run stopped
+    The 5,000 digits in the package: minivae train
+
+    The size of Kingma and Welling's: minivae train --data mnist --hidden 500 --epochs 50
+
+    Go on where a run stopped: minivae train --resume runs/digits
     """
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     out: Path | None = None
     """run folder; default runs/DATA, or the first free runs/DATA-2, -3, …"""
     resume: Path | None = None
-    """run folder to go on with: its recipe is used, and only --recipe.epochs may differ"""
+    """run folder to go on with: its recipe is used, and only --epochs may differ"""
     device: DeviceName = "auto"
     """auto: the GPU if one answers"""
     folder: Path | None = None
@@ -70,7 +72,7 @@ class Train:
 class Evaluate:
     """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
 
-    minivae evaluate runs/digits --samples 500
+    Example: minivae evaluate runs/digits --samples 500
     """
 
     run: Run
@@ -104,7 +106,7 @@ class Evaluate:
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
 
-    minivae sample runs/digits --n 100 --out samples.npz
+    Example: minivae sample runs/digits --n 100 --out samples.npz
     """
 
     run: Run
@@ -132,7 +134,7 @@ class Sample:
 class Plot:
     """Draw the pictures of a run: samples, reconstructions, interpolations, latent map, curves.
 
-    minivae plot runs/digits --out pictures
+    Example: minivae plot runs/digits --out pictures
     """
 
     run: Run
@@ -153,9 +155,11 @@ class Plot:
 class Gradcheck:
     """Compare pullbacks with finite differences: the library's own, or yours.
 
-    minivae gradcheck                                     every op, layer and model of the library
-    minivae gradcheck gaussian_kl                         those whose name contains the word
-    minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5    your function, on random inputs of these shapes
+    Every op, layer and model of the library: minivae gradcheck
+
+    Those whose name contains a word: minivae gradcheck gaussian_kl
+
+    Your function, on random inputs of these shapes: minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5
 
     Your function takes arrays and returns (value, pullback).  Exit code 1 if a gradient is wrong.
     """
@@ -171,8 +175,7 @@ class Gradcheck:
     def __call__(self) -> int:
         if ":" in self.target:
             rng = np.random.default_rng(self.seed)
-            inputs = [rng.standard_normal(_shape(s)) for s in self.shapes]
-            inputs = [np.asarray(x) for x in inputs]
+            inputs = [np.array(rng.standard_normal(_shape(s))) for s in self.shapes]
             print(gradcheck(_import(self.target), *inputs, tolerance=self.tolerance, name=self.target))
             return OK
         chosen = [case for case in cases(self.seed) if self.target in case.name]
@@ -194,8 +197,9 @@ class Gradcheck:
 class Data:
     """List the data sets, or fetch one into the cache.
 
-    minivae data
-    minivae data mnist
+    The list: minivae data
+
+    Fetch one: minivae data mnist
     """
 
     name: Annotated[str, tyro.conf.Positional] = ""
@@ -207,7 +211,8 @@ class Data:
             print(data.load(self.name, folder=self.folder))
         else:
             for row in data.available(folder=self.folder):
-                print(row)
+                height, width = row.image_shape
+                print(f"{row.name:16} {row.train:6,} + {row.test:6,} images {height}×{width}  {row.where}")
         return OK
 
 
