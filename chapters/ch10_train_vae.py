@@ -40,7 +40,7 @@ from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import gradcheck
 from minivae.layers import Layer, Linear, mlp
-from minivae.recipe import Recipe, free_folder, read_recipe
+from minivae.recipe import Recipe, free_folder, read_recipe, spread
 from minivae.runs import CHECKPOINT
 from minivae.training import Interrupted
 from minivae.vae import VAEConfig
@@ -120,16 +120,17 @@ def recipes(args, opt):
 
 
 def pictures(opt, digits, test, vae, flat, history):
-    rng, shape, test = opt.device.rng(opt.seed), digits.image_shape, opt.device.asarray(test)
+    rng, shape = opt.device.rng(opt.seed), digits.image_shape
+    few = opt.device.asarray(spread(test, 48))
     opt.save(plots.learning_curves(history), "curves")
     opt.save(plots.image_grid(vae.sample(100, rng), shape, title="drawn from the prior: nobody wrote these"), "samples")
-    opt.save(plots.reconstructions(test[:48], vae.reconstruct(test[:48], rng), shape,
+    opt.save(plots.reconstructions(few, vae.reconstruct(few, rng), shape,
                                    title="above: digits it never saw; below: what it made of them"), "reconstructions")
-    opt.save(plots.interpolation(vae, test[:8], test[8:16], shape, title="from one unseen digit to another"),
+    opt.save(plots.interpolation(vae, few[:8], few[40:], shape, title="from one unseen digit to another"),
              "interpolation")
     opt.save(plots.manifold(flat, shape, title="the latent plane, evenly in probability"), "manifold")
     if digits.test_labels is not None:
-        opt.save(plots.latent_scatter(flat.encode(test)[0], digits.test_labels,
+        opt.save(plots.latent_scatter(flat.encode(opt.device.asarray(test))[0], digits.test_labels,
                                       title="where unseen digits lie; dashed: 95% of the prior"), "latents")
 
 
@@ -171,7 +172,7 @@ def main(argv=None):
     print()
     pictures(opt, digits, test, vae, models["flat"], histories["vae"])
     scores = evaluate(vae, test)
-    few = test[:1000]
+    few = spread(test, 1000)
     bound = importance_weighted_bound(vae, few, samples=args.iw, progress=not opt.quick)
     print(f"\nSeen: on {scores.images:,} unseen images the bound is {scores.elbo} nats: {scores.nll} to describe the image "
           f"given its\nlatents, {scores.kl} to say them. With {args.iw} importance samples it tightens to {bound}. "

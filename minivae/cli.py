@@ -20,7 +20,7 @@ from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.gradient_table import cases, check
 from minivae.guard import NotFiniteError
-from minivae.recipe import Recipe, free_folder, load_run, read_recipe
+from minivae.recipe import Recipe, free_folder, load_run, read_recipe, spread
 from minivae.training import Interrupted
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -80,7 +80,7 @@ class Evaluate:
     samples: int = 0
     """K of the importance-weighted bound (papers: 5000); 0 leaves it out"""
     images: int | None = None
-    """only the first so many test images"""
+    """so many of the test images, evenly spread; default: all"""
     best: bool = False
     """the epoch with the best validation bound instead of the last"""
     seed: int = 0
@@ -92,7 +92,9 @@ class Evaluate:
 
     def __call__(self) -> int:
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder, best=self.best)
-        x = recipe.test(dataset)[:self.images]
+        if self.images is not None and self.images < 1:
+            raise ValueError(f"images: got {self.images}, expected at least 1")
+        x = spread(recipe.test(dataset), self.images)
         print(evaluate(model, x, seed=self.seed))
         print(f"active units: {active_units(model, x).sum()} of {model.latents}")
         if self.samples:
@@ -219,11 +221,12 @@ class Data:
 def _pictures(model: Any, dataset: data.Dataset, recipe: Recipe) -> dict[str, Callable[[], Any]]:
     """Every picture that says something about this model, made when called."""
     rng, shape, arena = model.arena.device.rng(recipe.seed), dataset.image_shape, model.arena
-    test = arena.device.asarray(recipe.test(dataset)[:2000], dtype=arena.value.dtype)
+    x = recipe.test(dataset)
+    test, few = (arena.device.asarray(some, dtype=arena.value.dtype) for some in (x[:2000], spread(x, 48)))
     pictures: dict[str, Callable[[], Any]] = {
         "samples": lambda: plots.image_grid(model.sample(100, rng), shape, title="samples from the prior"),
-        "reconstructions": lambda: plots.reconstructions(test[:48], model.reconstruct(test[:48], rng), shape),
-        "interpolation": lambda: plots.interpolation(model, test[:8], test[8:16], shape),
+        "reconstructions": lambda: plots.reconstructions(few, model.reconstruct(few, rng), shape),
+        "interpolation": lambda: plots.interpolation(model, few[:8], few[40:], shape),
     }
     if model.latents == 2:
         pictures["manifold"] = lambda: plots.manifold(model, shape)
