@@ -131,7 +131,8 @@ def _compare(name: str, x: Array, gradient: Array, moves: Sequence[tuple[str, An
             continue
         entries += 1
         analytic = float((gradient[index] * direction).sum())
-        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), scale)
+        small = scale if index is not ... else max(scale, _typical(gradient, direction))
+        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), small)
         if not error <= worst.error or entries == 1:      # `not <=` lets a NaN through to be seen
             worst = Row(name, 0, 0, error if np.isfinite(error) else np.inf, where, analytic, numeric)
     return Row(name, entries, kinks, worst.error, worst.where, worst.pullback, worst.numeric)
@@ -164,12 +165,21 @@ def _unit_moves(x: Array) -> list[tuple[str, Any, Array]]:
 
 
 def _random_moves(x: Array, count: int, rng: np.random.Generator) -> list[tuple[str, Any, Array]]:
-    """Unit vectors: ⟨gradient, u⟩ sees every entry at once."""
+    """Vectors of length n^¼ for n entries: ⟨gradient, u⟩ sees every entry at once.
+
+    Of length 1, a step would hardly move a loss of 300,000 parameters (its rounding is all one sees);
+    of length n^½, every entry would move by h, and some hidden unit would cross its kink.
+    """
     moves = []
     for i in range(count):
         u = rng.standard_normal(x.shape)
-        moves.append((f"direction {i}", ..., device_of(x).array(u / np.linalg.norm(u))))
+        moves.append((f"direction {i}", ..., device_of(x).array(u * (u.size**0.25 / np.linalg.norm(u)))))
     return moves
+
+
+def _typical(gradient: Array, direction: Array) -> float:
+    """The size of ⟨gradient, u⟩ for a random u: one that is small by chance must not magnify the error."""
+    return float(np.linalg.norm(gradient) * np.linalg.norm(direction)) / float(gradient.size) ** 0.5
 
 
 def _like(value: Any, rng: np.random.Generator) -> Any:

@@ -78,6 +78,7 @@ class VAE(Layer):
         nll = −(1/L) Σₗ log p(x|zₗ),  zₗ = μ + σ εₗ;   kl = KL(q(z|x) ‖ N(0, I)).
         Kingma and Welling 2013, estimator B (eq. 7).
         """
+        self._check(x, eps)
         L, B, _ = eps.shape
         (mean, logvar), pull_encoder = self.encoder(x)               # q(z|x)
         z, pull_samples = draw(mean, logvar, eps=eps)
@@ -100,6 +101,7 @@ class VAE(Layer):
         One row per sample, so that −(nll + kl) are importance weights too.
         Kingma and Welling 2013, estimator A (eq. 6).
         """
+        self._check(x, eps)
         L = len(eps)
         (mean, logvar), pull_encoder = self.encoder(x)
         means, pull_means = repeat(mean, samples=L)
@@ -118,12 +120,26 @@ class VAE(Layer):
 
         return (nll, log_q - log_p), pullback
 
+    def _noise(self, rng: Generator, *sizes: int) -> Array:
+        """ε ~ N(0, I) of shape (*sizes, Z), in the dtype of the parameters and on the generator's device."""
+        return rng.standard_normal((*sizes, self.latents), dtype=self.arena.value.dtype)
+
+    def _check(self, x: Array, eps: Array) -> None:
+        """Raise before anything is computed: NumPy would broadcast, or lift a float32 step to float64."""
+        dtype = self.arena.value.dtype
+        if x.ndim != 2 or x.shape[1] != self.pixels or len(x) == 0:
+            raise ValueError(f"x: got shape {x.shape}, expected (B, {self.pixels}) with B at least 1")
+        if eps.ndim != 3 or len(eps) == 0 or eps.shape[1:] != (len(x), self.latents):
+            raise ValueError(f"eps: got shape {eps.shape}, expected (L, {len(x)}, {self.latents}) with L at least 1")
+        for name, array in (("x", x), ("eps", eps)):
+            if array.dtype != dtype:
+                raise TypeError(f"{name}: got dtype {array.dtype}, expected {dtype}, the dtype of the parameters")
+
     # ── what the training loop and the evaluation ask of every model ─────────────────────────────
 
     def train_step(self, x: Array, rng: Generator) -> dict[str, Array]:
         """One step up the ELBO on a batch (B, X); returns its mean terms, still on the device."""
-        eps = rng.standard_normal((self.samples, len(x), self.latents), dtype=x.dtype)
-        (nll, kl), pullback = self.elbo_terms(x=x, eps=eps)
+        (nll, kl), pullback = self.elbo_terms(x=x, eps=self._noise(rng, self.samples, len(x)))
         dloss = np.full_like(nll, 1.0 / len(x))                      # the loss is the mean of −ELBO = nll + kl
         self.arena.zero_grad()
         pullback(dloss, dloss)
@@ -132,7 +148,7 @@ class VAE(Layer):
 
     def terms(self, x: Array, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
         """(nll, kl), both (B,): values only."""
-        return self.elbo_terms(x=x, eps=rng.standard_normal((samples, len(x), self.latents), dtype=x.dtype))[0]
+        return self.elbo_terms(x=x, eps=self._noise(rng, samples, len(x)))[0]
 
     def elbo(self, x: Array, rng: Generator, samples: int = 1) -> Array:
         """A lower bound on log p(x) in nats, (B,): unbiased for the ELBO."""
@@ -141,8 +157,7 @@ class VAE(Layer):
 
     def log_weights(self, x: Array, rng: Generator, samples: int = 1) -> Array:
         """log p(x, z) − log q(z|x) for K samples z ~ q(z|x)        (B, X) -> (K, B)"""
-        eps = rng.standard_normal((samples, len(x), self.latents), dtype=x.dtype)
-        nll, kl = self.monte_carlo_terms(x=x, eps=eps)[0]
+        nll, kl = self.monte_carlo_terms(x=x, eps=self._noise(rng, samples, len(x)))[0]
         return -(nll + kl).reshape(samples, len(x))
 
     def encode(self, x: Array) -> tuple[Array, Array]:
@@ -155,13 +170,12 @@ class VAE(Layer):
 
     def sample(self, n: int, rng: Generator) -> Array:
         """E[x|z] for n draws z ~ p(z)        (n, X)"""
-        return self.decode(rng.standard_normal((n, self.latents), dtype=self.arena.value.dtype))
+        return self.decode(self._noise(rng, n))
 
     def reconstruct(self, x: Array, rng: Generator) -> Array:
         """E[x|z] for one draw z ~ q(z|x) per image        (B, X)"""
         mean, logvar = self.encode(x)
-        eps = rng.standard_normal(mean.shape, dtype=mean.dtype)
-        return self.decode(reparameterize(mean, logvar, eps=eps)[0])
+        return self.decode(reparameterize(mean, logvar, eps=self._noise(rng, len(x)))[0])
 
 
 def draw(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
