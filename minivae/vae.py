@@ -120,21 +120,6 @@ class VAE(Layer):
 
         return (nll, log_q - log_p), pullback
 
-    def _noise(self, rng: Generator, *sizes: int) -> Array:
-        """ε ~ N(0, I) of shape (*sizes, Z), in the dtype of the parameters and on the generator's device."""
-        return rng.standard_normal((*sizes, self.latents), dtype=self.arena.value.dtype)
-
-    def _check(self, x: Array, eps: Array) -> None:
-        """Raise before anything is computed: NumPy would broadcast, or lift a float32 step to float64."""
-        dtype = self.arena.value.dtype
-        if x.ndim != 2 or x.shape[1] != self.pixels or len(x) == 0:
-            raise ValueError(f"x: got shape {x.shape}, expected (B, {self.pixels}) with B at least 1")
-        if eps.ndim != 3 or len(eps) == 0 or eps.shape[1:] != (len(x), self.latents):
-            raise ValueError(f"eps: got shape {eps.shape}, expected (L, {len(x)}, {self.latents}) with L at least 1")
-        for name, array in (("x", x), ("eps", eps)):
-            if array.dtype != dtype:
-                raise TypeError(f"{name}: got dtype {array.dtype}, expected {dtype}, the dtype of the parameters")
-
     # ── what the training loop and the evaluation ask of every model ─────────────────────────────
 
     def train_step(self, x: Array, rng: Generator) -> dict[str, Array]:
@@ -176,6 +161,21 @@ class VAE(Layer):
         """E[x|z] for one draw z ~ q(z|x) per image        (B, X)"""
         mean, logvar = self.encode(x)
         return self.decode(reparameterize(mean, logvar, eps=self._noise(rng, len(x)))[0])
+
+    def _noise(self, rng: Generator, *sizes: int) -> Array:
+        """ε ~ N(0, I) of shape (*sizes, Z), in the dtype of the parameters and on the generator's device."""
+        return rng.standard_normal((*sizes, self.latents), dtype=self.arena.value.dtype)
+
+    def _check(self, x: Array, eps: Array) -> None:
+        """Raise before anything is computed: NumPy would broadcast, or lift a float32 step to float64."""
+        dtype = self.arena.value.dtype
+        if x.ndim != 2 or x.shape[1] != self.pixels or len(x) == 0:
+            raise ValueError(f"x: got shape {x.shape}, expected (B, {self.pixels}) with B at least 1")
+        if eps.ndim != 3 or len(eps) == 0 or eps.shape[1:] != (len(x), self.latents):
+            raise ValueError(f"eps: got shape {eps.shape}, expected (L, {len(x)}, {self.latents}) with L at least 1")
+        for name, array in (("x", x), ("eps", eps)):
+            if array.dtype != dtype:
+                raise TypeError(f"{name}: got dtype {array.dtype}, expected {dtype}, the dtype of the parameters")
 
 
 def draw(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
