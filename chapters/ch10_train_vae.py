@@ -40,7 +40,7 @@ from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import gradcheck
 from minivae.layers import Layer, Linear, mlp
-from minivae.recipe import Recipe, free_folder, read_recipe, spread
+from minivae.recipe import Recipe, free_folder, read_recipe
 from minivae.runs import CHECKPOINT
 from minivae.training import Interrupted
 from minivae.vae import VAEConfig
@@ -121,7 +121,7 @@ def recipes(args, opt):
 
 def pictures(opt, digits, test, vae, flat, history):
     rng, shape = opt.device.rng(opt.seed), digits.image_shape
-    few = opt.device.asarray(spread(test, 48))
+    few = opt.device.asarray(plots.spread(test, 48))
     opt.save(plots.learning_curves(history), "curves")
     opt.save(plots.image_grid(vae.sample(100, rng), shape, title="drawn from the prior: nobody wrote these"), "samples")
     opt.save(plots.reconstructions(few, vae.reconstruct(few, rng), shape,
@@ -172,7 +172,7 @@ def main(argv=None):
     print()
     pictures(opt, digits, test, vae, models["flat"], histories["vae"])
     scores = evaluate(vae, test)
-    few = spread(test, 1000)
+    few = plots.spread(test, 1000)
     bound = importance_weighted_bound(vae, few, samples=args.iw, progress=not opt.quick)
     print(f"\nSeen: on {scores.images:,} unseen images the bound is {scores.elbo} nats: {scores.nll} to describe the image "
           f"given its\nlatents, {scores.kl} to say them. With {args.iw} importance samples it tightens to {bound}. "

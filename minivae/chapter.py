@@ -37,7 +37,8 @@ class Options:
 def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits") -> argparse.ArgumentParser:
     """The options that every chapter has; a chapter may add its own."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"), help="default: cpu")
+    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"),
+                        help="where networks train, in chapters 6 and 10; the others are small (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument("--epochs", type=int, default=epochs, help=f"passes over the data (default: {epochs})")
     parser.add_argument("--data", default=data, help=f"data set name, or a path to .npz/.npy (default: {data})")

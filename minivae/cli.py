@@ -20,8 +20,10 @@ from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.gradient_table import cases, check
 from minivae.guard import NotFiniteError
-from minivae.recipe import Recipe, free_folder, load_run, read_recipe, spread
-from minivae.training import Interrupted
+from minivae.recipe import Recipe, free_folder, load_run, read_recipe
+from minivae.runs import read_history
+from minivae.training import Interrupted, Record
+from minivae.vae import VAE
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Run = Annotated[Path, tyro.conf.Positional]
@@ -62,9 +64,7 @@ class Train:
         print(f"{dataset}\nrun folder: {run}, device: {where.name}")
         model, history = recipe.train(dataset, where, run=run, resume=self.resume is not None)
         print(f"test: {evaluate(model, recipe.test(dataset), seed=recipe.seed)}")
-        for name, figure in _pictures(model, dataset, recipe).items():
-            print(f"picture: {plots.save(figure(), run / f'{name}.png')}")
-        print(f"picture: {plots.save(plots.learning_curves(history), run / 'curves.png')}")
+        _draw(model, dataset, recipe, history, run)
         return OK
 
 
@@ -94,7 +94,7 @@ class Evaluate:
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder, best=self.best)
         if self.images is not None and self.images < 1:
             raise ValueError(f"images: got {self.images}, expected at least 1")
-        x = spread(recipe.test(dataset), self.images)
+        x = plots.spread(recipe.test(dataset), self.images)
         print(evaluate(model, x, seed=self.seed))
         print(f"active units: {active_units(model, x).sum()} of {model.latents}")
         if self.samples:
@@ -148,8 +148,7 @@ class Plot:
 
     def __call__(self) -> int:
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
-        for name, figure in _pictures(model, dataset, recipe).items():
-            print(f"picture: {plots.save(figure(), (self.out or self.run) / f'{name}.png')}")
+        _draw(model, dataset, recipe, read_history(self.run), self.out or self.run)
         return OK
 
 
@@ -218,22 +217,12 @@ class Data:
         return OK
 
 
-def _pictures(model: Any, dataset: data.Dataset, recipe: Recipe) -> dict[str, Callable[[], Any]]:
-    """Every picture that says something about this model, made when called."""
-    rng, shape, arena = model.arena.device.rng(recipe.seed), dataset.image_shape, model.arena
-    x = recipe.test(dataset)
-    test, few = (arena.device.asarray(some, dtype=arena.value.dtype) for some in (x[:2000], spread(x, 48)))
-    pictures: dict[str, Callable[[], Any]] = {
-        "samples": lambda: plots.image_grid(model.sample(100, rng), shape, title="samples from the prior"),
-        "reconstructions": lambda: plots.reconstructions(few, model.reconstruct(few, rng), shape),
-        "interpolation": lambda: plots.interpolation(model, few[:8], few[40:], shape),
-    }
-    if model.latents == 2:
-        pictures["manifold"] = lambda: plots.manifold(model, shape)
-        labels = dataset.test_labels
-        if labels is not None:
-            pictures["latents"] = lambda: plots.latent_scatter(model.encode(test)[0], labels[:2000])
-    return pictures
+def _draw(model: VAE, dataset: data.Dataset, recipe: Recipe, history: list[Record], folder: Path) -> None:
+    """Every picture of a run, into a folder."""
+    for name, fig in plots.portrait(model, recipe.test(dataset), dataset.test_labels, dataset.image_shape,
+                                    seed=recipe.seed):
+        print(f"picture: {plots.save(fig, folder / f'{name}.png')}")
+    print(f"picture: {plots.save(plots.learning_curves(history), folder / 'curves.png')}")
 
 
 def _npz(**arrays: np.ndarray) -> bytes:

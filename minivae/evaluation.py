@@ -94,8 +94,7 @@ def active_units(model: Model, x: np.ndarray, *, threshold: float = 0.01) -> np.
 
 def _parts(model: Model, x: np.ndarray, samples: int) -> Iterator[Array]:
     """The images in chunks of about ROWS rows of work, on the model's device and in its dtype."""
-    if len(x) == 0:
-        raise ValueError("x: got no images, expected at least one")
+    model.check_images(x)
     size, arena = max(1, ROWS // samples), model.arena
     for start in range(0, len(x), size):
         yield arena.device.asarray(x[start:start + size], dtype=arena.value.dtype)

@@ -226,8 +226,8 @@ def _models(rng: Generator, config: vae.VAEConfig, *, note: str, B: int, L: int,
     """A row for each bound of a VAE of this size."""
     model = config.build(dtype=np.float64)
     model.arena.value[...] += 0.3 * rng.standard_normal(model.arena.value.shape)
-    x = rng.standard_normal((B, config.pixels))
-    x = 1.0 * (x > 0) if config.likelihood == "bernoulli" else x
+    grey = rng.standard_normal((B, config.pixels))
+    x = 1.0 * (grey > 0) if config.likelihood == "bernoulli" else grey
     eps = rng.standard_normal((L, B, config.latents))
     return [_row(bound, note=note, parameters=model.arena.parameters, directions=directions, x=x, eps=eps)
             for bound in (model.elbo_terms, model.monte_carlo_terms)]

@@ -5,7 +5,7 @@ Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -60,6 +60,11 @@ def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, p
         y, x = (i // columns) * (h + gap), (i % columns) * (w + gap)
         page[y:y + h, x:x + w] = image.reshape(h, w)
     return page
+
+
+def spread(images: np.ndarray, n: int | None) -> np.ndarray:
+    """`n` of the images (None: all), evenly spread: a test set may be sorted by class."""
+    return images if n is None or n >= len(images) else images[np.linspace(0, len(images) - 1, n).astype(int)]
 
 
 def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "") -> Figure:
@@ -147,6 +152,21 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") ->
     if title:
         fig.suptitle(title)
     return fig
+
+
+def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, int], *,
+             seed: int = 0) -> Iterator[tuple[str, Figure]]:
+    """(name, figure), one after another: every picture that says something about this model."""
+    device, dtype = model.arena.device, model.arena.value.dtype
+    rng, few = device.rng(seed), device.asarray(spread(images, 48), dtype=dtype)
+    yield "samples", image_grid(model.sample(100, rng), shape, title="samples from the prior")
+    yield "reconstructions", reconstructions(few, model.reconstruct(few, rng), shape)
+    yield "interpolation", interpolation(model, few[:8], few[-8:], shape)
+    if model.latents == 2:
+        yield "manifold", manifold(model, shape)
+        if labels is not None:
+            means = model.encode(device.asarray(spread(images, 2000), dtype=dtype))[0]
+            yield "latents", latent_scatter(means, spread(labels, 2000), title="where unseen images lie")
 
 
 def _show(ax: Any, page: np.ndarray, title: str) -> None:

@@ -143,11 +143,6 @@ def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = 
     return model, dataset, recipe
 
 
-def spread(images: np.ndarray, n: int | None) -> np.ndarray:
-    """`n` of the images (None: all), evenly spread: a test set may be sorted by class."""
-    return images if n is None or n >= len(images) else images[np.linspace(0, len(images) - 1, n).astype(int)]
-
-
 def free_folder(wanted: Path) -> Path:
     """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is missing or empty: nothing is overwritten."""
     number, folder = 1, wanted

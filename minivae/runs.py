@@ -29,6 +29,7 @@ class Model(Protocol):
     arena: Arena
     optimizer: Optimizer
 
+    def check_images(self, x: Any, name: str = "x") -> None: ...
     def train_step(self, x: Array, rng: Generator) -> dict[str, Array]: ...
     def terms(self, x: Array, rng: Generator, samples: int = 1) -> tuple[Array, Array]: ...
     def log_weights(self, x: Array, rng: Generator, samples: int = 1) -> Array: ...
@@ -96,6 +97,14 @@ def load_parameters(path: Path, arena: Arena, arrays: Mapping[str, np.ndarray] |
         arena.load({key.removeprefix("parameter/"): a for key, a in arrays.items() if key.startswith("parameter/")})
     except ValueError as error:
         raise CheckpointError(f"{path} holds another model: {error}") from error
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """One record per finished epoch.  Raises CheckpointError if the folder holds no run."""
+    try:
+        return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} is not a run folder: cannot read {folder / METRICS} ({error})") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -150,22 +150,9 @@ def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_siz
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if number != int(number) or number < 1:
             raise ValueError(f"{name}: got {number}, expected a whole number of at least 1")
-    check_images("images", images, model)
+    model.check_images(images, "images")
     if valid is not None:
-        check_images("valid", valid, model)
-        if valid.shape[1] != images.shape[1]:
-            raise ValueError(f"valid: got {valid.shape[1]} pixels per image, expected {images.shape[1]}")
-
-
-def check_images(name: str, x: Any, model: Any) -> None:
-    """Raise unless `x` is a non-empty (N, X) float array that the model's likelihood can explain."""
-    if getattr(x, "dtype", None) is None or x.dtype.kind != "f":
-        raise TypeError(f"{name}: got {getattr(x, 'dtype', type(x).__name__)}, "
-                        "expected a float array (grey levels 0 … 255: divide by 255)")
-    pixels = model.pixels
-    if x.ndim != 2 or len(x) == 0 or x.shape[1] != pixels:
-        raise ValueError(f"{name}: got shape {x.shape}, expected (N, {pixels}) with N at least 1")
-    model.likelihood.check(x, name)
+        model.check_images(valid, "valid")
 
 
 class _CtrlC:

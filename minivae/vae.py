@@ -19,6 +19,7 @@ Shapes: B images of X pixels, Z latents, L samples.  Everything is in nats.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -121,6 +122,18 @@ class VAE(Layer):
         return (nll, log_q - log_p), pullback
 
     # ── what the training loop and the evaluation ask of every model ─────────────────────────────
+
+    def check_images(self, x: Any, name: str = "x") -> None:
+        """Raise unless `x` is a non-empty (N, X) float array that the likelihood can explain.
+
+        Reads every pixel (and waits for the GPU): once for a data set, never inside a step.
+        """
+        if getattr(x, "dtype", None) is None or x.dtype.kind != "f":
+            raise TypeError(f"{name}: got {getattr(x, 'dtype', type(x).__name__)}, "
+                            "expected a float array (grey levels 0 … 255: divide by 255)")
+        if x.ndim != 2 or len(x) == 0 or x.shape[1] != self.pixels:
+            raise ValueError(f"{name}: got shape {x.shape}, expected (N, {self.pixels}) with N at least 1")
+        self.likelihood.check(x, name)
 
     def train_step(self, x: Array, rng: Generator) -> dict[str, Array]:
         """One step up the ELBO on a batch (B, X); returns its mean terms, still on the device."""
