@@ -31,7 +31,6 @@ import numpy as np
 
 from minivae import plots
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.gradcheck import GradientError, gradcheck
 
 # %% [markdown]
@@ -168,7 +167,7 @@ def draw(steps, curves, w, losses):
 
 def main(argv=None):
     opt, _ = options(parser("ch01", __doc__, epochs=200), argv)
-    digits = load(opt.data)
+    digits = opt.digits()
     x, t = zeros_and_ones(digits.train, digits.train_labels)
     few = slice(0, 40)
 

@@ -33,7 +33,6 @@ import numpy as np
 
 from minivae import ops, plots
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.gradcheck import gradcheck
 
 
@@ -130,7 +129,7 @@ def main(argv=None):
                zip((ours[0], *ours[1](dy)), (library[0], *library[1](dy))))
     print(f"\nour linear and minivae.ops.linear: value and three gradients {'equal' if same else 'DIFFERENT'}")
 
-    digits = load(opt.data)
+    digits = opt.digits()
     train = digits.train[:len(digits.train) // 100 * 100].astype(np.float64)
     labels = digits.train_labels[:len(train)]
     curves = {}

@@ -26,7 +26,6 @@ import numpy as np
 
 from minivae import layers, ops, plots
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.gradcheck import gradcheck
 
 
@@ -183,7 +182,7 @@ def main(argv=None):
              "relu, 1/I": gradient_sizes(relu, np.sqrt(1 / width), rng),
              "sigmoid, 1/I": gradient_sizes(sigmoid, np.sqrt(1 / width), rng)}
 
-    digits = load(opt.data)
+    digits = opt.digits()
     x = digits.train[:len(digits.train) // 100 * 100].astype(np.float64)
     labels, curves, scores = digits.train_labels[:len(x)], {}, {}
     for name, parts in {

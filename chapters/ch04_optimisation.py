@@ -39,7 +39,6 @@ from minivae import optim, plots
 from minivae.arena import Arena, Parameter
 from minivae.backend import device
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.distributions import categorical_nll
 from minivae.layers import mlp
 
@@ -166,7 +165,7 @@ def main(argv=None):
     for name, (rule, library) in RULES.items():
         print(f"{name:9} 100 steps differ from minivae.optim by {same_as_library(rule, library, rng):.0e}")
     paths = {name: path(rule, RATES[name]) for name, (rule, _) in RULES.items()}
-    digits = load(opt.data)
+    digits = opt.digits()
     rates = {name: grid[1:3] if opt.quick else grid for name, grid in GRID.items()}
     curves = {name: best_of(name, rates[name], digits.train, digits.train_labels, opt.epochs, opt.seed)
               for name in RULES}

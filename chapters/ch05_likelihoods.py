@@ -31,7 +31,6 @@ import numpy as np
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.gradcheck import gradcheck
 
 # %% [markdown]
@@ -156,7 +155,7 @@ def main(argv=None):
     total = np.exp(-bernoulli_nll(np.repeat(a[:1], 64, axis=0), x=images)[0]).sum()
     print(f"sum of p(x) over all 64 images of six pixels: {total:.12f}")
 
-    digits = load(opt.data)
+    digits = opt.digits()
     grey = digits.train.astype(np.float64)
     x = (rng.random(grey.shape) < grey).astype(float)
     test = (rng.random(digits.test.shape) < digits.test).astype(float)

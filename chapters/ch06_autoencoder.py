@@ -23,7 +23,6 @@ from minivae import plots
 from minivae.arena import Arena
 from minivae.backend import to_numpy
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.distributions import bernoulli_nll
 from minivae.gradcheck import gradcheck
 from minivae.layers import Layer, mlp
@@ -124,7 +123,7 @@ def main(argv=None):
     tiny = Autoencoder(6, 5, 2, rng)
     print(gradcheck(tiny.surprise, parameters=tiny.parameters(), x=rng.random((4, 6)), name="a whole autoencoder"))
 
-    digits = load(opt.data)
+    digits = opt.digits()
     train_x, test_x = (opt.device.asarray(x) for x in (digits.train, digits.test))
     models = {codes: Autoencoder(784, 400, codes, rng) for codes in (2, 20)}
     for codes, model in models.items():

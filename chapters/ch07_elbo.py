@@ -37,7 +37,6 @@ import numpy as np
 from minivae import plots
 from minivae.backend import device
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.layers import Linear
 from minivae.likelihoods import GaussianFixed
 from minivae.vae import VAE, Encoder
@@ -185,7 +184,7 @@ def main(argv=None):
     print(f"one dimension: log p(x) = {log_p_1d(x, w, sigma):.12f}\n"
           f"ELBO at the posterior   = {elbo_1d(x, m, s, w, sigma):.12f}")
 
-    digits = load(opt.data)
+    digits = opt.digits()
     mean, W, sigma = probabilistic_pca(digits.train.astype(np.float64), 20)
     test = digits.test[:50 if opt.quick else 200].astype(np.float64)
     truth = log_p(test, mean, W, sigma)

@@ -31,7 +31,6 @@ import numpy as np
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.gradcheck import gradcheck
 
 
@@ -143,7 +142,7 @@ def main(argv=None):
     mean, logvar = np.array([0.8, -0.3, 0.0]), np.array([-2.0, -0.5, 0.7])
     closed = float(gaussian_kl(mean[None], logvar[None])[0][0])
     drawn = kl_by_drawing(mean, logvar, 10_000, rng)
-    digits = load(opt.data)
+    digits = opt.digits()
     components, theory = nats_per_component(digits.train.astype(np.float64), digits.test.astype(np.float64), 20)
     opt.save(draw(drawn, closed, components, theory), "kl")
     print(f"\nSeen: the closed form says {closed:.4f} nats, ten thousand draws say {drawn[1][-1]:.4f} ± {drawn[2][-1]:.4f}. "

@@ -34,7 +34,6 @@ import numpy as np
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.gradcheck import gradcheck
 from minivae.training import fit
 from minivae.vae import VAEConfig
@@ -150,7 +149,7 @@ def main(argv=None):
     for name, values in toys[4].items():
         print(f"toy, Z = 20: {name:25} mean {values.mean():6.2f} ± {values.std() / np.sqrt(n):.2f} (truth 1)")
 
-    digits = load(opt.data)
+    digits = opt.digits()
     vae = VAEConfig(digits.train.shape[1], hidden=(200,), latents=10).build(seed=opt.seed)
     images = digits.train[:500] if opt.quick else digits.train
     fit(vae, images, epochs=opt.epochs, seed=opt.seed)

@@ -26,6 +26,7 @@ What you'll see  a VAE trained on real handwritten digits, its bound in nats, di
 # where to draw.
 
 # %%
+import shlex
 import sys
 from pathlib import Path
 
@@ -35,7 +36,6 @@ from minivae import plots
 from minivae.arena import Arena
 from minivae.backend import device
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import gradcheck
@@ -112,10 +112,10 @@ def recipes(args, opt):
         common["likelihood"] = "gaussian_shared"
     if opt.quick:
         return Recipe(**common, hidden=(32,), latents=20), Recipe(**common, hidden=(32,), latents=2)
+    common |= {"schedule": "cosine", "lr": 2e-3, "binarize": not args.gaussian}
     if args.paper:                                               # Kingma and Welling 2013, section 5: 500 units
         common |= {"batch_size": 100, "valid": 0.0}
         return Recipe(**common, hidden=(500,), latents=20), Recipe(**common, hidden=(500,), latents=2)
-    common |= {"schedule": "cosine", "lr": 2e-3, "binarize": not args.gaussian}
     return Recipe(**common, hidden=(500, 250), latents=8), Recipe(**common, hidden=(500, 250), latents=2)
 
 
@@ -137,7 +137,8 @@ def pictures(opt, digits, test, vae, flat, history):
 # %%
 def arguments():
     p = parser("ch10", __doc__, epochs=60)
-    p.add_argument("--paper", action="store_true", help="one hidden layer of 500 units, batches of 100 (AEVB); give --epochs 50")
+    p.add_argument("--paper", action="store_true",
+                   help="one hidden layer of 500 units, 20 latents, batches of 100 (AEVB); give --epochs 50")
     p.add_argument("--gaussian", action="store_true", help="Gaussian likelihood with a learned σ (for grey images)")
     p.add_argument("--resume", type=Path, help="the --out folder of an interrupted run")
     p.add_argument("--iw", type=int, default=100, help="samples of the importance-weighted bound (default: 100)")
@@ -152,7 +153,7 @@ def main(argv=None):
     print(f"our step and minivae's differ by at most {same_as_library(opt.seed):.0e}\n")
 
     opt.out = args.resume or free_folder(opt.out)
-    digits = load(opt.data)
+    digits = opt.images()
     print(f"{digits}\nfolder: {opt.out}")
     models, histories = {}, {}
     for name, recipe in zip(("vae", "flat"), recipes(args, opt)):
@@ -163,7 +164,8 @@ def main(argv=None):
         try:
             models[name], histories[name] = recipe.train(digits, opt.device, run=run, resume=resume)
         except Interrupted as stop:
-            print(f"\n{stop}:\n    python {sys.argv[0]} --resume {opt.out} --data {opt.data}")
+            again = [] if args.resume else ["--resume", str(opt.out)]
+            print(f"\n{stop}:\n    {shlex.join(['python', *sys.argv, *again])}")
             raise SystemExit(130) from None
         test = recipe.test(digits)
         print(f"test: {evaluate(models[name], test)}")

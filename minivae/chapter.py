@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.backend import Device, DeviceError, device
+from minivae.data import DataError, Dataset, load
 
 
 @dataclass
@@ -26,6 +27,23 @@ class Options:
     out: Path
     quick: bool
     show: bool
+
+    def images(self) -> Dataset:
+        """The data set that was asked for; says what is wrong and exits with 2 if there is none."""
+        try:
+            return load(self.data)
+        except (ValueError, DataError) as error:
+            print(f"--data: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
+
+    def digits(self) -> Dataset:
+        """The same, for a chapter that is about labelled images of 28×28."""
+        dataset = self.images()
+        if dataset.image_shape != (28, 28) or dataset.train_labels is None or dataset.test_labels is None:
+            print(f"--data: this chapter needs labelled images of 28×28, such as digits, mnist or fashion_mnist; "
+                  f"got {dataset}", file=sys.stderr)
+            raise SystemExit(2)
+        return dataset
 
     def save(self, fig: Figure, name: str) -> None:
         """Write out/NAME.png, say so, and show it if asked."""
