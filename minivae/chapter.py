@@ -74,6 +74,8 @@ def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tupl
     plots.use_style()
     if args.epochs < 1:
         parser.error(f"--epochs: got {args.epochs}, expected at least 1")
+    if args.seed < 0:
+        parser.error(f"--seed: got {args.seed}, expected at least 0")
     try:
         where = device(args.device)
     except DeviceError as error:

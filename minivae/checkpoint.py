@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,15 @@ class CheckpointError(Exception):
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path`, or leave what was there.  Raises OSError (disk full, no permission)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")      # mkstemp's would be for our eyes only
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -47,7 +47,7 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapp
     try:
         write_atomically(path, serialise(tidy, whole))
     except OSError as error:
-        kept = "the checkpoint that was there is intact" if path.exists() else "nothing was written"
+        kept = "the checkpoint that was there is intact" if os.path.exists(path) else "nothing was written"
         raise CheckpointError(f"cannot save {path}: {error.strerror or error}; {kept}. "
                               "Free some space, or choose another folder") from error
 

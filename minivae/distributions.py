@@ -154,10 +154,17 @@ def gaussian_nll_fixed(mean: Array, *, x: Array, std: float = 1.0) -> tuple[Arra
 
 
 def categorical_nll(logits: Array, *, labels: Array) -> tuple[Array, Pullback]:
-    """−log softmax(a)[label]        (B, C) and labels (B,) in 0 … C − 1 -> (B,)"""
+    """−log softmax(a)[label]        (B, C) and labels (B,) in 0 … C − 1 -> (B,)
+
+    Raises ValueError for labels of the wrong shape or kind, or (on the CPU: a look would wait for a GPU)
+    outside the range.
+    """
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(f"categorical_nll: labels have shape {labels.shape} and dtype {labels.dtype}, "
                          f"expected ({logits.shape[0]},) integers")
+    if isinstance(labels, np.ndarray) and labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[-1]:
+        raise ValueError(f"categorical_nll: labels lie in {labels.min()} … {labels.max()}, "
+                         f"expected 0 … {logits.shape[-1] - 1} for {logits.shape[-1]} classes")
     log_p, pull = log_softmax(logits)
     chosen = one_hot(labels, classes=logits.shape[-1], dtype=logits.dtype)
 

@@ -94,6 +94,8 @@ def active_units(model: Model, x: np.ndarray, *, threshold: float = 0.01) -> np.
 
 def _parts(model: Model, x: np.ndarray, samples: int) -> Iterator[Array]:
     """The images in chunks of about ROWS rows of work, on the model's device and in its dtype."""
+    if samples < 1:
+        raise ValueError(f"samples: got {samples}, expected at least 1")
     model.check_images(x)
     size, arena = max(1, ROWS // samples), model.arena
     for start in range(0, len(x), size):

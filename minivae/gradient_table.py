@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MethodType, ModuleType
 from typing import Any
 
@@ -131,18 +131,20 @@ def layer_cases(rng: Generator) -> list[Case]:
     """layers.py"""
     n, L = rng.standard_normal, layers
     twice = L.Linear(3, 3, rng=rng)
+    two = L.Sequential(L.Linear(3, 4, rng=rng), L.Activation(ops.tanh), L.Linear(4, 2, rng=rng))
     return [
         _layer(rng, L.Linear(3, 5, rng=rng), n((4, 3))),
         _layer(rng, L.Linear(2, 2, rng=rng), n((1, 2)), note="one row"),
         _layer(rng, L.Activation(ops.tanh), n((3, 4))),
         _layer(rng, L.Activation(ops.leaky_relu, slope=0.2), _off_zero(n((3, 4))), note="with a constant"),
         _layer(rng, L.Sequential(L.Linear(3, 2, rng=rng)), n((4, 3)), note="one layer"),
-        _layer(rng, L.Sequential(L.Linear(3, 4, rng=rng), L.Activation(ops.tanh), L.Linear(4, 2, rng=rng)), n((4, 3))),
-        _layer(rng, L.Sequential(twice, L.Activation(ops.tanh), twice), n((4, 3)), note="one layer used twice",
-               parameters=twice.parameters()),
+        _layer(rng, two, n((4, 3))),
+        _layer(rng, L.Sequential(twice, L.Activation(ops.tanh), twice), n((4, 3)),
+               note="one layer used twice", parameters=twice.parameters()),
         *(_layer(rng, L.mlp(3, 4, 2, rng=rng, activation=name), n((3, 3)), note=f"mlp {name}")
           for name in ("relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus")),
-        _layer(rng, L.mlp(2, 3, 3, rng=rng, activation="tanh", last=True), n((1, 2)), note="mlp tanh to the last"),
+        _layer(rng, L.mlp(2, 3, 3, rng=rng, activation="tanh", last=True), n((1, 2)),
+               note="mlp tanh to the last"),
     ]
 
 
@@ -209,7 +211,7 @@ def missing_rows(table: Iterable[Case], modules: Sequence[ModuleType] = MODULES)
 def _row(function: Function, *inputs: Any, note: str = "", parameters: Mapping[str, Parameter] | None = None,
          directions: int | None = None, **constants: Any) -> Case:
     case = Case("", function, inputs, constants, parameters or {}, directions)
-    return Case(case.subject + (f" ({note})" if note else ""), function, inputs, constants, case.parameters, directions)
+    return replace(case, name=case.subject + (f" ({note})" if note else ""))
 
 
 def _layer(rng: Generator, layer: Layer, *inputs: Array, note: str = "",

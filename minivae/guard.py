@@ -52,6 +52,8 @@ class Guard:
         self.go_back()
         for step, batch in batches:
             self.remember()
+            if not np.isfinite(self.model.arena.value).all():
+                return f"step {step}: {self.model.arena.first_not_finite()}, before the step"
             if not all(math.isfinite(float(v)) for v in self.model.train_step(batch, self.noise).values()) \
                     or not np.isfinite(self.model.arena.value).all():
                 after = self.model.arena.first_not_finite()

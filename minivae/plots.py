@@ -5,6 +5,7 @@ Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
@@ -15,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minivae.backend import to_numpy
+from minivae.checkpoint import write_atomically
 
 # Okabe and Ito's colours: told apart by everybody, in print as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -42,11 +44,14 @@ def use_style() -> None:
 
 
 def save(fig: Figure, path: Path) -> Path:
-    """Write the figure as PNG and release it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context(STYLE):
-        fig.savefig(path)
-    plt.close(fig)
+    """Write the figure as PNG, whole or not at all, and release it."""
+    png = io.BytesIO()
+    try:
+        with plt.rc_context(STYLE):
+            fig.savefig(png, format="png")
+    finally:
+        plt.close(fig)
+    write_atomically(path, png.getvalue())
     return path
 
 
@@ -54,6 +59,9 @@ def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, p
     """Images side by side in one array, `columns` per row, on `paper`        (N, X) -> (rows·h, columns·w)"""
     images = to_numpy(images)
     h, w = shape
+    if len(images) == 0 or images[0].size != h * w:
+        raise ValueError(f"images: got shape {images.shape}, expected (N, {h * w}) with N at least 1, "
+                         f"for pictures of {h}×{w}")
     rows = -(-len(images) // columns)
     page = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap), paper)
     for i, image in enumerate(images):
@@ -117,6 +125,8 @@ def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str =
 def latent_scatter(means: Any, labels: Any, *, title: str = "", radius: float | None = None) -> Figure:
     """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I)."""
     means, labels = to_numpy(means), to_numpy(labels)
+    if means.shape != (len(labels), 2):
+        raise ValueError(f"means: got shape {means.shape}, expected ({len(labels)}, 2), one point for each label")
     fig, ax = figure(width=6.0, height=5.4)
     for k, label in enumerate(np.unique(labels)):
         points = means[labels == label]
@@ -131,15 +141,20 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", radius: float | 
 
 def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: int = 12, title: str = "") -> Figure:
     """From each image of x to its partner in y, along a straight line between their posterior means."""
+    if steps < 2 or x.shape != y.shape:
+        raise ValueError(f"interpolation: got {steps} steps between shapes {x.shape} and {y.shape}, "
+                         "expected at least 2 between pairs of images")
     arena = model.arena
     a, b = (model.encode(arena.device.asarray(images, dtype=arena.value.dtype))[0] for images in (x, y))
     rows = [model.decode(a + (b - a) * (t / (steps - 1))) for t in range(steps)]            # (steps, N, X)
-    images = np.stack([to_numpy(r) for r in rows], axis=1).reshape(-1, np.asarray(x).shape[1])
+    images = np.stack([to_numpy(r) for r in rows], axis=1).reshape(-1, x.shape[1])
     return image_grid(images, shape, columns=steps, title=title or "between pairs of test images")
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
     """The bound and its two terms after every epoch, in nats per image."""
+    if not history:
+        raise ValueError("history: got no records, expected those of at least one epoch")
     fig, axes = figure(1, 3, width=10.0, height=3.0)
     epochs = [record["epoch"] for record in history]
     for ax, term, name in zip(axes, ("elbo", "nll", "kl"), ("ELBO", "−log p(x|z)", "KL(q(z|x) ‖ p(z))")):

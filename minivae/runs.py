@@ -74,6 +74,8 @@ def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Ge
     """
     path = folder / CHECKPOINT
     arrays, metadata = load_checkpoint(path)
+    if not metadata.keys() >= {"config", "optimizer", "position", "order_state", "noise_state"}:
+        raise CheckpointError(f"{path} holds parameters alone (as {BEST} does): enough to use, not to train on")
     saved, name = metadata["config"], type(model.optimizer).__name__
     for key in config.keys() | saved.keys():
         if key != "epochs" and _plain(config.get(key)) != saved.get(key):
@@ -108,7 +110,11 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_atomically(path, text.encode())
+    """Write it, or leave what was there.  Raises CheckpointError."""
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise CheckpointError(f"cannot save {path}: {error.strerror or error}") from error
 
 
 def _plain(value: Any) -> Any:

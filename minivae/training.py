@@ -44,7 +44,9 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
     Raises ValueError or TypeError for bad arguments, FileExistsError if `run` holds a run already,
     NotFiniteError (the last checkpoint is kept), Interrupted (Ctrl-C: saved first), CheckpointError.
     """
-    _check_arguments(model, images, valid, epochs, batch_size)
+    _check_arguments(model, images, valid, epochs, batch_size, binarize)
+    if resume and run is None:
+        raise ValueError("resume: got no run folder to go on from, expected run=...")
     settings = dict(config or {}) | {"epochs": epochs, "batch_size": batch_size, "seed": seed, "binarize": binarize}
     device, dtype = model.arena.device, model.arena.value.dtype
     order, noise = np.random.default_rng(seed), device.rng(seed + 1)
@@ -69,10 +71,10 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
                 raise Interrupted(f"stopped after step {position.step}"
                                   + (f"; saved in {run}: resume from there" if run else ""))
             record = _finish(position, len(x), _validate(model, v, seed), time.perf_counter() - start)
-            if run:
-                save_run(run, model, position, settings, rng_state(order) or {}, noise)
+            if run:                                    # the best first: killed between the two, the epoch is run again
                 if record.get("valid_elbo") == max(r.get("valid_elbo", math.inf) for r in position.history):
                     save_parameters(run / BEST, model, settings)
+                save_run(run, model, position, settings, rng_state(order) or {}, noise)
             if callback:
                 callback(record, model)
     return position.history
@@ -110,10 +112,11 @@ class _Epoch:
     def look(self, position: Position, bar: tqdm) -> None:
         """Bring the metrics to the host and add them up.  Raises NotFiniteError, naming the first cause."""
         metrics = [(n, {name: float(value) for name, value in m.items()}) for n, m in self.pending]
-        if not all(math.isfinite(value) for _, m in metrics for value in m.values()):
+        good = all(math.isfinite(value) for _, m in metrics for value in m.values())
+        if not (good and np.isfinite(self.model.arena.value).all()):         # the last step's loss came before its move
             step, batch = position.step - len(metrics), position.batch - len(metrics)
             cause = self.guard.blame(enumerate(self.batches(batch), start=step + 1))
-            raise NotFiniteError(f"the loss is not finite; {cause}. The last checkpoint is kept. "
+            raise NotFiniteError(f"the loss or a parameter is not finite; {cause}. The last checkpoint is kept. "
                                  "Try a smaller learning rate, or clip the gradient (max_norm)")
         for n, m in metrics:
             for name, value in m.items():
@@ -146,11 +149,13 @@ def _validate(model: Model, v: Array | None, seed: int, chunk: int = 1000) -> Re
     return {"valid_elbo": float(-(nll + kl)), "valid_nll": float(nll), "valid_kl": float(kl)}
 
 
-def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_size: int) -> None:
+def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_size: int, binarize: bool) -> None:
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if number != int(number) or number < 1:
-            raise ValueError(f"{name}: got {number}, expected a whole number of at least 1")
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"{name}: got {number!r}, expected a whole number of at least 1")
     model.check_images(images, "images")
+    if binarize and not 0.0 <= float(images.min()) <= float(images.max()) <= 1.0:
+        raise ValueError("binarize: images have pixels outside [0, 1], expected probabilities of ink")
     if valid is not None:
         model.check_images(valid, "valid")
 

@@ -1,0 +1,59 @@
+"""What all tests share.  One BLAS thread per process: xdist already keeps every core busy."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")                 # before NumPy is imported
+
+import matplotlib
+
+matplotlib.use("Agg")                                 # before pyplot: no window, no display
+
+import pytest
+import standin
+from matplotlib import pyplot as plt
+
+from minivae.backend import DeviceError, device
+
+ROOT = Path(__file__).parent.parent
+cupy_standin = standin.cupy_standin                   # the fixture
+
+
+def python(*arguments: object, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    """Run Python in the repository as a user would, with warnings as errors."""
+    return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, timeout=timeout,
+                          capture_output=True, text=True, check=False)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `gpu` run where a GPU answers, and say why they did not where none does."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and (reason := _no_gpu()):
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason=reason))
+    for item in items:
+        if item.get_closest_marker("peers") and not _installed("torch"):
+            item.add_marker(pytest.mark.skip(reason="PyTorch is not installed (extra `peers`)"))
+
+
+def _no_gpu() -> str:
+    try:
+        device("cuda")
+    except DeviceError as error:
+        return f"no CUDA device: {error}"
+    return ""
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+    return find_spec(name) is not None
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    """A picture that a test made is closed after it."""
+    yield
+    plt.close("all")

@@ -1,0 +1,101 @@
+"""Every chapter runs, shows what it promised, and has the shape that the book and the notebooks rely on."""
+
+import ast
+import re
+
+import numpy as np
+import pytest
+from conftest import ROOT, python
+
+CHAPTERS = {path.stem: path for path in sorted((ROOT / "chapters").glob("*.py"))}
+
+
+def test_numbers_are_consecutive_and_names_importable():
+    assert [name[:5] for name in CHAPTERS] == [f"ch{i:02}_" for i in range(1, len(CHAPTERS) + 1)]
+    assert len(CHAPTERS) >= 10
+    assert all(name.isidentifier() for name in CHAPTERS)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_it_runs_and_ends_with_what_was_seen(name, tmp_path):
+    result = python(CHAPTERS[name], "--quick", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
+    assert re.search(r"^Seen: .*\d", result.stdout, re.M), "a sentence with a number in it"
+    assert "nan" not in result.stdout.split("Seen:")[1]
+    pictures = list((tmp_path / "out").rglob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    said = re.findall(r"^picture: (.*)$", result.stdout, re.M)
+    assert sorted(said) == sorted(str(picture) for picture in pictures)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_its_text_is_made_of_cells(name):
+    """Text cells become the pages of the book: all comments, title first, three exercises last."""
+    text = CHAPTERS[name].read_text()
+    number = int(name[2:4])
+    doc = ast.get_docstring(ast.parse(text))
+    assert doc.startswith(f"Chapter {number} · ")
+    assert all(word in doc for word in ("The question", "What is new", "What you'll see"))
+    assert f"python chapters/{name}.py" in doc
+    cells = re.split(r"^# %%", text, flags=re.M)[1:]
+    prose = [cell for cell in cells if cell.startswith(" [markdown]\n")]
+    code = [cell for cell in cells if not cell.startswith(" [markdown]")]
+    assert len(prose) >= 3
+    assert code
+    assert all(not line or line.startswith("#") for cell in prose for line in cell.splitlines()[1:])
+    assert re.match(rf" \[markdown\]\n# # {number} · ", prose[0])
+    assert prose[-1] is cells[-1]
+    assert prose[-1].startswith(" [markdown]\n# ## Exercises\n")
+    assert re.findall(r"^# (\d)\. ", prose[-1], re.M) == ["1", "2", "3"]
+    for cell in prose:
+        assert cell.count("$") % 2 == 0, "a formula that never ends"
+    for cell in code:
+        ast.parse(cell)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_it_says_how_to_be_used(name):
+    result = python(CHAPTERS[name], "--help")
+    assert result.returncode == 0, result.stderr
+    for option in ("--device", "--seed", "--epochs", "--data", "--out", "--quick", "--show"):
+        assert option in result.stdout
+    assert "The question" in result.stdout
+
+
+NAME = "ch02_linear"                                  # they all share one parser; that all use it is tested above
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("--data", "nmist"), "--data: unknown data set 'nmist': did you mean 'mnist'?"),
+    (("--data", "no/such/file.npz"), "no/such/file.npz"),
+    (("--epochs", "0"), "--epochs: got 0, expected at least 1"),
+    (("--seed", "-1"), "--seed: got -1, expected at least 0"),
+    (("--device", "tpu"), "invalid choice: 'tpu'"),
+    (("--nonsense",), "unrecognized arguments: --nonsense"),
+])
+def test_bad_options_are_explained(arguments, said, tmp_path):
+    result = python(CHAPTERS[NAME], *arguments, "--quick", "--out", tmp_path / "out")
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_chapter_asks_for_its_data_in_the_same_way(name):
+    """A chapter that calls load() itself answers a wrong name with a traceback."""
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(CHAPTERS[name].read_text()))
+              if isinstance(node, ast.Call)}
+    assert called & {"opt.images", "opt.digits"}
+    assert "load" not in called
+
+
+def test_a_chapter_takes_a_reader_s_own_images(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.integers(0, 256, (200, 8, 6), dtype=np.uint8))
+    result = python(CHAPTERS["ch10_train_vae"], "--quick", "--data", tmp_path / "mine.npz", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "images of 8×6" in result.stdout

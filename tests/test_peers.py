@@ -1,0 +1,192 @@
+"""Judge 3: an independent autodiff.  PyTorch on the CPU, in float64, must agree to 1e-10: values and gradients.
+
+The forward passes here are written from the maths, with torch.distributions where it has them; nothing of
+ours is called on the way.  `python -m pip install "minivae[peers]"` brings the peer.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from test_laws import call, cotangents, flat, pull
+
+from minivae.arena import Arena, Parameter
+from minivae.backend import device
+from minivae.gradient_table import SECTIONS
+from minivae.likelihoods import LIKELIHOODS
+from minivae.optim import SGD, AdaGrad, Adam, Momentum, clip_norm
+from minivae.vae import VAEConfig
+
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")      # what PyTorch says about itself at import is not ours to fail on
+        import torch
+        import torch.nn.functional as F
+        from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
+except ImportError:
+    torch = None
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.skipif(torch is None, reason='the independent judge is absent: pip install "minivae[peers]"'),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*", "ignore::FutureWarning:torch.*"),
+]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The arrays are tiny, and the tests already run in parallel."""
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def tensor(x, grad: bool = False):
+    return torch.tensor(np.asarray(x), requires_grad=grad) if isinstance(x, np.ndarray) else x
+
+
+def normal(mean, logvar):
+    return Independent(Normal(mean, logvar.exp().sqrt(), validate_args=False), 1)
+
+
+def softplus(x):
+    return torch.logaddexp(x, torch.zeros_like(x))      # F.softplus is the identity above 20: off by 2e-9
+
+
+TORCH = {
+    "linear": lambda x, W, b: F.linear(x, W.T, b),
+    "relu": lambda x: F.relu(x),
+    "leaky_relu": lambda x, slope=0.01: F.leaky_relu(x, slope),
+    "elu": lambda x, alpha=1.0: F.elu(x, alpha),
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "tanh": lambda x: torch.tanh(x),
+    "sigmoid": lambda x: torch.sigmoid(x),
+    "softplus": softplus,
+    "concat": lambda *parts: torch.cat(parts, dim=-1),
+    "split": lambda x, sizes: torch.split(x, sizes, dim=-1),
+    "repeat": lambda x, samples: torch.cat([x] * samples),
+    "logsumexp": lambda x: torch.logsumexp(x, dim=-1),
+    "log_softmax": lambda x: F.log_softmax(x, dim=-1),
+    "reparameterize": lambda mean, logvar, eps: mean + logvar.exp().sqrt() * eps,
+    "gaussian_log_prob": lambda z, mean, logvar: normal(mean, logvar).log_prob(z),
+    "standard_normal_log_prob": lambda z: normal(torch.zeros_like(z), torch.zeros_like(z)).log_prob(z),
+    "gaussian_kl": lambda m, v: kl_divergence(normal(m, v), normal(torch.zeros_like(m), torch.zeros_like(v))),
+    "gaussian_kl_between": lambda mq, vq, mp, vp: kl_divergence(normal(mq, vq), normal(mp, vp)),
+    "bernoulli_nll": lambda a, x: -Independent(Bernoulli(logits=a, validate_args=False), 1).log_prob(x),
+    "gaussian_nll": lambda m, v, x: -normal(m, v).log_prob(x),
+    "gaussian_nll_shared": lambda m, v, x: -normal(m, v.expand_as(m)).log_prob(x),
+    "gaussian_nll_fixed": lambda m, x, std=1.0: -Normal(m, std).log_prob(x).sum(dim=-1),
+    "categorical_nll": lambda a, labels: -Categorical(logits=a).log_prob(labels),
+}
+
+NLLS = {                                                  # (outputs, x, shared log σ²) -> (B,)
+    "bernoulli": lambda outputs, x, _: F.binary_cross_entropy_with_logits(outputs, x, reduction="none").sum(dim=1),
+    "gaussian_fixed": lambda outputs, x, _: -Normal(outputs, 1.0).log_prob(x).sum(dim=1),
+    "gaussian_shared": lambda outputs, x, logvar: -Normal(outputs, (0.5 * logvar).exp()).log_prob(x).sum(dim=1),
+    "gaussian_pixel": lambda outputs, x, _: -normal(*outputs.chunk(2, dim=1)).log_prob(x),
+}
+
+
+def agree(ours, theirs) -> None:
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs):
+        b = b.detach().numpy()
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * max(1.0, float(np.abs(b).max(initial=0.0))))
+
+
+ROWS = [case for section in ("minivae.ops", "minivae.distributions")
+        for case in SECTIONS[section](np.random.default_rng(0))]
+
+
+def test_every_op_has_a_peer():
+    assert {case.subject for case in ROWS} == TORCH.keys()
+    assert NLLS.keys() == LIKELIHOODS.keys()
+
+
+@pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
+def test_op_agrees(case):
+    inputs = [tensor(x, grad=True) for x in case.inputs]
+    theirs = flat(TORCH[case.subject](*inputs, **{name: tensor(c) for name, c in case.constants.items()}))
+    value, pullback = call(case)
+    dy = cotangents(value, 0)
+    agree(flat(value), theirs)
+    agree(pull(case, pullback, dy), torch.autograd.grad(theirs, inputs, [tensor(v) for v in dy]))
+
+
+class TorchVAE:
+    """The VAE of VAEConfig with one hidden layer, from its parameters by name."""
+
+    def __init__(self, model, likelihood: str) -> None:
+        self.p = {name: tensor(p.value, grad=True) for name, p in model.arena.parameters.items()}
+        self.nll = NLLS[likelihood]
+
+    def linear(self, name, x):
+        return x @ self.p[f"{name}.W"] + self.p[f"{name}.b"]
+
+    def terms(self, x, eps, *, closed_form: bool):
+        """elbo_terms or monte_carlo_terms, one sample after the other instead of in one batch."""
+        h = torch.tanh(self.linear("encoder.trunk.0", x))
+        mean, logvar = self.linear("encoder.mean", h), self.linear("encoder.logvar", h)
+        q, p = normal(mean, logvar), normal(torch.zeros_like(mean), torch.zeros_like(mean))
+        z = [mean + (0.5 * logvar).exp() * e for e in eps]
+        nll = [self.nll(self.linear("decoder.2", torch.tanh(self.linear("decoder.0", one))), x,
+                        self.p.get("likelihood.logvar")) for one in z]
+        if closed_form:
+            return sum(nll) / len(nll), kl_divergence(q, p)
+        return torch.cat(nll), torch.cat([q.log_prob(one) - p.log_prob(one) for one in z])
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("bound", ["elbo_terms", "monte_carlo_terms"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_whole_vae_agrees(likelihood, bound, samples):
+    rng = np.random.default_rng(3)
+    model = VAEConfig(pixels=30, hidden=(20,), latents=5, activation="tanh",
+                      likelihood=likelihood).build(dtype=np.float64)
+    model.arena.value[...] += 0.2 * rng.standard_normal(model.arena.value.shape)
+    x, eps = 1.0 * (rng.random((6, 30)) < 0.5), rng.standard_normal((samples, 6, 5))
+    peer = TorchVAE(model, likelihood)
+    theirs = peer.terms(tensor(x), tensor(eps), closed_form=bound == "elbo_terms")
+    value, pullback = getattr(model, bound)(x=x, eps=eps)
+    agree(value, theirs)
+    dy = cotangents(value, 0)
+    model.arena.zero_grad()
+    pullback(*dy)
+    gradients = torch.autograd.grad(theirs, list(peer.p.values()), [tensor(v) for v in dy])
+    agree([p.grad for p in model.arena.parameters.values()], gradients)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (lambda: SGD(0.05), lambda p: torch.optim.SGD(p, 0.05)),
+    (lambda: Momentum(0.02, beta=0.8), lambda p: torch.optim.SGD(p, 0.02, momentum=0.8)),
+    (lambda: AdaGrad(0.1, eps=1e-8), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-8)),
+    (lambda: Adam(0.03), lambda p: torch.optim.Adam(p, 0.03)),
+    (lambda: Adam(0.03, beta1=0.5, beta2=0.9, eps=1e-3), lambda p: torch.optim.Adam(p, 0.03, (0.5, 0.9), 1e-3)),
+], ids=["SGD", "Momentum", "AdaGrad", "Adam", "Adam, other constants"])
+def test_an_optimizer_walks_the_same_path(ours, theirs):
+    """150 steps down a noisy valley, and past the 128th, where ours clears out denormals."""
+    rng = np.random.default_rng(5)
+    start, scales = rng.standard_normal(7), np.logspace(-2, 1, 7)
+    arena = Arena({"a": Parameter(start[:4]), "b": Parameter(start[4:])}, device("cpu"), np.float64)
+    value = torch.tensor(start, requires_grad=True)
+    one, two = ours(), theirs([value])
+    for _ in range(150):
+        noise = rng.standard_normal(7)
+        arena.grad[...] = scales * arena.value + 0.1 * noise
+        value.grad = torch.tensor(scales) * value.detach() + 0.1 * torch.tensor(noise)
+        one.step(arena)
+        two.step()
+        np.testing.assert_allclose(arena.value, value.detach().numpy(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 1e3])
+def test_clipping_agrees(max_norm):
+    grad = np.random.default_rng(0).standard_normal(50)
+    value = torch.zeros(50, dtype=torch.float64, requires_grad=True)
+    value.grad = torch.tensor(grad)
+    theirs = torch.nn.utils.clip_grad_norm_([value], max_norm)
+    norm = clip_norm(grad, max_norm)
+    assert norm == pytest.approx(float(theirs), rel=1e-12)
+    # PyTorch divides by the norm + 1e-6, and so stays that much short of max_norm
+    np.testing.assert_allclose(grad, value.grad.numpy(), rtol=1e-6)

@@ -1,0 +1,197 @@
+"""Pictures: every function returns a labelled figure, pixels land where they belong, files are whole."""
+
+import os
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from minivae import plots
+from minivae.vae import VAEConfig
+
+SHAPE = (4, 3)                                        # height is not width: a swap shows
+RNG = np.random.default_rng(0)
+X = RNG.random((30, 12), dtype=np.float32)
+HISTORY = [{"epoch": e, **{f"{kind}_{term}": float(e) for kind in ("train", "valid") for term in ("elbo", "nll", "kl")}}
+           for e in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def flat():
+    return VAEConfig(12, (5,), 2).build()
+
+
+def page(fig):
+    """The array that is shown."""
+    return np.asarray(fig.axes[0].images[0].get_array())
+
+
+MAKERS = {
+    "image_grid": lambda model: plots.image_grid(X, SHAPE, title="title"),
+    "reconstructions": lambda model: plots.reconstructions(X, X, SHAPE),
+    "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
+    "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
+    "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),
+    "learning_curves": lambda model: plots.learning_curves(HISTORY, title="title"),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_picture_is_a_figure_with_a_title(name, flat, tmp_path):
+    fig = MAKERS[name](flat)
+    assert isinstance(fig, Figure)
+    assert fig.axes[0].get_title()
+    assert plots.save(fig, tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["manifold", "latent_scatter", "learning_curves"])
+def test_axes_are_labelled(name, flat):
+    for ax in MAKERS[name](flat).axes:
+        assert ax.axison
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+
+
+def test_every_public_picture_is_in_the_table():
+    helpers = {"figure", "use_style", "save", "mosaic", "spread", "portrait"}
+    public = {name for name, f in vars(plots).items()
+              if callable(f) and getattr(f, "__module__", "") == plots.__name__ and not name.startswith("_")}
+    assert public == helpers | MAKERS.keys()
+
+
+def test_mosaic_puts_every_pixel_in_its_place():
+    images = np.arange(5 * 6).reshape(5, 6)
+    found = plots.mosaic(images, (2, 3), 3, gap=1, paper=-1)
+    P = -1
+    np.testing.assert_array_equal(found, [
+        [0, 1, 2, P, 6, 7, 8, P, 12, 13, 14],
+        [3, 4, 5, P, 9, 10, 11, P, 15, 16, 17],
+        [P] * 11,
+        [18, 19, 20, P, 24, 25, 26, P, P, P, P],
+        [21, 22, 23, P, 27, 28, 29, P, P, P, P]])
+
+
+def test_ink_is_dark_and_nothing_is_rescaled():
+    """With automatic limits a grey image would look black and white."""
+    image = plots.image_grid(X * 0.1, SHAPE).axes[0].images[0]
+    assert image.get_clim() == (0.0, 1.0)
+    assert image.cmap(0.0)[:3] == (1.0, 1.0, 1.0)
+    assert image.cmap(1.0)[:3] == (0.0, 0.0, 0.0)
+
+
+def test_each_image_is_above_its_reconstruction():
+    found = page(plots.reconstructions(X[:14], 1 - X[:14], SHAPE))
+    h, w = SHAPE[0] + 2, SHAPE[1] + 2
+    for i in range(14):
+        y, x = 2 * (i // 12) * h, (i % 12) * w
+        np.testing.assert_allclose(found[y:y + 4, x:x + 3], X[i].reshape(SHAPE), rtol=1e-6)
+        np.testing.assert_allclose(found[y + h:y + h + 4, x:x + 3], 1 - X[i].reshape(SHAPE), rtol=1e-6)
+
+
+def test_the_manifold_is_even_in_probability(flat, monkeypatch):
+    """z₁ grows to the right, z₂ upwards, and Φ(z) is evenly spaced."""
+    asked = []
+    monkeypatch.setattr(flat, "decode", lambda z: asked.append(z) or np.repeat(z[:, :1], 12, axis=1), raising=False)
+    found = page(plots.manifold(flat, SHAPE, size=4))
+    u = np.vectorize(NormalDist().cdf)(asked[0]).reshape(4, 4, 2)
+    np.testing.assert_allclose(u[0, :, 0], [0.125, 0.375, 0.625, 0.875], atol=1e-6)
+    np.testing.assert_allclose(u[:, 0, 1], [0.875, 0.625, 0.375, 0.125], atol=1e-6)
+    assert (np.diff(u[:, :, 0], axis=0) == 0).all()
+    np.testing.assert_allclose(found[::4, ::3], asked[0][:, 0].reshape(4, 4))
+
+
+def test_manifold_ticks_say_where_z_is(flat):
+    fig = plots.manifold(flat, SHAPE, size=20)
+    ax = fig.axes[0]
+    for ticks, labels, size, sign in ((ax.get_xticks(), ax.get_xticklabels(), 60, 1),
+                                      (ax.get_yticks(), ax.get_yticklabels(), 80, -1)):
+        for tick, label in zip(ticks, labels):
+            u = tick / size if sign > 0 else 1 - tick / size
+            assert float(label.get_text().replace("−", "-")) == pytest.approx(NormalDist().inv_cdf(u), abs=0.051)
+
+
+def test_manifold_wants_a_plane():
+    with pytest.raises(ValueError, match="the model has 3 latents, expected 2"):
+        plots.manifold(VAEConfig(12, (5,), 3).build(), SHAPE)
+
+
+def test_interpolation_begins_and_ends_at_the_images(flat):
+    found = page(plots.interpolation(flat, X[:2], X[2:4], SHAPE, steps=5))
+    ends = [flat.decode(flat.encode(images)[0]) for images in (X[:2], X[2:4])]
+    for row in range(2):
+        for end, column in ((0, 0), (1, 4)):
+            y, x = row * 6, column * 5
+            np.testing.assert_allclose(found[y:y + 4, x:x + 3], ends[end][row].reshape(SHAPE), rtol=1e-5)
+
+
+def test_scatter_draws_every_point_once_and_the_ring(flat):
+    labels = np.arange(30) % 3
+    ax = plots.latent_scatter(X[:, :2], labels).axes[0]
+    assert [len(c.get_offsets()) for c in ax.collections] == [10, 10, 10]
+    np.testing.assert_allclose(ax.collections[1].get_offsets(), X[labels == 1, :2])
+    (ring,) = ax.patches
+    assert 1 - np.exp(-ring.radius**2 / 2) == pytest.approx(0.95)         # P(‖z‖ < r) in two dimensions
+
+
+def test_curves_show_both_parts_of_every_term():
+    axes = plots.learning_curves(HISTORY).axes
+    assert [[line.get_label() for line in ax.lines] for ax in axes] == [["train", "valid"]] * 3
+    for ax in axes:
+        for line in ax.lines:
+            np.testing.assert_array_equal(line.get_xydata(), [[1, 1], [2, 2], [3, 3]])
+    only_train = [{k: v for k, v in record.items() if "valid" not in k} for record in HISTORY]
+    assert len(plots.learning_curves(only_train).axes[0].lines) == 1
+
+
+def test_spread_takes_the_first_the_last_and_between():
+    numbers = np.arange(10)
+    assert plots.spread(numbers, 4).tolist() == [0, 3, 6, 9]
+    assert plots.spread(numbers, 10) is plots.spread(numbers, None) is plots.spread(numbers, 99) is numbers
+
+
+@pytest.mark.parametrize(("latents", "labels", "names"), [
+    (2, True, ["samples", "reconstructions", "interpolation", "manifold", "latents"]),
+    (2, False, ["samples", "reconstructions", "interpolation", "manifold"]),
+    (3, True, ["samples", "reconstructions", "interpolation"])])
+def test_a_portrait_has_what_can_be_drawn(latents, labels, names):
+    model = VAEConfig(12, (5,), latents).build()
+    drawn = dict(plots.portrait(model, X, np.arange(30) % 3 if labels else None, SHAPE))
+    assert list(drawn) == names
+    assert all(isinstance(fig, Figure) for fig in drawn.values())
+
+
+# Files
+
+def test_save_closes_the_figure(tmp_path):
+    """Thirty open figures fill the memory, and matplotlib complains from twenty on."""
+    before = plt.get_fignums()
+    plots.save(plots.image_grid(X, SHAPE), tmp_path / "a" / "b" / "p.png")
+    assert plt.get_fignums() == before
+    assert os.listdir(tmp_path / "a" / "b") == ["p.png"]
+
+
+def test_a_full_disk_keeps_the_old_picture(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    path = plots.save(plots.image_grid(X, SHAPE), tmp_path / "p.png")
+    old = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        plots.save(plots.image_grid(1 - X, SHAPE), path)
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["p.png"]
+    assert plt.get_fignums() == []
+
+
+def test_the_style_stays_inside():
+    """Importing minivae must not change a user's own figures."""
+    before = dict(plt.rcParams)
+    fig, _ = plots.figure()
+    assert dict(plt.rcParams) == before
+    assert fig.dpi == plots.STYLE["figure.dpi"]
+    with plt.rc_context():
+        plots.use_style()
+        assert plt.rcParams["figure.dpi"] == plots.STYLE["figure.dpi"]
