@@ -131,7 +131,7 @@ def learn(optimizer, x, labels, epochs, seed, batch=100):
     return losses
 
 
-GRID = {"SGD": (0.1, 0.3, 1.0, 3.0), "momentum": (0.01, 0.03, 0.1, 0.3),
+GRID = {"SGD": (0.1, 0.3, 1.0, 3.0), "momentum": (0.03, 0.1, 0.3, 1.0),
         "AdaGrad": (0.01, 0.03, 0.1, 0.3), "Adam": (0.001, 0.003, 0.01, 0.03)}
 
 

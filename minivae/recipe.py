@@ -52,6 +52,8 @@ class Recipe:
     """learning rate (at the start, if a schedule lowers it)"""
     schedule: Literal["constant", "cosine", "iwae"] = "constant"
     """of the learning rate; iwae: lr · 10^(−i/7) for 3ⁱ epochs, i = 0, 1, … (Burda et al. 2015)"""
+    eps: float = 1e-8
+    """added to √s in Adam and AdaGrad; Burda et al. use 1e-4, which damps parameters of tiny gradients"""
     max_norm: float | None = None
     """clip the gradient to this length"""
     valid: float = 0.1
@@ -65,7 +67,8 @@ class Recipe:
     def build(self, dataset: Dataset, on: Device) -> VAE:
         """The untrained model for these images."""
         steps = math.ceil(len(self.split(dataset)[0]) / self.batch_size)
-        optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
+        options = {"eps": self.eps} if self.optimizer in ("adam", "adagrad") else {}
+        optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm, **options)
         return self.model(dataset.train.shape[1]).build(seed=self.seed, on=on, optimizer=optimizer,
                                                         samples=self.samples)
 

@@ -44,7 +44,7 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
     Raises ValueError or TypeError for bad arguments, FileExistsError if `run` holds a run already,
     NotFiniteError (the last checkpoint is kept), Interrupted (Ctrl-C: saved first), CheckpointError.
     """
-    _check_arguments(model, images, valid, epochs, batch_size, binarize)
+    _check_arguments(model, images, valid, epochs, batch_size, binarize, seed)
     if resume and run is None:
         raise ValueError("resume: got no run folder to go on from, expected run=...")
     settings = dict(config or {}) | {"epochs": epochs, "batch_size": batch_size, "seed": seed, "binarize": binarize}
@@ -149,10 +149,13 @@ def _validate(model: Model, v: Array | None, seed: int, chunk: int = 1000) -> Re
     return {"valid_elbo": float(-(nll + kl)), "valid_nll": float(nll), "valid_kl": float(kl)}
 
 
-def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_size: int, binarize: bool) -> None:
+def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_size: int, binarize: bool,
+                     seed: int) -> None:
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"{name}: got {number!r}, expected a whole number of at least 1")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed: got {seed!r}, expected a whole number of at least 0")
     model.check_images(images, "images")
     if binarize and not 0.0 <= float(images.min()) <= float(images.max()) <= 1.0:
         raise ValueError("binarize: images have pixels outside [0, 1], expected probabilities of ink")

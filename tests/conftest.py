@@ -5,12 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")                 # before NumPy is imported
-
-import matplotlib
-
-matplotlib.use("Agg")                                 # before pyplot: no window, no display
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"     # before NumPy is imported
+os.environ["MPLBACKEND"] = "Agg"                                            # no window, no display
 
 import pytest
 import standin

@@ -39,7 +39,6 @@ def test_its_text_is_made_of_cells(name):
     doc = ast.get_docstring(ast.parse(text))
     assert doc.startswith(f"Chapter {number} · ")
     assert all(word in doc for word in ("The question", "What is new", "What you'll see"))
-    assert f"python chapters/{name}.py" in doc
     cells = re.split(r"^# %%", text, flags=re.M)[1:]
     prose = [cell for cell in cells if cell.startswith(" [markdown]\n")]
     code = [cell for cell in cells if not cell.startswith(" [markdown]")]

@@ -256,7 +256,7 @@ def test_a_full_disk_after_the_checkpoint(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_a_file(saved):
-    with pytest.raises(CheckpointError, match="cannot save .*; nothing was written"):
+    with pytest.raises(CheckpointError, match=r"cannot save .*; nothing was written"):
         save_checkpoint(saved / "c", {"a": np.ones(3)}, {})
     assert load_checkpoint(saved)[1] == METADATA
 

@@ -306,9 +306,9 @@ def test_nothing_to_resume(train, tmp_path):
 # Not finite
 
 def exploding(model):
-    """Plant an op that divides by zero in step 14, however often that is repeated."""
+    """Plant an op that divides by zero in step 17, however often that is repeated."""
     def explode(x):
-        y = x / np.float32(model.optimizer.steps != 13)
+        y = x / np.float32(model.optimizer.steps != 16)
         return y, lambda dy: dy
     model.decoder = Sequential(*model.decoder.layers, Activation(explode))
 
@@ -319,7 +319,7 @@ def poisoned(model, name):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("prepare", "said"), [
-    (exploding, r"step 14: divide by zero .* in explode \(test_training\.py:\d+\): y = x / np"),
+    (exploding, r"step 17: divide by zero .* in explode \(test_training\.py:\d+\): y = x / np"),
     (lambda m: setattr(m.optimizer, "lr", 1e30), r"step \d+: overflow .* in \w+ \(\w+\.py:\d+\): "),
     (lambda m: poisoned(m, "decoder.2.b"), r"step 1: parameter decoder\.2\.b, before the step"),
 ], ids=["op", "learning rate", "parameter"])
@@ -332,15 +332,16 @@ def test_the_first_cause_is_named(train, tmp_path, prepare, said, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_what_was_good_is_kept(train, tmp_path):
+def test_what_was_good_is_kept(train, tmp_path, monkeypatch):
     """The model stays as it was before the guilty step, the folder as it was after the epoch before."""
+    monkeypatch.setattr(training, "CHECK_EVERY", 4)
     values = []
     reference, _ = train(epochs=2, prepare=lambda m: spy(m, values))
     model = new()
     with pytest.raises(NotFiniteError, match=r"The last checkpoint is kept\. Try a smaller learning rate"):
         train(tmp_path / "run", model=model, prepare=exploding)
-    np.testing.assert_array_equal(model.arena.value, values[12])       # after 13 steps
-    assert model.optimizer.steps == 13
+    np.testing.assert_array_equal(model.arena.value, values[15])       # after 16 steps
+    assert model.optimizer.steps == 16
     restored, history = train(tmp_path / "run", epochs=2, resume=True)
     assert [record["epoch"] for record in history] == [1, 2]
     np.testing.assert_array_equal(restored.arena.value, reference.arena.value)
