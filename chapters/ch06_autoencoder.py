@@ -32,9 +32,9 @@ from minivae.optim import Adam
 
 # %%
 class Autoencoder(Layer):
-    def __init__(self, pixels, hidden, codes, rng):
-        self.encoder = mlp(pixels, hidden, codes, rng=rng)
-        self.decoder = mlp(codes, hidden, pixels, rng=rng)
+    def __init__(self, pixels, hidden, codes, rng, activation="relu"):
+        self.encoder = mlp(pixels, hidden, codes, rng=rng, activation=activation)
+        self.decoder = mlp(codes, hidden, pixels, rng=rng, activation=activation)
 
     def surprise(self, *, x):                         # (B, X) -> (B,)
         z, pull_encoder = self.encoder(x)
@@ -120,7 +120,7 @@ def draw(flat, codes, labels, deep, samples, pairs):
 def main(argv=None):
     opt, _ = options(parser("ch06", __doc__, epochs=40), argv)
     rng = np.random.default_rng(opt.seed)
-    tiny = Autoencoder(6, 5, 2, rng)
+    tiny = Autoencoder(6, 5, 2, rng, activation="tanh")      # tanh has no kinks to step over
     print(gradcheck(tiny.surprise, parameters=tiny.parameters(), x=rng.random((4, 6)), name="a whole autoencoder"))
 
     digits = opt.digits()

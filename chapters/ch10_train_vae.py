@@ -126,7 +126,7 @@ def pictures(opt, digits, test, vae, flat, history):
     opt.save(plots.image_grid(vae.sample(100, rng), shape, title="drawn from the prior: nobody wrote these"), "samples")
     opt.save(plots.reconstructions(few, vae.reconstruct(few, rng), shape,
                                    title="above: digits it never saw; below: what it made of them"), "reconstructions")
-    opt.save(plots.interpolation(vae, few[:8], few[40:], shape, title="from one unseen digit to another"),
+    opt.save(plots.interpolation(vae, few[:8], few[-8:], shape, title="from one unseen digit to another"),
              "interpolation")
     opt.save(plots.manifold(flat, shape, title="the latent plane, evenly in probability"), "manifold")
     if digits.test_labels is not None:

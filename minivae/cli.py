@@ -124,6 +124,9 @@ class Sample:
     def __call__(self) -> int:
         if self.n < 1:
             raise ValueError(f"n: got {self.n}, expected at least 1")
+        for path in (self.out, self.out.with_suffix(".png")):
+            if path.exists():
+                raise FileExistsError(f"out: {path} exists already; choose another name")
         model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder)
         images = plots.to_numpy(model.sample(self.n, model.arena.device.rng(self.seed)))
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
@@ -222,7 +225,8 @@ def _draw(model: VAE, dataset: data.Dataset, recipe: Recipe, history: list[Recor
     for name, fig in plots.portrait(model, recipe.test(dataset), dataset.test_labels, dataset.image_shape,
                                     seed=recipe.seed):
         print(f"picture: {plots.save(fig, folder / f'{name}.png')}")
-    print(f"picture: {plots.save(plots.learning_curves(history), folder / 'curves.png')}")
+    if history:                                           # a run stopped in its first epoch has none
+        print(f"picture: {plots.save(plots.learning_curves(history), folder / 'curves.png')}")
 
 
 def _npz(**arrays: np.ndarray) -> bytes:
@@ -260,10 +264,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.  0: done; 1: a check failed or training went wrong; 2: bad input; 130: Ctrl-C."""
     commands: dict[str, Callable[..., Any]] = {"train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot,
                 "gradcheck": Gradcheck, "data": Data}
-    command = tyro.extras.subcommand_cli_from_dict(
-        commands, prog="minivae", args=argv,
-        description="Variational autoencoders from scratch: every gradient derived by hand.")
     try:
+        command = tyro.extras.subcommand_cli_from_dict(
+            commands, prog="minivae", args=argv,
+            description="Variational autoencoders from scratch: every gradient derived by hand.")
         return command()
     except Interrupted as stop:
         print(f"\n{stop}", file=sys.stderr)
@@ -276,6 +280,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NotFiniteError as error:
         print(f"minivae: {error}", file=sys.stderr)
         return WRONG
-    except (ValueError, TypeError, DeviceError, CheckpointError, data.DataError, FileExistsError) as error:
+    except (ValueError, TypeError, DeviceError, CheckpointError, data.DataError, OSError) as error:
         print(f"minivae: {error}", file=sys.stderr)
         return USAGE

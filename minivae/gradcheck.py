@@ -87,7 +87,7 @@ def gradcheck(function: Function, *inputs: Any, parameters: Mapping[str, Any] | 
                  inputs with too many entries
     tolerance    worst relative error allowed
     Raises GradientError (with `.report`), TypeError for an input that is not float64, ValueError
-    for a cotangent of the wrong shape or number.
+    for a cotangent of the wrong shape, dtype or number, or if there is nothing to check.
     """
     # a stream of its own: a caller's inputs, drawn from default_rng(0) as well, would equal the cotangents,
     # and for y = a b the gradient aᵀ v = aᵀ a would be symmetric: a wrong transpose would pass
@@ -98,7 +98,9 @@ def gradcheck(function: Function, *inputs: Any, parameters: Mapping[str, Any] | 
                               **{key: p.value for key, p in params.items()}})
     inputs = _copy(inputs)                 # the caller's arrays are never moved
     points = _flatten(inputs)
-    value, pullback = function(*inputs, **constants)
+    value, pullback = _call(called, function, inputs, constants)
+    if not points and not params:
+        raise ValueError(f"{called}: got no inputs and no parameters, so there is nothing to check")
     cotangents = _like(value, rng)
     for p in params.values():
         p.grad[...] = 0.0
@@ -115,9 +117,9 @@ def gradcheck(function: Function, *inputs: Any, parameters: Mapping[str, Any] | 
     targets += [(key, p.value, p.grad.copy()) for key, p in params.items()]
     rows = []
     for key, x, g in targets:
-        if getattr(g, "shape", None) != x.shape:
-            came = f"shape {g.shape}" if hasattr(g, "shape") else type(g).__name__
-            raise ValueError(f"{called}, {key}: the pullback returned {came}, expected shape {x.shape}")
+        if getattr(g, "shape", None) != x.shape or g.dtype != x.dtype:
+            came = f"shape {g.shape}, {g.dtype}" if hasattr(g, "shape") else type(g).__name__
+            raise ValueError(f"{called}, {key}: the pullback returned {came}, expected shape {x.shape}, {x.dtype}")
         moves = _unit_moves(x) if directions is None else _random_moves(x, directions, rng)
         rows.append(_compare(key, x, g, moves, loss))
     report = Report(called, tolerance, rows)
@@ -195,6 +197,13 @@ def _like(value: Any, rng: np.random.Generator) -> Any:
     if isinstance(value, (tuple, list)):
         return tuple(_like(v, rng) for v in value)
     return device_of(value).array(rng.standard_normal(to_numpy(value).shape))
+
+
+def _call(called: str, function: Function, inputs: Any, constants: Mapping[str, Any]) -> tuple[Any, Any]:
+    result = function(*inputs, **constants)
+    if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
+        raise TypeError(f"{called}: returned {type(result).__name__}, expected the pair (value, pullback)")
+    return result
 
 
 def _require_float64(called: str, arrays: Mapping[str, Any]) -> None:

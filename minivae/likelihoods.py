@@ -33,6 +33,10 @@ class Likelihood(Layer):
         """x ~ p(x|z), (B, X)"""
         raise NotImplementedError
 
+    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
+        """Decoder outputs (outputs,) whose E[x|z] is this image (X,): where an untrained decoder should start"""
+        raise NotImplementedError
+
     def check(self, x: Array, name: str = "x") -> None:
         """Raise ValueError if an image holds a NaN or lies outside the support.
 
@@ -61,6 +65,10 @@ class Bernoulli(Likelihood):
         p = self.mean(outputs)
         return (rng.random(p.shape, dtype=p.dtype) < p).astype(p.dtype)
 
+    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
+        p = mean.astype(np.float64).clip(1e-3, 1.0 - 1e-3)       # a pixel that is never ink may be ink one day
+        return np.log(p) - np.log1p(-p)
+
 
 class GaussianFixed(Likelihood):
     """x ~ N(outputs, std²) with a chosen std."""
@@ -78,6 +86,9 @@ class GaussianFixed(Likelihood):
 
     def sample(self, outputs: Array, rng: Generator) -> Array:
         return outputs + self.std * rng.standard_normal(outputs.shape, dtype=outputs.dtype)
+
+    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
+        return mean
 
 
 class GaussianShared(Likelihood):
@@ -102,6 +113,9 @@ class GaussianShared(Likelihood):
     def sample(self, outputs: Array, rng: Generator) -> Array:
         return outputs + np.exp(0.5 * self.logvar.value) * rng.standard_normal(outputs.shape, dtype=outputs.dtype)
 
+    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
+        return mean
+
 
 class GaussianPixel(Likelihood):
     """x ~ N(mean, exp(logvar)), both from the decoder: its outputs are [mean, logvar]."""
@@ -123,6 +137,9 @@ class GaussianPixel(Likelihood):
     def sample(self, outputs: Array, rng: Generator) -> Array:
         (mean, logvar), _ = self._split(outputs)
         return mean + np.exp(0.5 * logvar) * rng.standard_normal(mean.shape, dtype=mean.dtype)
+
+    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
+        return np.concatenate([mean, np.zeros_like(mean)])
 
     @staticmethod
     def _split(outputs: Array) -> tuple[tuple[Array, ...], Pullback]:

@@ -142,6 +142,9 @@ def split(x: Array, *, sizes: Sequence[int]) -> tuple[tuple[Array, ...], Pullbac
 
 def repeat(x: Array, *, samples: int) -> tuple[Array, Pullback]:
     """y = the batch, `samples` times over: y[l·B + i] = x[i]        (B, …) -> (samples · B, …)"""
+    if samples < 1:
+        raise ValueError(f"repeat: samples is {samples}, expected at least 1")
+
     def pullback(dy: Array) -> Array:                 # x[i] was used in every copy: derivatives add
         return dy.reshape(samples, *x.shape).sum(axis=0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 
 import numpy as np
 
@@ -27,8 +28,8 @@ class Optimizer:
     moments: tuple[str, ...] = ()      # the names of the vectors an optimizer remembers
 
     def __init__(self, lr: float | Schedule = 1e-3, *, max_norm: float | None = None) -> None:
-        if not callable(lr) and not (math.isfinite(lr) and lr > 0):
-            raise ValueError(f"lr: got {lr}, expected a finite number > 0")
+        if not callable(lr) and not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
+            raise ValueError(f"lr: got {lr!r}, expected a finite number > 0")
         if max_norm is not None and not max_norm > 0:
             raise ValueError(f"max_norm: got {max_norm}, expected a number > 0")
         self.lr, self.max_norm, self.steps = lr, max_norm, 0
@@ -36,6 +37,9 @@ class Optimizer:
 
     def step(self, arena: Arena) -> None:
         """Move `arena.value` once, against `arena.grad`."""
+        lr = self.lr(self.steps) if callable(self.lr) else self.lr
+        if not (math.isfinite(lr) and lr >= 0):
+            raise ValueError(f"lr: the schedule gave {lr} at step {self.steps}, expected a finite number >= 0")
         for name in self.moments:
             if name not in self.state:
                 self.state[name] = arena.device.xp.zeros_like(arena.value)
@@ -48,7 +52,6 @@ class Optimizer:
             # times slower.  From 1e-30 that takes more than 128 steps at β = 0.9; below it nobody can tell.
             for name in self.moments:
                 self.state[name] *= np.abs(self.state[name]) > 1e-30
-        lr = self.lr(self.steps) if callable(self.lr) else self.lr
         self.steps += 1
         self.update(arena.value, arena.grad, float(lr))
 
@@ -156,17 +159,25 @@ def clip_norm(grad: Array, max_norm: float) -> Array:
 
 def warmup(lr: float, *, steps: int) -> Schedule:
     """Rises in a straight line from lr/steps to lr over the first `steps` steps, then stays."""
+    _count("steps", steps)
     return lambda step: lr * min(1.0, (step + 1) / steps)
 
 
 def cosine(lr: float, *, steps: int, final: float = 0.0) -> Schedule:
     """Falls from lr to `final` along half a cosine over `steps` steps        (Loshchilov and Hutter 2016)"""
+    _count("steps", steps)
     return lambda step: final + 0.5 * (lr - final) * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
 
 
 def stepwise(lr: float, *, every: int, factor: float = 0.1) -> Schedule:
     """Multiplied by `factor` after each `every` steps."""
+    _count("every", every)
     return lambda step: lr * factor ** (step // every)
+
+
+def _count(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name}: got {value}, expected at least 1")
 
 
 def _fraction(name: str, value: float) -> float:

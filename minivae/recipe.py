@@ -22,6 +22,7 @@ from minivae.training import Callback, Record, fit
 from minivae.vae import VAE, VAEConfig
 
 OPTIMIZERS = {"adam": optim.Adam, "adagrad": optim.AdaGrad, "momentum": optim.Momentum, "sgd": optim.SGD}
+SCHEDULES = ("constant", "cosine", "iwae")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,6 @@ class Recipe:
     """learning rate (at the start, if a schedule lowers it)"""
     schedule: Literal["constant", "cosine", "iwae"] = "constant"
     """of the learning rate; iwae: lr · 10^(−i/7) for 3ⁱ epochs, i = 0, 1, … (Burda et al. 2015)"""
-    eps: float = 1e-8
-    """added to √s in Adam and AdaGrad; Burda et al. use 1e-4, which damps parameters of tiny gradients"""
     max_norm: float | None = None
     """clip the gradient to this length"""
     valid: float = 0.1
@@ -61,16 +60,26 @@ class Recipe:
     seed: int = 0
     """of the weights, the order of the images and the noise"""
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "samples", "latents"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
+        if self.seed < 0:
+            raise ValueError(f"seed: got {self.seed}, expected at least 0")
+        for name, known in (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
+
     def config(self) -> dict[str, Any]:
         return asdict(self)
 
     def build(self, dataset: Dataset, on: Device) -> VAE:
         """The untrained model for these images."""
-        steps = math.ceil(len(self.split(dataset)[0]) / self.batch_size)
-        options = {"eps": self.eps} if self.optimizer in ("adam", "adagrad") else {}
-        optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm, **options)
+        images, _ = self.split(dataset)
+        steps = math.ceil(len(images) / self.batch_size)
+        optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
         return self.model(dataset.train.shape[1]).build(seed=self.seed, on=on, optimizer=optimizer,
-                                                        samples=self.samples)
+                                                        samples=self.samples, mean=images.mean(axis=0))
 
     def model(self, pixels: int) -> VAEConfig:
         return VAEConfig(pixels, tuple(self.hidden), self.latents, self.activation, self.likelihood)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import threading
@@ -28,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, valid: np.ndarray | None = None,
-        binarize: bool = False, seed: int = 0, run: Path | None = None, resume: bool = False,
+        binarize: bool = False, seed: int = 0, run: Path | str | None = None, resume: bool = False,
         config: Mapping[str, Any] | None = None, progress: bool = True,
         callback: Callback | None = None) -> list[Record]:
     """Train `model` on `images` (N, X); return one record per epoch, in nats per image.
@@ -47,7 +48,9 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
     _check_arguments(model, images, valid, epochs, batch_size, binarize, seed)
     if resume and run is None:
         raise ValueError("resume: got no run folder to go on from, expected run=...")
+    run = Path(run) if run else None
     settings = dict(config or {}) | {"epochs": epochs, "batch_size": batch_size, "seed": seed, "binarize": binarize}
+    json.dumps(settings)                               # raises TypeError now rather than after the first epoch
     device, dtype = model.arena.device, model.arena.value.dtype
     order, noise = np.random.default_rng(seed), device.rng(seed + 1)
     position = Position()
@@ -92,7 +95,8 @@ class _Epoch:
 
     def run(self, position: Position, bar: tqdm, ctrl_c: _CtrlC) -> None:
         for batch in self.batches(position.batch):
-            self.pending.append((len(batch), self.model.train_step(batch, self.noise)))
+            with np.errstate(all="ignore"):            # the guard says it better than NumPy's warnings
+                self.pending.append((len(batch), self.model.train_step(batch, self.noise)))
             position.step, position.batch = position.step + 1, position.batch + 1
             bar.update()
             if len(self.pending) == CHECK_EVERY or ctrl_c.pressed:

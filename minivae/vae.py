@@ -18,7 +18,9 @@ Shapes: B images of X pixels, Z latents, L samples.  Everything is in nats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -168,6 +170,8 @@ class VAE(Layer):
 
     def sample(self, n: int, rng: Generator) -> Array:
         """E[x|z] for n draws z ~ p(z)        (n, X)"""
+        if n < 1:
+            raise ValueError(f"n: got {n}, expected at least 1")
         return self.decode(self._noise(rng, n))
 
     def reconstruct(self, x: Array, rng: Generator) -> Array:
@@ -219,14 +223,23 @@ class VAEConfig:
     likelihood: str = "bernoulli"
     """p(x|z): bernoulli, gaussian_fixed, gaussian_shared or gaussian_pixel"""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.hidden, Sequence) or not self.hidden:
+            raise ValueError(f"hidden: got {self.hidden!r}, expected at least one size, such as (400,)")
+        for name, size in (("pixels", self.pixels), ("latents", self.latents), *(("hidden", h) for h in self.hidden)):
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
+
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
-              optimizer: Optimizer | None = None, samples: int = 1) -> VAE:
+              optimizer: Optimizer | None = None, samples: int = 1, mean: np.ndarray | None = None) -> VAE:
         """The untrained VAE; the same seed gives the same weights on every device.
 
-        Raises ValueError for a size below 1 or an unknown name.
+        mean   the average training image (X,): every z decodes to it at first.  Else the decoder has to learn it,
+               and while it does it drowns the latents: fewer of them survive, and the bound is worse.
+        Raises ValueError for a size below 1, an unknown name, or a mean of the wrong shape.
         """
-        if not self.hidden:
-            raise ValueError("hidden: got no hidden layers, expected at least one size, such as 400")
+        if seed < 0:
+            raise ValueError(f"seed: got {seed}, expected at least 0")
         rng = np.random.default_rng(seed)
         p_x = likelihood(self.likelihood)
         sizes = (self.pixels, *self.hidden)
@@ -234,5 +247,9 @@ class VAEConfig:
                           Linear(sizes[-1], self.latents, rng=rng), Linear(sizes[-1], self.latents, rng=rng))
         decoder = mlp(self.latents, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel,
                       rng=rng, activation=self.activation)
+        if mean is not None:
+            if mean.shape != (self.pixels,):
+                raise ValueError(f"mean: got shape {mean.shape}, expected ({self.pixels},)")
+            decoder.layers[-1].parameters()["b"].value[...] = p_x.outputs_for(mean)
         return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
                    dtype=dtype, optimizer=optimizer, samples=samples)

@@ -71,8 +71,8 @@ def test_parameters_are_named_by_their_path(rng):
     (lambda rng: Linear(3, -1, rng=rng), "Linear: outputs is -1, expected at least 1"),
     (lambda rng: Sequential(), "Sequential: got no layers"),
     (lambda rng: mlp(3, 2, rng=rng, activation="swish"), "activation: got 'swish', expected one of relu"),
-    (lambda rng: VAEConfig(pixels=4, hidden=()).build(), "hidden: got no hidden layers"),
-    (lambda rng: VAEConfig(pixels=4, latents=0).build(), "outputs is 0|latents is 0"),
+    (lambda rng: VAEConfig(pixels=4, hidden=()).build(), r"hidden: got \(\), expected at least one size"),
+    (lambda rng: VAEConfig(pixels=4, latents=0).build(), "latents: got 0, expected a whole number"),
     (lambda rng: VAEConfig(pixels=4).build(samples=0), "samples is 0"),
 ])
 def test_errors_name_the_argument(make, message, rng):
