@@ -179,7 +179,8 @@ TABLE = [
     (lambda: gradcheck(ops.relu, ones(2, dtype=F)), TypeError, "input 0 is float32; a gradient check needs float64"),
     (lambda: gradcheck(ops.relu, [1.0]), TypeError, "input 0 is float; a gradient check needs float64"),
     (lambda: gradcheck(lambda x: (x, lambda dy: (dy, dy)), ones(2)), ValueError, "1 inputs, but .* returned 2"),
-    (lambda: gradcheck(lambda x: (x, lambda dy: dy.sum()), ones(2)), ValueError, r"shape \(\), float64, expected shape \(2,\)"),
+    (lambda: gradcheck(lambda x: (x, lambda dy: dy.sum()), ones(2)), ValueError,
+     r"shape \(\), float64, expected shape \(2,\)"),
     # devices and data
     (lambda: device("tpu"), ValueError, 'device: got \'tpu\', expected "auto", "cpu" or "cuda"'),
     (lambda: load("nmist"), ValueError, "unknown data set 'nmist': did you mean 'mnist'?"),

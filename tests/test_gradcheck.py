@@ -119,7 +119,8 @@ def test_float32_parameters_are_refused_by_name():
     (lambda da, db: da, r"product: 2 inputs, but the pullback returned 1 cotangents"),
     (lambda da, db: (da, db, db), r"2 inputs, but the pullback returned 3 cotangents"),
     (lambda da, db: None, r"2 inputs, but the pullback returned 0 cotangents"),
-    (lambda da, db: (da, db.sum(axis=0)), r"input 1: the pullback returned shape \(3,\), float64, expected shape \(3, 3\)"),
+    (lambda da, db: (da, db.sum(axis=0)),
+     r"input 1: the pullback returned shape \(3,\), float64, expected shape \(3, 3\)"),
     (lambda da, db: (da[:, None], db), r"input 0: the pullback returned shape \(4, 1, 3\)"),
     (lambda da, db: (da, None), r"input 1: the pullback returned NoneType, expected shape \(3, 3\)"),
 ])

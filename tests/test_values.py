@@ -402,3 +402,13 @@ def test_gaussians_of_extreme_variance(logvar, dtype):
     expect(at(D.gaussian_log_prob, one, [[0.0]], lv, dtype=dtype), -nll, -1.0 / var, 1.0 / var, -dlogvar)
     expect(at(D.gaussian_kl_between, one, lv, [[0.0]], lv, dtype=dtype),
            half / var, 1.0 / var, 0.0, -1.0 / var, -half / var)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_pixel"])
+def test_an_untrained_decoder_starts_at_the_average_image(name):
+    """outputs_for is the inverse of mean; with the decoder's last weights at zero, every z decodes to it."""
+    average = np.random.default_rng(0).uniform(0.01, 0.99, 6)
+    model = VAEConfig(6, (5,), 2, "tanh", name).build(dtype=np.float64, mean=average)
+    model.decoder.layers[-1].W.value[...] = 0.0
+    np.testing.assert_allclose(model.decode(np.random.default_rng(1).standard_normal((3, 2))),
+                               np.tile(average, (3, 1)), rtol=1e-12)
