@@ -54,8 +54,10 @@ class Guard:
             self.remember()
             if not np.isfinite(self.model.arena.value).all():
                 return f"step {step}: {self.model.arena.first_not_finite()}, before the step"
-            if not all(math.isfinite(float(v)) for v in self.model.train_step(batch, self.noise).values()) \
-                    or not np.isfinite(self.model.arena.value).all():
+            with np.errstate(all="ignore"):
+                metrics = self.model.train_step(batch, self.noise)
+            if not (all(math.isfinite(float(v)) for v in metrics.values())
+                    and np.isfinite(self.model.arena.value).all()):
                 after = self.model.arena.first_not_finite()
                 self.go_back()
                 return f"step {step}: {self._first_op(batch) or after or 'the loss overflowed'}"
@@ -67,7 +69,8 @@ class Guard:
             with np.errstate(over="raise", invalid="raise", divide="raise"):
                 self.model.train_step(batch, self.noise)
         except FloatingPointError as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
+            frames = traceback.extract_tb(error.__traceback__)
+            where = [f for f in frames if "numpy" not in Path(f.filename).parts][-1]     # a sum runs inside NumPy
             return f"{error}, in {where.name} ({Path(where.filename).name}:{where.lineno}): {where.line}"
         finally:
             self.go_back()
