@@ -103,6 +103,9 @@ def same_as_library(seed):
 #
 # The Bernoulli likelihood is about black and white.  So a pixel of grey 0.8 is ink in eight of ten batches: the images
 # are drawn anew each time, which also keeps the network from learning 4,000 digits by heart.
+#
+# The decoder's last bias starts at the log-odds of the average image: what chapter 5 could learn without any latent
+# need not be learned again.  (Start it at zero, and while the decoder learns the average, the KL switches latents off.)
 
 # %%
 def recipes(args, opt):
