@@ -34,6 +34,7 @@ What you'll see  four paths down the same ravine, and the same four on real digi
 
 # %%
 import numpy as np
+from tqdm import tqdm
 
 from minivae import optim, plots
 from minivae.arena import Arena, Parameter
@@ -136,7 +137,8 @@ GRID = {"SGD": (0.1, 0.3, 1.0, 3.0), "momentum": (0.03, 0.1, 0.3, 1.0),
 
 
 def best_of(name, rates, x, labels, epochs, seed):
-    curves = {rate: learn(RULES[name][1](rate), x, labels, epochs, seed) for rate in rates}
+    curves = {rate: learn(RULES[name][1](rate), x, labels, epochs, seed)
+              for rate in tqdm(rates, desc=name, unit="rate")}
     rate = min(curves, key=lambda r: np.nan_to_num(curves[r][-1], nan=np.inf))
     return rate, curves[rate]
 

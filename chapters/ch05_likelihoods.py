@@ -28,6 +28,7 @@ What you'll see  the loss that people clip, broken where it matters most, and wh
 
 # %%
 import numpy as np
+from tqdm import tqdm
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
@@ -105,7 +106,7 @@ def clipped_nll(logits, *, x):
 def fit_pixels(x, steps, rate):
     """784 logits by gradient descent on the mean surprise."""
     logits, losses = np.zeros((1, x.shape[1])), []
-    for _ in range(steps):
+    for _ in tqdm(range(steps), desc="784 logits", unit="step"):
         nll, pullback = bernoulli_nll(np.repeat(logits, len(x), axis=0), x=x)
         logits -= rate * pullback(np.full(len(x), 1 / len(x))).sum(axis=0)
         losses.append(float(nll.mean()))

@@ -18,6 +18,7 @@ What you'll see  a map of handwritten digits with deserts in it, and what lives 
 
 # %%
 import numpy as np
+from tqdm import tqdm
 
 from minivae import plots
 from minivae.arena import Arena
@@ -53,7 +54,7 @@ class Autoencoder(Layer):
 def train(model, x, epochs, rng, device, batch=64):
     arena, adam, losses = Arena(model.parameters(), device), Adam(1e-3), []
     x = device.asarray(x)
-    for _ in range(epochs):
+    for _ in tqdm(range(epochs), desc="training", unit="epoch"):
         total, order = 0.0, device.asarray(rng.permutation(len(x)))
         for start in range(0, len(x), batch):
             nll, pullback = model.surprise(x=x[order[start:start + batch]])
@@ -94,16 +95,15 @@ def plane(codes, size=20):
     return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(codes.dtype), (left, right, bottom, top)
 
 
-def draw(flat, codes, labels, deep, samples, pairs):
+def draw(on_the_plane, box, codes, labels, samples, pairs):
     fig, axes = plots.figure(1, 4, width=15, height=4.1)
     for k in range(10):
         axes[0].scatter(*codes[labels == k].T, s=4, color=plots.TEN[k], linewidths=0)
         axes[0].annotate(str(k), np.median(codes[labels == k], axis=0), fontweight="bold", ha="center",
                          bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": plots.TEN[k], "alpha": 0.85})
-    grid, box = plane(codes)
     axes[0].set(title="two numbers per digit: unseen digits", xlabel="$z_1$", ylabel="$z_2$",
                 xlim=box[:2], ylim=box[2:])
-    page = plots.mosaic(flat.draw(grid), (28, 28), 20, gap=0)
+    page = plots.mosaic(on_the_plane, (28, 28), 20, gap=0)
     axes[1].imshow(page, cmap="gray_r", extent=box, aspect="auto")
     axes[1].set(title="the decoder over the same box", xlabel="$z_1$")
     axes[1].grid(False)
@@ -138,23 +138,15 @@ def main(argv=None):
     rebuilt = to_numpy(deep.draw(deep.encoder(test_x[:500])[0]))
     far, near = distance_to_nearest(samples, digits.train), distance_to_nearest(rebuilt, digits.train)
     pairs = np.stack([digits.test[:32].reshape(4, 8, -1), rebuilt[:32].reshape(4, 8, -1)], axis=1).reshape(64, -1)
-    opt.save(draw(_OnHost(flat, opt.device), to_numpy(flat.encoder(test_x)[0]), digits.test_labels, deep,
-                  samples[:64], pairs), "autoencoder")
+    flat_codes = to_numpy(flat.encoder(test_x)[0])
+    grid, box = plane(flat_codes)
+    on_the_plane = to_numpy(flat.draw(opt.device.asarray(grid)))
+    opt.save(draw(on_the_plane, box, flat_codes, digits.test_labels, samples[:64], pairs), "autoencoder")
     lost = np.mean(far > np.quantile(near, 0.95))
     print(f"\nSeen: twenty numbers rebuild an unseen digit to a distance of {near.mean():.1f} from the nearest training "
           f"digit; decoded\ndraws lie at {far.mean():.1f}, and {lost:.0%} of them are further out than 95% of the "
           "reconstructions. The autoencoder\ncompresses; it was never told how to draw. That takes a model of where "
           "codes live: chapter 7.")
-
-
-class _OnHost:
-    """The decoder for a picture: host arrays in, host arrays out."""
-
-    def __init__(self, model, device):
-        self.model, self.device = model, device
-
-    def draw(self, z):
-        return to_numpy(self.model.draw(self.device.asarray(z)))
 
 
 if __name__ == "__main__":
