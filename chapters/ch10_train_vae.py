@@ -128,13 +128,13 @@ def pictures(opt, digits, test, vae, flat, history):
     opt.save(plots.learning_curves(history), "curves")
     opt.save(plots.image_grid(vae.sample(100, rng), shape, title="drawn from the prior: nobody wrote these"), "samples")
     opt.save(plots.reconstructions(few, vae.reconstruct(few, rng), shape,
-                                   title="above: digits it never saw; below: what it made of them"), "reconstructions")
-    opt.save(plots.interpolation(vae, few[:8], few[-8:], shape, title="from one unseen digit to another"),
+                                   title="above: images it never saw; below: what it made of them"), "reconstructions")
+    opt.save(plots.interpolation(vae, few[:8], few[-8:], shape, title="from one unseen image to another"),
              "interpolation")
     opt.save(plots.manifold(flat, shape, title="the latent plane, evenly in probability"), "manifold")
     if digits.test_labels is not None:
         opt.save(plots.latent_scatter(flat.encode(opt.device.asarray(test))[0], digits.test_labels,
-                                      title="where unseen digits lie; dashed: 95% of the prior"), "latents")
+                                      title="where unseen images lie; dashed: 95% of the prior"), "latents")
 
 
 # %%

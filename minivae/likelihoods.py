@@ -6,6 +6,8 @@ mean, how to draw from it, and which images it can explain at all (its support).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minivae import distributions as D
@@ -33,8 +35,12 @@ class Likelihood(Layer):
         """x ~ p(x|z), (B, X)"""
         raise NotImplementedError
 
-    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
-        """Decoder outputs (outputs,) whose E[x|z] is this image (X,): where an untrained decoder should start"""
+    def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The best that can be said of images (N, X) without a latent: where an untrained model should start.
+
+        Returns the decoder outputs (outputs,) that say it, and how far outputs may sensibly spread about
+        them; sets the likelihood's own parameters.
+        """
         raise NotImplementedError
 
     def check(self, x: Array, name: str = "x") -> None:
@@ -65,9 +71,9 @@ class Bernoulli(Likelihood):
         p = self.mean(outputs)
         return (rng.random(p.shape, dtype=p.dtype) < p).astype(p.dtype)
 
-    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
-        p = mean.astype(np.float64).clip(1e-3, 1.0 - 1e-3)       # a pixel that is never ink may be ink one day
-        return np.log(p) - np.log1p(-p)
+    def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
+        p = images.mean(axis=0).astype(np.float64).clip(1e-3, 1.0 - 1e-3)     # what never was ink may be, one day
+        return np.log(p) - np.log1p(-p), 1.0
 
 
 class GaussianFixed(Likelihood):
@@ -87,8 +93,8 @@ class GaussianFixed(Likelihood):
     def sample(self, outputs: Array, rng: Generator) -> Array:
         return outputs + self.std * rng.standard_normal(outputs.shape, dtype=outputs.dtype)
 
-    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
-        return mean
+    def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
+        return images.mean(axis=0), images.std()
 
 
 class GaussianShared(Likelihood):
@@ -113,8 +119,10 @@ class GaussianShared(Likelihood):
     def sample(self, outputs: Array, rng: Generator) -> Array:
         return outputs + np.exp(0.5 * self.logvar.value) * rng.standard_normal(outputs.shape, dtype=outputs.dtype)
 
-    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
-        return mean
+    def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
+        variance = images.var(axis=0).mean()                     # about the average image
+        self.logvar.value[...] = np.log(max(variance, 1e-3))
+        return images.mean(axis=0), images.std()
 
 
 class GaussianPixel(Likelihood):
@@ -138,8 +146,9 @@ class GaussianPixel(Likelihood):
         (mean, logvar), _ = self._split(outputs)
         return mean + np.exp(0.5 * logvar) * rng.standard_normal(mean.shape, dtype=mean.dtype)
 
-    def outputs_for(self, mean: np.ndarray) -> np.ndarray:
-        return np.concatenate([mean, np.zeros_like(mean)])
+    def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
+        variance = images.var(axis=0).clip(1e-3, None)           # a pixel that never changed may, one day
+        return np.concatenate([images.mean(axis=0), np.log(variance)]), images.std()
 
     @staticmethod
     def _split(outputs: Array) -> tuple[tuple[Array, ...], Pullback]:

@@ -1,6 +1,6 @@
 """Every picture: each function returns a matplotlib figure, in one style.
 
-Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper.
+Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper, photographs as light.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: t
 
 
 def _show(ax: Any, page: np.ndarray, title: str) -> None:
-    ax.imshow(page, cmap="gray_r", vmin=0.0, vmax=1.0, extent=(0, page.shape[1], page.shape[0], 0))
+    photo = np.median(page) > 0.25                     # mostly empty: ink on paper; else light on film
+    ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=0.0, vmax=1.0, extent=(0, page.shape[1], page.shape[0], 0))
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize=11)

@@ -79,7 +79,7 @@ class Recipe:
         steps = math.ceil(len(images) / self.batch_size)
         optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
         return self.model(dataset.train.shape[1]).build(seed=self.seed, on=on, optimizer=optimizer,
-                                                        samples=self.samples, mean=images.mean(axis=0))
+                                                        samples=self.samples, images=images)
 
     def model(self, pixels: int) -> VAEConfig:
         return VAEConfig(pixels, tuple(self.hidden), self.latents, self.activation, self.likelihood)

@@ -231,12 +231,12 @@ class VAEConfig:
                 raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
-              optimizer: Optimizer | None = None, samples: int = 1, mean: np.ndarray | None = None) -> VAE:
+              optimizer: Optimizer | None = None, samples: int = 1, images: np.ndarray | None = None) -> VAE:
         """The untrained VAE; the same seed gives the same weights on every device.
 
-        mean   the average training image (X,): every z decodes to it at first.  Else the decoder has to learn it,
-               and while it does it drowns the latents: fewer of them survive, and the bound is worse.
-        Raises ValueError for a size below 1, an unknown name, or a mean of the wrong shape.
+        images   the training images (N, X): at first every z decodes to nearly their average.  Else the decoder has to
+                 learn it, and while it does the KL switches latents off: fewer survive, and the bound is worse.
+        Raises ValueError for a size below 1, an unknown name, or images of the wrong shape.
         """
         if seed < 0:
             raise ValueError(f"seed: got {seed}, expected at least 0")
@@ -247,9 +247,11 @@ class VAEConfig:
                           Linear(sizes[-1], self.latents, rng=rng), Linear(sizes[-1], self.latents, rng=rng))
         decoder = mlp(self.latents, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel,
                       rng=rng, activation=self.activation)
-        if mean is not None:
-            if mean.shape != (self.pixels,):
-                raise ValueError(f"mean: got shape {mean.shape}, expected ({self.pixels},)")
-            decoder.layers[-1].parameters()["b"].value[...] = p_x.outputs_for(mean)
+        if images is not None:
+            if images.ndim != 2 or len(images) == 0 or images.shape[1] != self.pixels:
+                raise ValueError(f"images: got shape {images.shape}, expected (N, {self.pixels}) with N at least 1")
+            last, (outputs, spread) = decoder.layers[-1].parameters(), p_x.start(images)
+            last["W"].value *= spread
+            last["b"].value[...] = outputs
         return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
                    dtype=dtype, optimizer=optimizer, samples=samples)

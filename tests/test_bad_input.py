@@ -123,7 +123,7 @@ TABLE = [
     (lambda: VAEConfig(6, latents=2.5), ValueError, "latents: got 2.5, expected a whole number"),
     (lambda: VAEConfig(6, hidden=5), ValueError, "hidden: got 5, expected at least one size"),
     (lambda: VAEConfig(6).build(seed=-1), ValueError, "seed: got -1, expected at least 0"),
-    (lambda: VAEConfig(6).build(mean=np.zeros(5)), ValueError, r"mean: got shape \(5,\), expected \(6,\)"),
+    (lambda: VAEConfig(6).build(images=ones(2, 5)), ValueError, r"images: got shape \(2, 5\), expected \(N, 6\)"),
     (lambda: Recipe(optimizer="lion"), ValueError, "optimizer: got 'lion', expected one of adam, adagrad"),
     (lambda: Recipe(schedule="later"), ValueError, "schedule: got 'later', expected one of constant, cosine"),
     (lambda: optim.SGD("0.1"), ValueError, "lr: got '0.1', expected a finite number > 0"),

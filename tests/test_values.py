@@ -404,11 +404,20 @@ def test_gaussians_of_extreme_variance(logvar, dtype):
            half / var, 1.0 / var, 0.0, -1.0 / var, -half / var)
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_pixel"])
-def test_an_untrained_decoder_starts_at_the_average_image(name):
-    """outputs_for is the inverse of mean; with the decoder's last weights at zero, every z decodes to it."""
-    average = np.random.default_rng(0).uniform(0.01, 0.99, 6)
-    model = VAEConfig(6, (5,), 2, "tanh", name).build(dtype=np.float64, mean=average)
+@pytest.mark.parametrize("name", list(LIKELIHOODS))
+def test_a_model_starts_at_the_best_that_needs_no_latent(name):
+    """With the decoder's last weights at zero every z decodes to the average image, and moving the bias or
+    the likelihood's own variance either way makes the images more surprising."""
+    images = (np.random.default_rng(0).random((40, 6)) < np.linspace(0.2, 0.8, 6)).astype(np.float64)
+    model = VAEConfig(6, (5,), 2, "tanh", name).build(dtype=np.float64, images=images)
     model.decoder.layers[-1].W.value[...] = 0.0
-    np.testing.assert_allclose(model.decode(np.random.default_rng(1).standard_normal((3, 2))),
-                               np.tile(average, (3, 1)), rtol=1e-12)
+    z = np.random.default_rng(1).standard_normal((40, 2))
+    np.testing.assert_allclose(model.decode(z), np.tile(images.mean(axis=0), (40, 1)), rtol=1e-12)
+
+    outputs, pull_decoder = model.decoder(z)
+    _, pull = model.likelihood(outputs, x=images)
+    model.arena.zero_grad()
+    pull_decoder(pull(np.ones(40)))
+    for key in ("decoder.2.b", "likelihood.logvar"):
+        if key in model.arena.parameters:
+            np.testing.assert_allclose(model.arena.parameters[key].grad, 0.0, atol=1e-9)
