@@ -28,6 +28,7 @@ What you'll see  the cost as a landscape in nats, a closed form confirmed by ten
 
 # %%
 import numpy as np
+from ch07_elbo import probabilistic_pca
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
@@ -92,15 +93,11 @@ def kl_by_drawing(mean, logvar, n, rng):
 # %%
 def nats_per_component(x, test, latents):
     """Average KL of each component under probabilistic PCA, and the theory, both (Z,)"""
-    mean = x.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    noise = values[latents:].mean()
-    signal = values[:latents] - noise
-    posterior_mean = (test - mean) @ vectors[:, :latents] * np.sqrt(signal) / values[:latents]
-    logvar = np.log(noise / values[:latents])
+    mean, W, sigma = probabilistic_pca(x, latents)
+    values = (W**2).sum(axis=1) + sigma**2            # λ = ‖w‖² + σ²
+    posterior_mean, logvar = (test - mean) @ W.T / values, np.log(sigma**2 / values)
     kl = 0.5 * (posterior_mean**2 + np.exp(logvar) - logvar - 1)
-    return kl.mean(axis=0), 0.5 * np.log(values[:latents] / noise)
+    return kl.mean(axis=0), 0.5 * np.log(values / sigma**2)
 
 
 def draw(drawn, closed, components, theory):

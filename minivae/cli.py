@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 import tyro
 
 from minivae import data, plots
-from minivae.backend import DeviceError, device
+from minivae.backend import DeviceError, device, to_numpy
 from minivae.checkpoint import CheckpointError, write_atomically
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import GradientError, gradcheck
@@ -128,7 +129,7 @@ class Sample:
             if path.exists():
                 raise FileExistsError(f"out: {path} exists already; choose another name")
         model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder)
-        images = plots.to_numpy(model.sample(self.n, model.arena.device.rng(self.seed)))
+        images = to_numpy(model.sample(self.n, model.arena.device.rng(self.seed)))
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
         picture = plots.save(plots.image_grid(images, dataset.image_shape), self.out.with_suffix(".png"))
         print(f"{self.n} images: {self.out}, picture: {picture}")
@@ -230,7 +231,6 @@ def _draw(model: VAE, dataset: data.Dataset, recipe: Recipe, history: list[Recor
 
 
 def _npz(**arrays: np.ndarray) -> bytes:
-    import io
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)                                        # type: ignore[arg-type]
     return buffer.getvalue()

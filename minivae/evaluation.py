@@ -68,7 +68,9 @@ def importance_weighted_bound(model: Model, x: np.ndarray, *, samples: int = 500
         raise ValueError(f"samples: got {samples}, expected at least 1")
     rng, bounds = model.arena.device.rng(seed), []
     at_once = min(samples, 100)
-    for part in tqdm(list(_parts(model, x, at_once)), disable=not progress, unit="part", desc=f"IW({samples})"):
+    parts = tqdm(_parts(model, x, at_once), total=-(-len(x) // _size(at_once)), disable=not progress, unit="part",
+                 desc=f"IW({samples})")
+    for part in parts:
         total = None
         for done in range(0, samples, at_once):
             weights = model.log_weights(part, rng, min(at_once, samples - done))       # (K, B)
@@ -97,6 +99,11 @@ def _parts(model: Model, x: np.ndarray, samples: int) -> Iterator[Array]:
     if samples < 1:
         raise ValueError(f"samples: got {samples}, expected at least 1")
     model.check_images(x)
-    size, arena = max(1, ROWS // samples), model.arena
+    size, arena = _size(samples), model.arena
     for start in range(0, len(x), size):
         yield arena.device.asarray(x[start:start + size], dtype=arena.value.dtype)
+
+
+def _size(samples: int) -> int:
+    """How many images go into a chunk."""
+    return max(1, ROWS // samples)

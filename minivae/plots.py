@@ -20,7 +20,7 @@ from minivae.checkpoint import write_atomically
 
 # Okabe and Ito's colours: told apart by everybody, in print as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
-# ten colours for ten classes, from light to dark within each hue
+# ten for ten classes
 TEN = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F", "#6A3D9A", "#000000")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
@@ -122,7 +122,7 @@ def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str =
     return fig
 
 
-def latent_scatter(means: Any, labels: Any, *, title: str = "", radius: float | None = None) -> Figure:
+def latent_scatter(means: Any, labels: Any, *, title: str = "") -> Figure:
     """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I)."""
     means, labels = to_numpy(means), to_numpy(labels)
     if means.shape != (len(labels), 2):
@@ -133,7 +133,7 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", radius: float | 
         ax.scatter(*points.T, s=7, color=TEN[k % 10], alpha=0.7, linewidths=0, label=str(label))
         ax.annotate(str(label), np.median(points, axis=0), fontsize=13, fontweight="bold", ha="center",
                     bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": TEN[k % 10], "alpha": 0.85})
-    ring = radius if radius is not None else np.sqrt(-2 * np.log(0.05))
+    ring = np.sqrt(-2 * np.log(0.05))                  # P(‖z‖ < r) = 1 − exp(−r²/2)
     ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title=title)
     return fig

@@ -9,7 +9,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from minivae.training import Callback, Record, fit
 from minivae.vae import VAE, VAEConfig
 
 OPTIMIZERS = {"adam": optim.Adam, "adagrad": optim.AdaGrad, "momentum": optim.Momentum, "sgd": optim.SGD}
-SCHEDULES = ("constant", "cosine", "iwae")
+ScheduleName = Literal["constant", "cosine", "iwae"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recipe:
     """how parameters move"""
     lr: float = 1e-3
     """learning rate (at the start, if a schedule lowers it)"""
-    schedule: Literal["constant", "cosine", "iwae"] = "constant"
+    schedule: ScheduleName = "constant"
     """of the learning rate; iwae: lr · 10^(−i/7) for 3ⁱ epochs, i = 0, 1, … (Burda et al. 2015)"""
     max_norm: float | None = None
     """clip the gradient to this length"""
@@ -66,7 +66,7 @@ class Recipe:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
         if self.seed < 0:
             raise ValueError(f"seed: got {self.seed}, expected at least 0")
-        for name, known in (("optimizer", tuple(OPTIMIZERS)), ("schedule", SCHEDULES)):
+        for name, known in (("optimizer", tuple(OPTIMIZERS)), ("schedule", get_args(ScheduleName))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
 

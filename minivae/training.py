@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minivae.backend import Array, Generator, rng_state
+from minivae.evaluation import evaluate
 from minivae.guard import Guard, NotFiniteError
 from minivae.runs import BEST, CHECKPOINT, Model, Position, restore_run, save_parameters, save_run
 
@@ -142,15 +143,12 @@ def _finish(position: Position, images: int, valid: Record, seconds: float) -> R
     return record
 
 
-def _validate(model: Model, v: Array | None, seed: int, chunk: int = 1000) -> Record:
+def _validate(model: Model, v: Array | None, seed: int) -> Record:
     """The bound on the validation images, with the same noise after every epoch."""
     if v is None:
         return {}
-    rng, sums = model.arena.device.rng(seed + 2), np.zeros(2)
-    for start in range(0, len(v), chunk):
-        sums += [float(term.sum()) for term in model.terms(v[start:start + chunk], rng)]
-    nll, kl = sums / len(v)
-    return {"valid_elbo": float(-(nll + kl)), "valid_nll": float(nll), "valid_kl": float(kl)}
+    bound = evaluate(model, v, seed=seed + 2)
+    return {"valid_elbo": bound.elbo.mean, "valid_nll": bound.nll.mean, "valid_kl": bound.kl.mean}
 
 
 def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_size: int, binarize: bool,

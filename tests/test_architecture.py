@@ -16,7 +16,7 @@ FLOORS = {                                            # lowest first; files of o
     "4, data": ("data.download", "data.formats", "data.make_digits"), "4, own data": ("data.own",),
     "4, named data": ("data.named",), "4, above": ("data",),
     "5": ("vae", "runs"), "5, above": ("guard",),
-    "6": ("training", "evaluation", "plots"),
+    "6": ("evaluation", "plots"), "6, above": ("training",),
     "7": ("gradient_table", "recipe", "chapter"),
     "8": ("cli",), "8, above": ("__main__",),
 }
