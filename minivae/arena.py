@@ -17,11 +17,40 @@ class Parameter:
     """An array that learns: its `value`, and `grad`, where pullbacks add ∂loss/∂value.
 
     A parameter is born alone, in float64 on the host; an Arena then moves it into its vectors.
+
+    The first gradient after `zero_grad` may be written rather than added, which saves filling the memory with
+    zeros, a temporary and an addition:  d = product(…, out=p.room());  p.add(d).  `grad` shows zeros until then.
     """
 
     def __init__(self, value: np.ndarray | float) -> None:
         self.value: Array = np.array(value, dtype=np.float64)
         self.grad: Array = np.zeros_like(self.value)
+
+    @property
+    def grad(self) -> Array:
+        if self._blank:                               # what lies there is the step before's
+            self._grad[...] = 0.0
+            self._blank = False
+        return self._grad
+
+    @grad.setter
+    def grad(self, array: Array) -> None:
+        self._grad, self._blank = array, False
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self._blank = True
+
+    def room(self) -> Array | None:
+        """Where the first gradient may be written; None if one lies there already."""
+        return self._grad if self._blank else None
+
+    def add(self, gradient: Array) -> None:
+        """grad += gradient; nothing is left to do for one that was written into `room()`."""
+        if gradient is self._grad:
+            self._blank = False
+        else:
+            self.grad += gradient
 
 
 class Arena:
@@ -42,16 +71,24 @@ class Arena:
         self.device = device
         flat = np.concatenate([to_numpy(p.value).ravel() for p in parameters.values()])
         self.value: Array = device.array(flat, dtype=dtype)
-        self.grad: Array = device.xp.zeros_like(self.value)
+        self._grad: Array = device.xp.zeros_like(self.value)
         start = 0
         for p in parameters.values():
             here = slice(start, start + p.value.size)
-            p.value, p.grad = self.value[here].reshape(p.value.shape), self.grad[here].reshape(p.value.shape)
+            p.value, p.grad = self.value[here].reshape(p.value.shape), self._grad[here].reshape(p.value.shape)
             start = here.stop
+
+    @property
+    def grad(self) -> Array:
+        """∂loss/∂value, whole: zero where nothing was added since `zero_grad`."""
+        for p in self.parameters.values():
+            p.grad  # noqa: B018 (asked for, so that it is zero if nothing was added)
+        return self._grad
 
     def zero_grad(self) -> None:
         """Set every gradient to zero: pullbacks only add."""
-        self.grad[...] = 0.0
+        for p in self.parameters.values():
+            p.zero_grad()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of every parameter on the host, by name."""

@@ -70,9 +70,9 @@ class Linear(Layer):
         y, pull = ops.linear(x, self.W.value, self.b.value)
 
         def pullback(dy: Array, need_dx: bool = True) -> Array | None:
-            dx, dW, db = pull(dy, need_dx=need_dx)
-            self.W.grad += dW
-            self.b.grad += db
+            dx, dW, db = pull(dy, need_dx=need_dx, out=(self.W.room(), self.b.room()))
+            self.W.add(dW)
+            self.b.add(db)
             return dx
 
         return y, pullback

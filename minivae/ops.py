@@ -22,6 +22,7 @@ import numpy as np
 from minivae.backend import Array, array_module
 
 Pullback = Callable[..., Any]
+Out = tuple[Array | None, Array | None]       # where a pullback writes dW and db; None: into new arrays
 
 
 def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
@@ -34,9 +35,10 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
     if b.shape != W.shape[1:]:
         raise ValueError(f"linear: b has shape {b.shape}, expected ({W.shape[1]},) for W of shape {W.shape}")
 
-    def pullback(dy: Array, need_dx: bool = True) -> tuple[Array | None, Array, Array]:
+    def pullback(dy: Array, need_dx: bool = True, out: Out = (None, None)) -> tuple[Array | None, Array, Array]:
         dx = dy @ W.T if need_dx else None            # nobody asks for the gradient of the data
-        return dx, x.T @ dy, dy.sum(axis=0)           # b was broadcast over B: sum over B
+        dW = np.matmul(x.T, dy, out=out[0])
+        return dx, dW, dy.sum(axis=0, out=out[1])     # b was broadcast over B: sum over B
 
     y = x @ W
     y += b

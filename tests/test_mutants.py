@@ -62,7 +62,8 @@ def test_every_pullback_has_mutants():
 
 
 @pytest.mark.parametrize("what", [
-    "W.T → W", "dy.sum(axis=0) → dy", "x.T @ dy → dy", "→ return (x.T @ dy, dx, dy.sum(axis=0))",
+    "W.T → W", "dy.sum(axis=0, out=out[1]) → dy", "np.matmul(x.T, dy, out=out[0]) → dy",
+    "→ return (dW, dx, dy.sum(axis=0, out=out[1]))",
 ])
 def test_the_mistakes_of_linear_are_those_one_makes(what):
     assert any(what in m.what for m in ALL["minivae.ops"] if m.owner == "linear")
