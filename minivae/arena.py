@@ -67,15 +67,22 @@ class Arena:
             raise ValueError("Arena: got no parameters")
         if len({id(p) for p in parameters.values()}) < len(parameters):
             raise ValueError("Arena: the same parameter appears under two names")
-        self.parameters = dict(parameters)
-        self.device = device
         flat = np.concatenate([to_numpy(p.value).ravel() for p in parameters.values()])
-        self.value: Array = device.array(flat, dtype=dtype)
-        self._grad: Array = device.xp.zeros_like(self.value)
+        self._hold(parameters, device, device.array(flat, dtype=dtype))
+
+    def twin(self, parameters: Mapping[str, Parameter]) -> Arena:
+        """An arena for a copy of the network: the same values (in the same memory), gradients of its own."""
+        other = object.__new__(Arena)
+        other._hold(parameters, self.device, self.value)
+        return other
+
+    def _hold(self, parameters: Mapping[str, Parameter], device: Device, value: Array) -> None:
+        self.parameters, self.device, self.value = dict(parameters), device, value
+        self._grad: Array = device.xp.zeros_like(value)
         start = 0
         for p in parameters.values():
             here = slice(start, start + p.value.size)
-            p.value, p.grad = self.value[here].reshape(p.value.shape), self._grad[here].reshape(p.value.shape)
+            p.value, p.grad = value[here].reshape(p.value.shape), self._grad[here].reshape(p.value.shape)
             start = here.stop
 
     @property

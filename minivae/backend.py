@@ -7,6 +7,7 @@ their GPU.  Only here is CuPy imported, and only when a GPU is asked for.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -36,7 +37,7 @@ class Device:
         """`x` on this device, itself if it is there already."""
         return self.xp.asarray(to_numpy(x) if self.xp is np else x, dtype=dtype)
 
-    def rng(self, seed: int) -> Generator:
+    def rng(self, seed: int | Sequence[int]) -> Generator:
         """A random generator that draws its arrays on this device."""
         return self.xp.random.default_rng(seed)
 

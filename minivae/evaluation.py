@@ -6,17 +6,20 @@ memory does not grow with the number of images or samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Array, to_numpy
+from minivae.backend import Array, Generator, to_numpy
 from minivae.ops import logsumexp
 from minivae.runs import Model
+from minivae.workers import team_on
 
-ROWS = 2000        # images × samples that go through the decoder at once: a few MB
+R = TypeVar("R")
+ROWS = {"cpu": 250, "cuda": 20_000}        # images × samples at once, per thread: what a core's cache holds
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ class Evaluation:
 
 def evaluate(model: Model, x: np.ndarray, *, samples: int = 1, seed: int = 0) -> Evaluation:
     """The ELBO of images (N, X) with `samples` draws of z each.  Raises ValueError if there are none."""
-    rng = model.arena.device.rng(seed)
-    parts = [[to_numpy(term) for term in model.terms(part, rng, samples)] for part in _parts(model, x, samples)]
-    nll, kl = (np.concatenate(term).astype(np.float64) for term in zip(*parts))
+    def terms(part: Array, rng: Generator) -> tuple[np.ndarray, ...]:
+        return tuple(to_numpy(term).astype(np.float64) for term in model.terms(part, rng, samples))
+
+    nll, kl = (np.concatenate(term) for term in zip(*_over_parts(model, x, terms, samples=samples, seed=seed)))
     return Evaluation(Estimate.of(-(nll + kl)), Estimate.of(nll), Estimate.of(kl), len(nll))
 
 
@@ -66,23 +70,23 @@ def importance_weighted_bound(model: Model, x: np.ndarray, *, samples: int = 500
     """
     if samples < 1:
         raise ValueError(f"samples: got {samples}, expected at least 1")
-    rng, bounds = model.arena.device.rng(seed), []
-    at_once = min(samples, 100)
-    parts = tqdm(_parts(model, x, at_once), total=-(-len(x) // _size(at_once)), disable=not progress, unit="part",
-                 desc=f"IW({samples})")
-    for part in parts:
+    at_once = min(samples, 125)
+
+    def bounds(part: Array, rng: Generator) -> np.ndarray:
         total = None
         for done in range(0, samples, at_once):
             weights = model.log_weights(part, rng, min(at_once, samples - done))       # (K, B)
             chunk = logsumexp(weights.T)[0].astype(np.float64)
             total = chunk if total is None else np.logaddexp(total, chunk)
-        bounds.append(to_numpy(total) - np.log(samples))
-    return Estimate.of(np.concatenate(bounds))
+        return to_numpy(total) - np.log(samples)
+
+    label = f"IW({samples})" if progress else ""
+    return Estimate.of(np.concatenate(_over_parts(model, x, bounds, samples=at_once, seed=seed, label=label)))
 
 
 def latent_variances(model: Model, x: np.ndarray) -> np.ndarray:
     """Var over images of the posterior mean of each latent        (N, X) -> (Z,)"""
-    means = [to_numpy(model.encode(part)[0]) for part in _parts(model, x, 1)]
+    means = _over_parts(model, x, lambda part, rng: to_numpy(model.encode(part)[0]))
     return np.concatenate(means).astype(np.float64).var(axis=0)
 
 
@@ -94,16 +98,27 @@ def active_units(model: Model, x: np.ndarray, *, threshold: float = 0.01) -> np.
     return latent_variances(model, x) > threshold
 
 
-def _parts(model: Model, x: np.ndarray, samples: int) -> Iterator[Array]:
-    """The images in chunks of about ROWS rows of work, on the model's device and in its dtype."""
+def _over_parts(model: Model, x: np.ndarray, work: Callable[[Array, Generator], R], *, samples: int = 1,
+                seed: int = 0, label: str = "") -> list[R]:
+    """work(part, rng) for every part of the images, in their order; the threads take parts in turn.
+
+    A part is about ROWS rows of work, on the model's device and in its dtype, and has random numbers of its
+    own: the results do not depend on the number of threads.
+    """
     if samples < 1:
         raise ValueError(f"samples: got {samples}, expected at least 1")
     model.check_images(x)
-    size, arena = _size(samples), model.arena
-    for start in range(0, len(x), size):
-        yield arena.device.asarray(x[start:start + size], dtype=arena.value.dtype)
+    arena = model.arena
+    size, team = max(1, ROWS[arena.device.name] // samples), team_on(arena.device)
+    starts = range(0, len(x), size)
 
+    def one(number: int) -> R:
+        part = x[starts[number]:starts[number] + size]
+        return work(arena.device.asarray(part, dtype=arena.value.dtype), arena.device.rng([seed, number]))
 
-def _size(samples: int) -> int:
-    """How many images go into a chunk."""
-    return max(1, ROWS // samples)
+    results: list[R] = []
+    with tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
+        for first in range(0, len(starts), team.threads):
+            results += team.run(lambda i, first=first: one(first + i), min(team.threads, len(starts) - first))
+            bar.update(len(results) - first)
+    return results

@@ -90,7 +90,10 @@ def tanh(x: Array) -> tuple[Array, Pullback]:
     y = np.tanh(x)
 
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 − y²
-        return dy * (1.0 - y * y)
+        dx = y * y
+        np.subtract(1.0, dx, out=dx)
+        dx *= dy
+        return dx
 
     return y, pullback
 
@@ -98,7 +101,7 @@ def tanh(x: Array) -> tuple[Array, Pullback]:
 def sigmoid(x: Array) -> tuple[Array, Pullback]:
     """y = 1 / (1 + e⁻ˣ)"""
     e = np.exp(-np.abs(x))                            # in (0, 1]: cannot overflow
-    y = np.where(x >= 0, 1.0, e) / (1.0 + e)          # eˣ / (1 + eˣ) is the same number for x < 0
+    y = np.exp(np.minimum(x, 0.0)) / (1.0 + e)        # eˣ / (1 + eˣ) is the same number: used for x < 0
 
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = y (1 − y), and 1 − y(x) = y(−x)
         return dy * e / ((1.0 + e) * (1.0 + e))
@@ -111,7 +114,7 @@ def softplus(x: Array) -> tuple[Array, Pullback]:
     e = np.exp(-np.abs(x))
 
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = sigmoid(x)
-        return dy * np.where(x >= 0, 1.0, e) / (1.0 + e)
+        return dy * np.exp(np.minimum(x, 0.0)) / (1.0 + e)
 
     return np.maximum(x, 0.0) + np.log1p(e), pullback
 

@@ -14,8 +14,10 @@ import numpy as np
 
 from minivae.arena import Arena
 from minivae.backend import Array, to_numpy
+from minivae.team import SOLO, Team, shares
 
 Schedule = Callable[[int], float]
+BLOCK = 2**17          # numbers moved at once: with gradient and moments they fit a core's cache
 
 
 class Optimizer:
@@ -35,16 +37,14 @@ class Optimizer:
         self.lr, self.max_norm, self.steps = lr, max_norm, 0
         self.state: dict[str, Array] = {}
 
-    def step(self, arena: Arena) -> None:
-        """Move `arena.value` once, against `arena.grad`."""
+    def step(self, arena: Arena, team: Team = SOLO) -> None:
+        """Move `arena.value` once, against `arena.grad`; each thread of the team moves its part of the vectors."""
         lr = self.lr(self.steps) if callable(self.lr) else self.lr
         if not (math.isfinite(lr) and lr >= 0):
             raise ValueError(f"lr: the schedule gave {lr} at step {self.steps}, expected a finite number >= 0")
         for name in self.moments:
             if name not in self.state:
                 self.state[name] = arena.device.xp.zeros_like(arena.value)
-        if self.moments and "scratch" not in self.state:
-            self.state["scratch"] = arena.device.xp.empty_like(arena.value)
         if self.max_norm is not None:
             clip_norm(arena.grad, self.max_norm)
         if self.steps % 128 == 127:
@@ -53,9 +53,20 @@ class Optimizer:
             for name in self.moments:
                 self.state[name] *= np.abs(self.state[name]) > 1e-30
         self.steps += 1
-        self.update(arena.value, arena.grad, float(lr))
+        vectors = (arena.value, arena.grad, *(self.state[name] for name in self.moments))
+        parts = shares(arena.value.size, team.threads)
+        block = BLOCK if arena.device.name == "cpu" else arena.value.size
 
-    def update(self, value: Array, grad: Array, lr: float) -> None:
+        def move(i: int) -> None:
+            scratch = arena.device.xp.empty_like(arena.value[:block])
+            for start in range(parts[i].start, parts[i].stop, block):
+                here = slice(start, min(start + block, parts[i].stop))
+                self.update(*(vector[here] for vector in vectors), scratch[:here.stop - start], lr=float(lr))
+
+        team.run(move)
+
+    def update(self, value: Array, grad: Array, *state: Array, lr: float) -> None:
+        """Move `value`, a part of the vectors: `state` holds that part of each moment, and scratch memory."""
         raise NotImplementedError(f"{type(self).__name__} must define update")
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -77,8 +88,8 @@ class Optimizer:
 class SGD(Optimizer):
     """θ ← θ − lr g        (Robbins and Monro 1951)"""
 
-    def update(self, value: Array, grad: Array, lr: float) -> None:
-        value -= lr * grad
+    def update(self, value: Array, grad: Array, scratch: Array, *, lr: float) -> None:
+        value -= np.multiply(grad, lr, out=scratch)
 
 
 class Momentum(Optimizer):
@@ -90,8 +101,7 @@ class Momentum(Optimizer):
         super().__init__(lr, max_norm=max_norm)
         self.beta = _fraction("beta", beta)
 
-    def update(self, value: Array, grad: Array, lr: float) -> None:
-        v, scratch = self.state["velocity"], self.state["scratch"]
+    def update(self, value: Array, grad: Array, v: Array, scratch: Array, *, lr: float) -> None:
         v *= self.beta
         v += grad
         value -= np.multiply(v, lr, out=scratch)
@@ -109,8 +119,7 @@ class AdaGrad(Optimizer):
         super().__init__(lr, max_norm=max_norm)
         self.eps = eps
 
-    def update(self, value: Array, grad: Array, lr: float) -> None:
-        s, scratch = self.state["squares"], self.state["scratch"]
+    def update(self, value: Array, grad: Array, s: Array, scratch: Array, *, lr: float) -> None:
         s += np.multiply(grad, grad, out=scratch)
         np.sqrt(s, out=scratch)
         scratch += self.eps
@@ -123,30 +132,29 @@ class Adam(Optimizer):
     """m ← β₁ m + (1−β₁) g,   s ← β₂ s + (1−β₂) g²,   θ ← θ − lr m̂ / (√ŝ + ε)
 
     with m̂ = m / (1 − β₁ᵗ), ŝ = s / (1 − β₂ᵗ): both start at zero, and dividing takes that bias out.
-    Kingma and Ba 2014, algorithm 1.
+    Kingma and Ba 2014, algorithm 1.  Kept are the sums m / (1−β₁) = Σ β₁ᵗ⁻ⁱ gᵢ and s / (1−β₂) = Σ β₂ᵗ⁻ⁱ gᵢ²:
+    all the factors meet in two numbers, and of fourteen passes over the memory ten are left.
     """
 
-    moments = ("mean", "squares")
+    moments = ("gradients", "squares")
 
     def __init__(self, lr: float | Schedule = 1e-3, *, beta1: float = 0.9, beta2: float = 0.999,
                  eps: float = 1e-8, max_norm: float | None = None) -> None:
         super().__init__(lr, max_norm=max_norm)
         self.beta1, self.beta2, self.eps = _fraction("beta1", beta1), _fraction("beta2", beta2), eps
 
-    def update(self, value: Array, grad: Array, lr: float) -> None:
-        m, s, scratch = self.state["mean"], self.state["squares"], self.state["scratch"]
+    def update(self, value: Array, grad: Array, m: Array, s: Array, scratch: Array, *, lr: float) -> None:
         m *= self.beta1
-        m += np.multiply(grad, 1.0 - self.beta1, out=scratch)
+        m += grad
         s *= self.beta2
-        np.multiply(grad, grad, out=scratch)
-        scratch *= 1.0 - self.beta2
-        s += scratch
-        # m̂ / (√ŝ + ε) = (√c₂ / c₁) m / (√s + ε √c₂): the corrections c become two numbers, not two passes
-        c1, c2 = 1.0 - self.beta1**self.steps, 1.0 - self.beta2**self.steps
+        s += np.multiply(grad, grad, out=scratch)
+        # m̂ = c₁ m and √ŝ = c₂ √s, so that m̂ / (√ŝ + ε) = (c₁ / c₂) m / (√s + ε / c₂)
+        c1 = (1.0 - self.beta1) / (1.0 - self.beta1**self.steps)
+        c2 = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.steps))
         np.sqrt(s, out=scratch)
-        scratch += self.eps * math.sqrt(c2)
+        scratch += self.eps / c2
         np.divide(m, scratch, out=scratch)
-        scratch *= lr * math.sqrt(c2) / c1
+        scratch *= lr * c1 / c2
         value -= scratch
 
 

@@ -32,6 +32,7 @@ from minivae.layers import Layer, Linear, Sequential, mlp
 from minivae.likelihoods import Likelihood, likelihood
 from minivae.ops import Pullback, repeat
 from minivae.optim import Adam, Optimizer
+from minivae.workers import Workers, by_rows
 
 
 class Encoder(Layer):
@@ -60,11 +61,12 @@ class VAE(Layer):
     device, dtype   where the parameters live; float32 to train, float64 to check gradients
     optimizer       how `train_step` moves them; Adam(1e-3) if None
     samples         L, the number of z drawn per image in a training step
+    rows_each       how many images of a batch make another thread worth having
     """
 
     def __init__(self, encoder: Encoder, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
                  device: Device, dtype: type = np.float32, optimizer: Optimizer | None = None,
-                 samples: int = 1) -> None:
+                 samples: int = 1, rows_each: int = 256) -> None:
         for name, size in (("pixels", pixels), ("latents", latents), ("samples", samples)):
             if size < 1:
                 raise ValueError(f"VAE: {name} is {size}, expected at least 1")
@@ -72,6 +74,7 @@ class VAE(Layer):
         self.pixels, self.latents, self.samples = pixels, latents, samples
         self.arena = Arena(self.parameters(), device, dtype)
         self.optimizer = optimizer or Adam(1e-3)
+        self.workers = Workers(self, rows_each=rows_each)
 
     # ── the bound ─────────────────────────────────────────────────────────────────────────────
 
@@ -138,13 +141,21 @@ class VAE(Layer):
         self.likelihood.check(x, name)
 
     def train_step(self, x: Array, rng: Generator) -> dict[str, Array]:
-        """One step up the ELBO on a batch (B, X); returns its mean terms, still on the device."""
-        (nll, kl), pullback = self.elbo_terms(x=x, eps=self._noise(rng, self.samples, len(x)))
-        dloss = np.full_like(nll, 1.0 / len(x))                      # the loss is the mean of −ELBO = nll + kl
-        self.arena.zero_grad()
-        pullback(dloss, dloss)
-        self.optimizer.step(self.arena)
-        return {"elbo": -(nll + kl).mean(), "nll": nll.mean(), "kl": kl.mean()}
+        """One step up the ELBO on a batch (B, X); returns its mean terms, still on the device.
+
+        (Of several processes each returns its part of the means: they add up.)
+        """
+        B, eps = len(x), self._noise(rng, self.samples, len(x))
+
+        def share(network: VAE, rows: slice) -> tuple[Array, Array]:
+            (nll, kl), pullback = network.elbo_terms(x=x[rows], eps=eps[:, rows])
+            dloss = np.full_like(nll, 1.0 / B)                       # the loss is the mean of −ELBO = nll + kl
+            pullback(dloss, dloss)
+            return nll.sum() / B, kl.sum() / B
+
+        nll, kl = self.workers.gradient(share, B)                    # each worker takes some rows of the batch
+        self.optimizer.step(self.arena, self.workers.team)
+        return {"elbo": -(nll + kl), "nll": nll, "kl": kl}
 
     def terms(self, x: Array, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
         """(nll, kl), both (B,): values only."""
@@ -166,7 +177,7 @@ class VAE(Layer):
 
     def decode(self, z: Array) -> Array:
         """E[x|z], (B, X)"""
-        return self.likelihood.mean(self.decoder(z)[0])
+        return by_rows(lambda part: self.likelihood.mean(self.decoder(part)[0]), z, team=self.workers.team)
 
     def sample(self, n: int, rng: Generator) -> Array:
         """E[x|z] for n draws z ~ p(z)        (n, X)"""

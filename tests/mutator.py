@@ -120,9 +120,9 @@ def mistakes(node: ast.AST) -> Iterator[ast.AST]:
                 yield ast.Return(ast.Tuple([*parts[:i], _negative(part), *parts[i + 1:]], ast.Load()))
         case ast.Return(ast.expr() as value):
             yield ast.Return(_negative(value))
-        case ast.AugAssign(target, _, value):
+        case ast.AugAssign(target, op, value):
             yield ast.Assign([target], value)                     # += became =
-            yield ast.AugAssign(target, ast.Sub(), value)
+            yield ast.AugAssign(target, ast.Add() if isinstance(op, ast.Sub) else ast.Sub(), value)
             yield ast.Pass()
         case ast.Assign([ast.Tuple([first, second, *rest])], value):
             yield ast.Assign([ast.Tuple([second, first, *rest], ast.Store())], value)

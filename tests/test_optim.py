@@ -71,7 +71,7 @@ def test_fading_moments_become_zero_before_they_are_denormal():
     where.grad[...] = 0.0
     for _ in range(1000):
         optimizer.step(where)
-    m = optimizer.arrays()["mean"]
+    m = optimizer.arrays()["gradients"]
     assert ((m == 0.0) | (np.abs(m) > np.finfo(np.float32).tiny)).all()
 
 
@@ -97,11 +97,11 @@ def test_bad_arguments_are_named(make, message):
 def test_state_that_does_not_fit_is_refused():
     where, adam = arena(), Adam()
     walk(adam, where, 1)
-    assert adam.arrays().keys() == {"mean", "squares"}
+    assert adam.arrays().keys() == {"gradients", "squares"}
     with pytest.raises(ValueError, match="Momentum needs"):
         Momentum().load(adam.arrays(), 1, where)
-    with pytest.raises(ValueError, match=r"optimizer mean: got shape \(2,\), expected \(3,\)"):
-        Adam().load({"mean": np.zeros(2), "squares": np.zeros(2)}, 1, where)
+    with pytest.raises(ValueError, match=r"optimizer gradients: got shape \(2,\), expected \(3,\)"):
+        Adam().load({"gradients": np.zeros(2), "squares": np.zeros(2)}, 1, where)
     assert Adam().arrays() == {}
     Adam().load({}, 0, where)                          # saved before the first step
 

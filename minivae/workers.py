@@ -1,0 +1,118 @@
+"""Who shares the work of a training step: threads of this process, and other processes.
+
+The gradient of a sum over examples is the sum of the gradients of its parts.  So every worker takes some
+rows of the batch through the same network, with gradients of its own, and the gradients are added up, always
+in the same order: the result does not depend on who was first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array, Device
+from minivae.processes import ALONE, Processes
+from minivae.team import SOLO, Team, shares
+
+Share = Callable[[Any, slice], tuple[Array, ...]]
+
+
+@cache
+def _everybody() -> Team:
+    return Team()
+
+
+def team_on(device: Device) -> Team:
+    """The threads that all models share: on a CPU as many as NumPy would use; one drives a GPU."""
+    return _everybody() if device.name == "cpu" else SOLO
+
+
+class Workers:
+    """The threads that work for a model, each with a copy of its network, and the processes beside this one.
+
+    A copy shares the values of the parameters; it has its own gradients.
+
+    threads     None: those that all models share
+    rows_each   how many rows a thread must have to be worth it.  Below that, one thread takes them all and the
+                matrix products alone use every core: handing Python from thread to thread costs more than it saves
+    """
+
+    def __init__(self, model: Any, *, threads: int | None = None, processes: Processes = ALONE,
+                 rows_each: int = 256) -> None:
+        self.model, self.rows_each, self.processes = model, rows_each, processes
+        self.team = team_on(model.arena.device) if threads is None else Team(threads)
+        self.copies = [model]
+
+    def gradient(self, share: Share, rows: int) -> list[Array]:
+        """Set the model's gradient to that of a batch of `rows` rows; return this process's part of the values.
+
+        share   share(network, rows) adds the gradient of these rows (a slice) to the network's, and returns
+                their part of the values.  Over all processes the parts add up to the batch's
+        """
+        mine = self.processes.rows(rows)
+        if mine.start == mine.stop:                   # fewer rows than processes: the first row, counted for nothing
+            values = [0.0 * value for value in share(self.model, slice(0, 1))]
+            self.model.arena.zero_grad()
+        else:
+            values = self._over_threads(share, mine)
+        self.processes.sum(self.model.arena.grad)
+        return values
+
+    def _over_threads(self, share: Share, mine: slice) -> list[Array]:
+        n = mine.stop - mine.start
+        networks = self._networks(min(self.team.threads, max(1, n // self.rows_each)))
+        parts = [slice(mine.start + part.start, mine.start + part.stop) for part in shares(n, len(networks))]
+
+        def work(i: int) -> tuple[Array, ...]:
+            networks[i].arena.zero_grad()
+            return share(networks[i], parts[i])
+
+        values = self.team.run(work, len(networks))
+        if len(networks) > 1:
+            self._add([network.arena.grad for network in networks])
+        return [sum(value[1:], value[0]) for value in zip(*values)]
+
+    def _add(self, gradients: list[Array]) -> None:
+        """The first += all others, each thread a part of the vectors."""
+        parts = shares(gradients[0].size, self.team.threads)
+
+        def work(i: int) -> None:
+            for other in gradients[1:]:
+                gradients[0][parts[i]] += other[parts[i]]
+
+        self.team.run(work)
+
+    def _networks(self, n: int) -> list[Any]:
+        while len(self.copies) < n:
+            self.copies.append(self._copy())
+        return self.copies[:n]
+
+    def _copy(self) -> Any:
+        """The network again: its values are the model's own memory, its gradients are not."""
+        model = self.model
+        shared = {id(p.value): p.value for p in model.arena.parameters.values()}
+        left_out = {id(thing): None for thing in (model.arena, model.optimizer, self)}
+        other = copy.deepcopy(model, shared | left_out)
+        other.arena = model.arena.twin(other.parameters())
+        return other
+
+
+def by_rows(function: Callable[[Array], Array], x: Array, *, team: Team, rows: int = 500) -> Array:
+    """function(x), some rows at a time: what lies between stays in the cache, and the team shares the parts."""
+    first = function(x[:rows])
+    if len(x) <= rows:
+        return first
+    y = np.empty_like(first, shape=(len(x), *first.shape[1:]))
+    y[:rows] = first
+    starts = range(rows, len(x), rows)
+
+    def work(i: int) -> None:
+        for start in starts[i::team.threads]:
+            y[start:start + rows] = function(x[start:start + rows])
+
+    team.run(work)
+    return y
