@@ -1,11 +1,10 @@
-"""The command line: minivae train | evaluate | sample | plot | gradcheck | data."""
+"""The command line: minivae train | evaluate | sample | plot | gradcheck | data | bench."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import io
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +15,17 @@ import tyro
 
 from minivae import data, plots
 from minivae.backend import DeviceError, device, to_numpy
+from minivae.bench.contest import BenchError
+from minivae.bench.run import Bench
 from minivae.checkpoint import CheckpointError, write_atomically
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.gradient_table import cases, check
 from minivae.guard import NotFiniteError
+from minivae.processes import ALONE, ProcessesError, processes
 from minivae.recipe import Recipe, free_folder, load_run, read_recipe
 from minivae.runs import read_history
-from minivae.training import Interrupted, Record
+from minivae.training import Record
 from minivae.vae import VAE
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -42,6 +44,8 @@ class Train:
     The size of Kingma and Welling's: minivae train --data mnist --hidden 500 --epochs 50
 
     Go on where a run stopped: minivae train --resume runs/digits
+
+    Four processes, here or on more machines: mpiexec -n 4 python -m minivae train
     """
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
@@ -51,22 +55,33 @@ class Train:
     """run folder to go on with: its recipe is used, and only --epochs may differ"""
     device: DeviceName = "auto"
     """auto: the GPU if one answers"""
+    threads: int | None = None
+    """that share every batch, on a CPU; default: one per core (under mpiexec: this process's part of the cores)"""
     folder: Path | None = None
     """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
     def __call__(self) -> int:
-        recipe, where = self.recipe, device(self.device)
+        group, where = processes(), device(self.device)
+        recipe, run, dataset = group.once(self._prepare)
+        model, history = recipe.train(dataset, where, run=run, resume=self.resume is not None, threads=self.threads)
+
+        def report() -> None:
+            print(f"test: {evaluate(model, recipe.test(dataset), seed=recipe.seed)}")
+            _draw(model, dataset, recipe, history, run)
+
+        group.once(report)
+        return OK
+
+    def _prepare(self) -> tuple[Recipe, Path, data.Dataset]:
+        recipe = self.recipe
         if self.resume:
             old = read_recipe(self.resume)
             recipe = replace(old, epochs=max(old.epochs, recipe.epochs) if recipe.epochs != Recipe.epochs
                              else old.epochs)
         run = self.resume or free_folder(self.out or Path("runs") / Path(recipe.data).stem)
         dataset = data.load(recipe.data, folder=self.folder)
-        print(f"{dataset}\nrun folder: {run}, device: {where.name}")
-        model, history = recipe.train(dataset, where, run=run, resume=self.resume is not None)
-        print(f"test: {evaluate(model, recipe.test(dataset), seed=recipe.seed)}")
-        _draw(model, dataset, recipe, history, run)
-        return OK
+        print(f"{dataset}\nrun folder: {run}, device: {device(self.device).name}, processes: {processes().size}")
+        return recipe, run, dataset
 
 
 @dataclass
@@ -263,23 +278,22 @@ def _import(target: str) -> Callable[..., Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.  0: done; 1: a check failed or training went wrong; 2: bad input; 130: Ctrl-C."""
     commands: dict[str, Callable[..., Any]] = {"train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot,
-                "gradcheck": Gradcheck, "data": Data}
+                "gradcheck": Gradcheck, "data": Data, "bench": Bench}
+    group = ALONE
     try:
-        command = tyro.extras.subcommand_cli_from_dict(
+        group = processes()
+        command = group.once(lambda: tyro.extras.subcommand_cli_from_dict(
             commands, prog="minivae", args=argv,
-            description="Variational autoencoders from scratch: every gradient derived by hand.")
+            description="Variational autoencoders from scratch: every gradient derived by hand."))
+        if group.size > 1 and not isinstance(command, Train):
+            raise ValueError(f"{group.size} processes were started, but only `train` can share its work")
         return command()
-    except Interrupted as stop:
-        print(f"\n{stop}", file=sys.stderr)
-        return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:                     # Interrupted says where the run was saved
+        return group.leave(f"\n{stop}" if str(stop) else "", INTERRUPTED)
     except GradientError as error:
         print(error)
         return WRONG
-    except NotFiniteError as error:
-        print(f"minivae: {error}", file=sys.stderr)
-        return WRONG
-    except (ValueError, TypeError, DeviceError, CheckpointError, data.DataError, OSError) as error:
-        print(f"minivae: {error}", file=sys.stderr)
-        return USAGE
+    except (NotFiniteError, BenchError) as error:
+        return group.leave(f"minivae: {error}", WRONG)
+    except (ValueError, TypeError, DeviceError, CheckpointError, ProcessesError, data.DataError, OSError) as error:
+        return group.leave(f"minivae: {error}", USAGE)

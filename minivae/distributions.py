@@ -94,22 +94,27 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     Normalised over x ∈ {0, 1}; for grey x ∈ [0, 1] it is the usual cross-entropy.
     """
     alike(logits=logits, x=x)
-    e = np.abs(logits)                                # softplus(a) − x a = log(1 + e^−|a|) + ½ |a| + (½ − x) a
-    centred = x - 0.5
-    nll = 0.5 * e.sum(axis=-1) - np.einsum("bx,bx->b", centred, logits)
+    e = np.abs(logits)                                # softplus(a) = log(1 + e^−|a|) + ½ (|a| + a)
+    nll = 0.5 * (_sum(e) + _sum(logits)) - np.einsum("bx,bx->b", x, logits)
     np.exp(np.negative(e, out=e), out=e)              # one exponential serves value and pullback
     e += 1.0
     nll += _sum_of_logs(e)
 
-    def pullback(dnll: Array) -> Array:               # ∂/∂a = sigmoid(a) − x = ±(1/(1 + e^−|a|) − ½) − (x − ½)
+    def pullback(dnll: Array) -> Array:               # ∂/∂a = sigmoid(a) − x
         dlogits = np.reciprocal(e)
         dlogits -= 0.5
-        np.copysign(dlogits, logits, out=dlogits)     # sigmoid(−a) − ½ = −(sigmoid(a) − ½)
-        dlogits -= centred
+        np.copysign(dlogits, logits, out=dlogits)     # sigmoid(a) − ½ = ±(1/(1 + e^−|a|) − ½)
+        dlogits += 0.5
+        dlogits -= x
         dlogits *= dnll[:, None]
         return dlogits
 
     return nll, pullback
+
+
+def _sum(x: Array) -> Array:
+    """Σ x over the pixels        (B, X) -> (B,)        (einsum is three times as fast as sum along short rows)"""
+    return np.einsum("bx->b", x)
 
 
 def _sum_of_logs(p: Array) -> Array:
@@ -125,7 +130,7 @@ def _sum_of_logs(p: Array) -> Array:
         product = p[:, :half] * p[:, half:2 * half]
         product[:, :p.shape[-1] % 2] *= p[:, 2 * half:]          # an odd one out joins the first
         p = product
-    return np.log(p).sum(axis=-1)
+    return _sum(np.log(p))
 
 
 def gaussian_nll(mean: Array, logvar: Array, *, x: Array) -> tuple[Array, Pullback]:

@@ -153,8 +153,7 @@ class VAE(Layer):
             pullback(dloss, dloss)
             return nll.sum() / B, kl.sum() / B
 
-        nll, kl = self.workers.gradient(share, B)                    # each worker takes some rows of the batch
-        self.optimizer.step(self.arena, self.workers.team)
+        nll, kl = self.workers.step(share, B)                        # each worker takes some rows of the batch
         return {"elbo": -(nll + kl), "nll": nll, "kl": kl}
 
     def terms(self, x: Array, rng: Generator, samples: int = 1) -> tuple[Array, Array]:

@@ -47,6 +47,14 @@ class Workers:
         self.team = team_on(model.arena.device) if threads is None else Team(threads)
         self.copies = [model]
 
+    def step(self, share: Share, rows: int) -> list[Array]:
+        """Set the gradient, as below, and let the optimizer take its step; return this process's part of the values."""
+        values = self.gradient(share, rows)
+        # BLAS's own threads stay awake after a product: a team would have to wait for their cores
+        team = self.team if self._threads(self.processes.rows(rows)) > 1 else SOLO
+        self.model.optimizer.step(self.model.arena, team)
+        return values
+
     def gradient(self, share: Share, rows: int) -> list[Array]:
         """Set the model's gradient to that of a batch of `rows` rows; return this process's part of the values.
 
@@ -63,9 +71,9 @@ class Workers:
         return values
 
     def _over_threads(self, share: Share, mine: slice) -> list[Array]:
-        n = mine.stop - mine.start
-        networks = self._networks(min(self.team.threads, max(1, n // self.rows_each)))
-        parts = [slice(mine.start + part.start, mine.start + part.stop) for part in shares(n, len(networks))]
+        networks = self._networks(self._threads(mine))
+        parts = [slice(mine.start + part.start, mine.start + part.stop)
+                 for part in shares(mine.stop - mine.start, len(networks))]
 
         def work(i: int) -> tuple[Array, ...]:
             networks[i].arena.zero_grad()
@@ -86,6 +94,9 @@ class Workers:
 
         self.team.run(work)
 
+    def _threads(self, mine: slice) -> int:
+        return min(self.team.threads, max(1, (mine.stop - mine.start) // self.rows_each))
+
     def _networks(self, n: int) -> list[Any]:
         while len(self.copies) < n:
             self.copies.append(self._copy())
@@ -102,17 +113,9 @@ class Workers:
 
 
 def by_rows(function: Callable[[Array], Array], x: Array, *, team: Team, rows: int = 500) -> Array:
-    """function(x), some rows at a time: what lies between stays in the cache, and the team shares the parts."""
-    first = function(x[:rows])
+    """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn."""
     if len(x) <= rows:
-        return first
-    y = np.empty_like(first, shape=(len(x), *first.shape[1:]))
-    y[:rows] = first
-    starts = range(rows, len(x), rows)
-
-    def work(i: int) -> None:
-        for start in starts[i::team.threads]:
-            y[start:start + rows] = function(x[start:start + rows])
-
-    team.run(work)
-    return y
+        return function(x)
+    starts = range(0, len(x), rows)
+    parts = team.run(lambda i: [function(x[start:start + rows]) for start in starts[i::team.threads]])
+    return np.concatenate([parts[k % team.threads][k // team.threads] for k in range(len(starts))])

@@ -8,16 +8,20 @@ import pytest
 from conftest import ROOT
 
 FLOORS = {                                            # lowest first; files of one line do not import each other
-    "0": ("backend",), "0, above": ("gradcheck",),
+    "0": ("backend", "team"), "0, above": ("gradcheck",),
     "1": ("ops",),
     "2": ("distributions",),
     "3": ("arena",), "3, above": ("layers",),
     "4": ("optim", "likelihoods", "checkpoint", "data.dataset", "data.sources"),
     "4, data": ("data.download", "data.formats", "data.make_digits"), "4, own data": ("data.own",),
-    "4, named data": ("data.named",), "4, above": ("data",),
+    "4, named data": ("data.named",), "4, above": ("data", "processes"), "4, workers": ("workers",),
     "5": ("vae", "runs"), "5, above": ("guard",),
     "6": ("evaluation", "plots"), "6, above": ("training",),
     "7": ("gradient_table", "recipe", "chapter"),
+    "8, bench": ("bench", "bench.rows", "bench.machine"),
+    "8, contenders": ("bench.ours", "bench.inline", "bench.torch_peer", "bench.jax_peer", "bench.contest",
+                      "bench.report"),
+    "8, above the contenders": ("bench.breakdown", "bench.worker", "bench.run"),
     "8": ("cli",), "8, above": ("__main__",),
 }
 PACKAGE = ROOT / "minivae"
@@ -106,10 +110,11 @@ def test_nobody_draws_without_a_generator(name):
 
 
 def test_training_needs_nothing_but_numpy_and_its_few_helpers():
-    """NumPy, matplotlib, tqdm, safetensors, tyro and pooch: no autodiff comes in by a side door."""
-    outside = {name.split(".")[0] for path in FILES.values() for name in imports(tree(path))}
+    """NumPy, threadpoolctl, matplotlib, tqdm, safetensors, tyro and pooch: no autodiff comes in by a side door."""
+    outside = {name.split(".")[0] for file, path in FILES.items() for name in imports(tree(path))
+               if file not in ("bench.torch_peer", "bench.jax_peer")}      # those that we are timed against
     outside -= set(sys.stdlib_module_names) | {"minivae"}
-    assert outside == {"numpy", "matplotlib", "tqdm", "safetensors", "tyro", "pooch"}
+    assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch"}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,0 +1,14 @@
+"""`minivae bench`: how fast is a step, against PyTorch and JAX doing the same work on the same cores?
+
+rows.py          what is timed: sizes, batches, the same weights for everybody
+ours.py          our contenders: the library, and the matrix products of its step alone
+inline.py        the library's step written out: what value and pullback cost
+torch_peer.py    PyTorch: eager, fused Adam, torch.compile, channels last
+jax_peer.py      JAX: one jitted step
+breakdown.py     where our own step spends its time
+worker.py        a contender's process
+contest.py       proves the contenders equal, then lets their processes take turns
+machine.py       the machine's description
+report.py        the tables, the plot
+run.py           the command: row after row
+"""

@@ -1,0 +1,179 @@
+"""The contest: a process per contender, proved equal first, then timed in turns, a burst at a time.
+
+The turns matter: the machine's moods (other users, heat, clock rates) hit all contenders alike.  While one runs the
+others sleep.  The parent process computes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from minivae.bench.rows import Row, to_dict
+
+NEEDS = {"minivae": "numpy", "inline": "numpy", "products": "numpy", "jax": "jax", "torch": "torch",
+         "torch_fused": "torch", "torch_compile": "torch", "torch_channels_last": "torch"}
+WORKER = (sys.executable, "-m", "minivae.bench.worker")
+TOLERANCE = 1e-5       # of ‖difference‖ / ‖reference‖ of each proved array: float32's rounding, added up, gives 4e-7
+PAUSE = 0.03           # seconds between two turns, in which the last one's threads stop spinning
+Times = dict[str, Any]
+
+
+class BenchError(RuntimeError):
+    """A contender computes something else, or its process died."""
+
+
+class Contender:
+    """A contender's process and the pipe to it."""
+
+    def __init__(self, name: str, row: Row, threads: int) -> None:
+        self.name, self.row = name, row
+        self.about: dict[str, Any] = {}
+        self.errors = tempfile.TemporaryFile("w+")     # noqa: SIM115  (end() closes it)
+        pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+        # its own session: Ctrl-C is for us, who then end it; compiling in-process leaves it no children
+        environment = os.environ | dict.fromkeys(pools, str(threads)) | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        self.process = subprocess.Popen([*WORKER, name, str(threads), json.dumps(to_dict(row))], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+                                        env=environment, start_new_session=True)
+
+    def answer(self) -> dict[str, Any]:
+        """Its next answer.  Raises BenchError if it died instead."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if line:
+            return json.loads(line)
+        code = self.process.wait()
+        self.errors.seek(0)
+        tail = "".join(self.errors.readlines()[-12:]).rstrip() or "(it said nothing)"
+        raise BenchError(f"{self.name} died in row {self.row.name} (exit code {code}); its last words:\n{tail}")
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Send a command, wait for its answer."""
+        assert self.process.stdin
+        with suppress(BrokenPipeError):                # it died: answer() says how
+            self.process.stdin.write(command + "\n")
+            self.process.stdin.flush()
+        return self.answer()
+
+    def end(self) -> None:
+        """End the process and whatever it started, whatever it is doing."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.errors):
+            with suppress(BrokenPipeError):            # it died with our last command unread
+                pipe.close()                                                   # type: ignore[union-attr]
+
+
+def installed(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Which contenders can run here, and which cannot."""
+    here = [name for name in names if importlib.util.find_spec(NEEDS[name])]
+    return here, [name for name in names if name not in here]
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def processes(names: list[str], row: Row, threads: int) -> Iterator[dict[str, Contender]]:
+    """A process for each contender, all of them ended at the end, however it comes."""
+    running: dict[str, Contender] = {}
+    try:
+        for name in names:
+            running[name] = Contender(name, row, threads)
+            running[name].about = running[name].answer()       # one by one: `products` chooses its team by the clock
+        yield running
+    finally:
+        for contender in running.values():
+            contender.end()
+
+
+def compete(row: Row, names: list[str], *, bursts: int, threads: int, breakdown: bool = False,
+            keep: Callable[[Times], None] = lambda result: None) -> Times:
+    """Prove the contenders of a row equal, warm them, let them take turns: seconds per step by contender.
+
+    keep   is given the result after each round, so that what was measured survives an interruption
+    Raises BenchError if a contender dies, or computes something else than the first of them that is PyTorch's.
+    """
+    threads, bursts = row.threads or threads, min(bursts, row.bursts or bursts)
+    result: Times = {"title": row.title, "kind": row.kind, "threads": threads, "steps": row.steps,
+                     "seconds": {name: [] for name in names}, "memory": {}, "about": {}, "proof": {}}
+    with tqdm(total=len(names) * (bursts + 2), desc=f"row {row.name}", unit="burst", leave=False) as bar, \
+            processes(names, row, threads) as running:
+        result["about"] = {name: contender.about for name, contender in running.items()}
+        result["proof"] = prove(running, bar)
+        for name, contender in running.items():
+            bar.set_postfix_str(f"warming {name}")
+            contender.ask(f"go {row.warmup}")
+            bar.update()
+        for burst in range(bursts):
+            turn = burst % len(names)
+            for name in names[turn:] + names[:turn]:   # nobody always follows the same neighbour
+                bar.set_postfix_str(name)
+                time.sleep(PAUSE)
+                answer = running[name].ask(f"go {row.steps}")
+                result["seconds"][name].append(answer["seconds"] / row.steps)
+                result["memory"][name] = answer["peak"]
+                bar.update()
+            keep(result)
+    if breakdown and "minivae" in names:
+        with processes(["minivae"], row, 1) as running:
+            result["breakdown"] = running["minivae"].ask("breakdown")
+        keep(result)
+    return result
+
+
+def prove(running: dict[str, Contender], bar: tqdm) -> dict[str, float]:
+    """The largest relative difference of each contender from PyTorch's (without it: the library's) arrays.
+
+    Raises BenchError above TOLERANCE: times of different work are not worth taking.
+    """
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, contender in running.items():
+            bar.set_postfix_str(f"proving {name}")
+            file = Path(folder) / f"{name}.npz"
+            contender.ask(f"prove {file}")
+            with np.load(file) as found:
+                if found.files:
+                    arrays[name] = dict(found)
+            bar.update()
+    reference = next((name for name in arrays if name.startswith("torch")), next(iter(arrays), ""))
+    differences = {}
+    for name, found in arrays.items():
+        worst, where = difference(found, arrays[reference])
+        if not worst <= TOLERANCE:
+            raise BenchError(f"row {next(iter(running.values())).row.name}: {where} of {name} differs from that of "
+                             f"{reference} by {worst:.1e} (at most {TOLERANCE:.0e} is allowed): not timed")
+        differences[name] = worst
+    return differences
+
+
+def difference(found: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> tuple[float, str]:
+    """max over arrays of ‖found − reference‖ / ‖reference‖, and which array it was; NaN or a missing one: infinite"""
+    worst, where = 0.0, ""
+    for name in reference.keys() | found.keys():
+        if name not in found or name not in reference or found[name].shape != reference[name].shape:
+            return math.inf, name
+        norm = float(np.linalg.norm(reference[name].astype(np.float64)))
+        away = float(np.linalg.norm(found[name].astype(np.float64) - reference[name])) / max(norm, 1e-30)
+        if not away <= worst:                          # NaN is not
+            worst, where = away if math.isfinite(away) else math.inf, name
+    return worst, where

@@ -1,0 +1,188 @@
+"""What the contest found, as a page: the machine, the tables, where the time goes, the scaling curves."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from minivae import plots
+from minivae.checkpoint import write_atomically
+
+PEER = "torch"         # PyTorch eager with Adam as it comes: the 1.00 of every row
+Result = Mapping[str, Any]
+
+
+def summary(seconds: list[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    if len(seconds) < 2:
+        return seconds[0], seconds[0], seconds[0]
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return low, median, high
+
+
+def ratio(result: Result, contender: str) -> float | None:
+    """Median over PyTorch eager's median; None without it."""
+    seconds = result["seconds"]
+    if not (seconds.get(PEER) and seconds.get(contender)):
+        return None
+    return statistics.median(seconds[contender]) / statistics.median(seconds[PEER])
+
+
+def line(name: str, result: Result) -> str:
+    """A row in one line: medians in ms, and ratios."""
+    parts = []
+    for contender, seconds in result["seconds"].items():
+        share = ratio(result, contender)
+        parts.append(f"{contender} {1e3 * statistics.median(seconds):.4g} ms" + (f" ({share:.2f})" if share else ""))
+    return f"{name}: {', '.join(parts)}"
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The whole report, as a page."""
+    rows: Mapping[str, Result] = found["rows"]
+    parts = (_ratios, _table, _curves, _overhead, _proof, _breakdown)
+    return "\n".join([*_machine(found), *(line for part in parts for line in part(rows))]) + "\n"
+
+
+def _machine(found: Mapping[str, Any]) -> Iterator[str]:
+    here, about = found["machine"], [a for row in found["rows"].values() for a in row["about"].values()]
+    versions: dict[str, str] = {}
+    pools: dict[str, None] = {}
+    for one in about:
+        versions |= one["versions"]
+        pools |= {f"{p['internal_api']} {p['version'] or ''} {p['architecture'] or ''}".strip(): None
+                  for p in one["pools"]}
+    yield from (f"{here['cpu']}, {found['cores']} cores usable; caches of a core: {here['caches'] or 'not told'}; "
+                f"{here['system']}.",
+                "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items())
+                + f". Thread pools: {', '.join(pools)}.", *found["notes"], "")
+
+
+def _ratios(rows: Mapping[str, Result]) -> Iterator[str]:
+    """One line per contender, one column per row of the table proper."""
+    table = {name: row for name, row in rows.items() if ratio(row, PEER) and not name.startswith("f ")}
+    if not table:
+        return
+    yield "Time as a multiple of PyTorch eager's (Adam as it comes), medians of the same run:"
+    yield ""
+    yield "| | " + " | ".join(f"({name}) {row['title']}" for name, row in table.items()) + " |"
+    yield "|---|" + len(table) * "--:|"
+    for contender in dict.fromkeys(name for row in table.values() for name in row["seconds"]):
+        shares = [ratio(row, contender) for row in table.values()]
+        yield f"| {contender} | " + " | ".join("" if share is None else f"{share:.2f}" for share in shares) + " |"
+    yield ""
+
+
+def _table(rows: Mapping[str, Result]) -> Iterator[str]:
+    table = {name: row for name, row in rows.items() if not name.startswith("f ")}
+    if not table:
+        return
+    yield "| row | contender | threads | bursts × steps | ms a step: median | quartiles | memory above the start |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    for name, row in table.items():
+        for contender, seconds in row["seconds"].items():
+            if seconds:
+                low, median, high = (f"{1e3 * s:.4g}" for s in summary(seconds))
+                peak = row["memory"].get(contender)
+                memory = f"{peak / 1e6:.1f} MB" if row["kind"] == "nll" and peak is not None else ""
+                how = row["about"].get(contender, {}).get("products")
+                yield (f"| {name} | {contender}{f' ({how})' if how else ''} | {row['threads']} | "
+                       f"{len(seconds)} × {row['steps']} | {median} | {low} to {high} | {memory} |")
+    yield ""
+
+
+def _curves(rows: Mapping[str, Result]) -> Iterator[str]:
+    """The scaling curves as a table: one line per point."""
+    points = {name: row for name, row in rows.items() if name.startswith("f ")}
+    if not points:
+        return
+    every = list(dict.fromkeys(name for row in points.values() for name in row["seconds"]))
+    yield "ms a step, median (ratio to PyTorch eager's):"
+    yield ""
+    yield "| " + " | ".join(["step", *every]) + " |"
+    yield "|---|" + len(every) * "--:|"
+    for row in points.values():
+        cells = [row["title"]]
+        for contender in every:
+            seconds, share = row["seconds"].get(contender), ratio(row, contender)
+            cells.append((f"{1e3 * statistics.median(seconds):.4g}" if seconds else "")
+                         + ("" if share is None else f" ({share:.2f})"))
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _overhead(rows: Mapping[str, Result]) -> Iterator[str]:
+    for row in rows.values():
+        ours, inline = row["seconds"].get("minivae"), row["seconds"].get("inline")
+        if ours and inline:
+            more = 100 * (statistics.median(ours) / statistics.median(inline) - 1)
+            low, _, high = summary([100 * (a / b - 1) for a, b in zip(ours, inline)])
+            yield (f"Value and pullback cost {more:+.1f}% over the same NumPy written inline, on one thread "
+                   f"(quartiles of the bursts, each against its neighbour's: {low:+.1f}% to {high:+.1f}%).")
+            yield ""
+
+
+def _proof(rows: Mapping[str, Result]) -> Iterator[str]:
+    what = {"step": "gradients", "decode": "probabilities", "nll": "log weights"}
+    said: dict[str, float] = {}
+    for row in rows.values():
+        if any(name.startswith("torch") for name in row["proof"]):
+            worst = max(row["proof"].values())
+            said[what[row["kind"]]] = max(worst, said.get(what[row["kind"]], 0.0))
+    for kind, worst in said.items():
+        yield (f"Before timing, all {kind} were compared with PyTorch's, from the same weights, images and noise in "
+               f"float32: the largest relative difference of an array was {worst:.1e}.")
+    if said:
+        yield ""
+
+
+PIECES = ("matrix products", "elementwise", "random numbers", "optimizer", "rest", "whole", "python")
+
+
+def _breakdown(rows: Mapping[str, Result]) -> Iterator[str]:
+    found = {name: row["breakdown"] for name, row in rows.items() if "breakdown" in row}
+    if not found:
+        return
+    yield ("Our own step, piece by piece, on one thread: ms (share). `rest` is what the first four leave of the whole; "
+           "`python` is the same step with every size at one, measured by itself.")
+    yield ""
+    yield "| row | " + " | ".join(PIECES) + " |"
+    yield "|---|" + len(PIECES) * "--:|"
+    for name, pieces in found.items():
+        yield f"| {name} | " + " | ".join(f"{pieces[p]:.3g} ({pieces[p] / pieces['whole']:.0%})" for p in PIECES) + " |"
+    yield ""
+
+
+def scaling(rows: Mapping[str, Result]) -> Figure:
+    """Time over PyTorch eager's (over ours without it), against batch size and against width."""
+    fig, axes = plots.figure(1, 2, width=9.0, height=3.6, sharey=True)
+    for ax, kind, label in zip(axes, ("batch", "hidden"), ("batch size (hidden 400)", "hidden units (batch 128)")):
+        points = {int(name.split()[2]): row for name, row in rows.items() if name.startswith(f"f {kind} ")}
+        every = dict.fromkeys(name for row in points.values() for name in row["seconds"])
+        base = PEER if PEER in every else "minivae"
+        for colour, contender in zip(plots.COLOURS, every):
+            drawn = {x: [statistics.median(row["seconds"][name]) for name in (contender, base)]
+                     for x, row in sorted(points.items()) if row["seconds"].get(contender) and row["seconds"].get(base)}
+            ax.plot(list(drawn), [a / b for a, b in drawn.values()], marker="o", ms=4, color=colour, label=contender,
+                    ls="--" if contender == "products" else "-")
+        ax.set_xscale("log", base=2)
+        ax.set(xlabel=label, ylim=(0, None))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes[0].set_ylabel("time of a step / PyTorch eager's" if base == PEER else "time of a step / minivae's")
+    axes[0].legend(frameon=False)
+    return fig
+
+
+def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
+    """bench.json, bench.md and (if there are curves) bench.png, each whole or not at all."""
+    files = [folder / "bench.json", folder / "bench.md"]
+    write_atomically(files[0], (json.dumps(found, indent=1) + "\n").encode())
+    write_atomically(files[1], markdown(found).encode())
+    if any(name.startswith("f ") for name in found["rows"]):
+        files.append(plots.save(scaling(found["rows"]), folder / "bench.png"))
+    return files

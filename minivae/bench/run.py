@@ -1,0 +1,92 @@
+"""The whole benchmark: row after row, with a report that is complete after each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minivae.bench import report
+from minivae.bench.contest import NEEDS, BenchError, Times, compete, cores, installed
+from minivae.bench.machine import machine
+from minivae.bench.rows import chosen
+
+INSTALL = 'python -m pip install -e ".[peers]"'
+
+
+@dataclass
+class Bench:
+    """Time minivae against PyTorch and JAX on this machine: same work, same data, in turns, proved equal first.
+
+    Needs the peers: python -m pip install -e ".[peers]"; those not installed are left out.
+
+    Two rows of the table: minivae bench --rows a b
+
+    Rows: a, b, c are training steps, d decodes, e estimates likelihoods, f scales batch and width, overhead weighs
+    value and pullback.
+    """
+
+    rows: tuple[str, ...] = ()
+    """some of a b c d e f overhead; default: all"""
+    contenders: tuple[str, ...] = ()
+    """some of minivae torch torch_fused torch_compile torch_channels_last jax products inline; default: all"""
+    bursts: int = 15
+    """turns of each contender; rows with long bursts take fewer"""
+    threads: int | None = None
+    """of each contender; default: all cores that may be used"""
+    out: Path = Path("bench")
+    """folder for bench.json, bench.md and bench.png"""
+    quick: bool = False
+    """tiny counts: does everything run?  The times mean nothing"""
+
+    def __call__(self) -> int:
+        print("written:", *run(self.rows, self.contenders, bursts=self.bursts, threads=self.threads, out=self.out,
+                               quick=self.quick))
+        return 0
+
+
+def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int = 15, threads: int | None = None,
+        out: Path = Path("bench"), quick: bool = False) -> list[Path]:
+    """Time these rows (default: all) for these contenders (default: all of each row); return the files written.
+
+    What was measured before a Ctrl-C or a BenchError is written too.
+    Raises ValueError for unknown names and numbers below 1, BenchError if a contender dies or computes something else.
+    """
+    threads = cores() if threads is None else threads
+    for name, number, most in (("bursts", bursts, bursts), ("threads", threads, cores())):
+        if not 1 <= number <= most:
+            raise ValueError(f"{name}: got {number}, expected at least 1" + f" and at most {most}" * (number > most))
+    if unknown := set(contenders) - NEEDS.keys():
+        raise ValueError(f"contenders: got {', '.join(sorted(unknown))}, expected some of {', '.join(NEEDS)}")
+    wanted, notes = chosen(tuple(rows)), _notes(contenders, quick)
+    files: list[Path] = []
+    found: dict[str, Any] = {"machine": machine(), "cores": cores(), "notes": notes, "rows": {}}
+    for note in notes:
+        print(note)
+    for row in wanted:
+        names, _ = installed(tuple(name for name in row.contenders if not contenders or name in contenders))
+        if not names:
+            continue
+
+        def keep(result: Times, name: str = row.name) -> None:
+            found["rows"][name] = result
+            files[:] = report.write(found, out)
+
+        compete(row.quick() if quick else row, names, bursts=2 if quick else bursts, threads=threads,
+                breakdown=row.name in ("a", "b", "c"), keep=keep)
+        print(report.line(row.name, found["rows"][row.name]))
+    if not files:
+        raise BenchError(f"no contender of these rows is installed: {INSTALL}")
+    return files
+
+
+def _notes(contenders: Sequence[str], quick: bool) -> list[str]:
+    """What the reader must know before the figures."""
+    _, absent = installed(tuple(name for name in NEEDS if not contenders or name in contenders))
+    notes = ["A quick run: tiny counts, sizes cut down, and times that mean nothing."] if quick else []
+    if absent:
+        notes.append(f"Left out, because not installed: {', '.join(absent)}.  To have them: {INSTALL}")
+    if "torch" in absent:
+        notes.append("Without PyTorch there are no ratios, and nobody proves the gradients equal to an autodiff's.")
+    return notes
