@@ -61,7 +61,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     data = path.read_bytes()
-    if data[:1] == b"\x80" or data[:2] == b"PK":
+    if data[8:9] != b"{" and (data[:1] == b"\x80" or data[:2] == b"PK"):     # ours may start so too: with a length
         raise CheckpointError(f"{path}: this is a pickle or a zip file (PyTorch's, perhaps), which can run code "
                               "when it is opened. minivae reads only its own safetensors checkpoints")
     try:

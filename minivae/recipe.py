@@ -107,13 +107,14 @@ class Recipe:
         return (np.random.default_rng(0).random(images.shape, dtype=images.dtype) < images).astype(images.dtype)
 
     def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
-              progress: bool = True, callback: Callback | None = None) -> tuple[VAE, list[Record]]:
+              progress: bool = True, callback: Callback | None = None,
+              threads: int | None = None) -> tuple[VAE, list[Record]]:
         """Build, train (or go on from `run`), and return the model and its history."""
         model = self.build(dataset, on)
         images, valid = self.split(dataset)
         history = fit(model, images, epochs=self.epochs, batch_size=self.batch_size, valid=valid,
                       binarize=self.binarize, seed=self.seed, run=run, resume=resume, config=self.config(),
-                      progress=progress, callback=callback)
+                      progress=progress, callback=callback, threads=threads)
         return model, history
 
     def _rate(self, steps: int) -> float | optim.Schedule:

@@ -18,6 +18,7 @@ from minivae.arena import Arena
 from minivae.backend import Array, Generator, rng_state
 from minivae.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 from minivae.optim import Optimizer
+from minivae.processes import ALONE, Processes
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 CONFIG, METRICS = "config.json", "metrics.jsonl"
@@ -28,6 +29,7 @@ class Model(Protocol):
 
     arena: Arena
     optimizer: Optimizer
+    workers: Any               # who share a training step
 
     def check_images(self, x: Any, name: str = "x") -> None: ...
     def train_step(self, x: Array, rng: Generator) -> dict[str, Array]: ...
@@ -67,13 +69,15 @@ def save_parameters(path: Path, model: Model, config: Mapping[str, Any]) -> None
 
 
 def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Generator,
-                noise: Generator) -> Position:
+                noise: Generator, group: Processes = ALONE) -> Position:
     """Set model, optimizer and generators to what the checkpoint holds; return where training stands.
+
+    Rank 0 alone reads the file, for all.
 
     Raises CheckpointError, before anything changes, if it was made by another model, optimizer or config.
     """
     path = folder / CHECKPOINT
-    arrays, metadata = load_checkpoint(path)
+    arrays, metadata = group.once(lambda: load_checkpoint(path))
     if not metadata.keys() >= {"config", "optimizer", "position", "order_state", "noise_state"}:
         raise CheckpointError(f"{path} holds parameters alone (as {BEST} does): enough to use, not to train on")
     saved, name = metadata["config"], type(model.optimizer).__name__

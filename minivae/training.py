@@ -1,4 +1,7 @@
-"""The training loop: shuffled minibatches, progress, a validation bound, checkpoints, resume."""
+"""The training loop: shuffled minibatches, progress, a validation bound, checkpoints, resume.
+
+Started by mpiexec, every process runs this loop, in step with the others; rank 0 alone writes and shows.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import math
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,12 +20,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Array, Generator, rng_state
+from minivae.backend import Array, Generator, rng_state, to_numpy
 from minivae.evaluation import evaluate
 from minivae.guard import Guard, NotFiniteError
+from minivae.processes import ALONE, Processes, ProcessesError, processes
 from minivae.runs import BEST, CHECKPOINT, Model, Position, restore_run, save_parameters, save_run
+from minivae.workers import Workers
 
-CHECK_EVERY = 50           # steps between two looks at the loss: a look waits for the device
+CHECK_EVERY = 50           # steps between two looks at the loss: a look waits for the device, and for all processes
 Record = dict[str, Any]
 Callback = Callable[[Record, Any], None]
 
@@ -32,7 +39,7 @@ class Interrupted(KeyboardInterrupt):
 def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, valid: np.ndarray | None = None,
         binarize: bool = False, seed: int = 0, run: Path | str | None = None, resume: bool = False,
         config: Mapping[str, Any] | None = None, progress: bool = True,
-        callback: Callback | None = None) -> list[Record]:
+        callback: Callback | None = None, threads: int | None = None) -> list[Record]:
     """Train `model` on `images` (N, X); return one record per epoch, in nats per image.
 
     valid       images whose bound is recorded after each epoch
@@ -42,57 +49,88 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
                 parameters of the epoch with the best validation bound
     resume      go on from the checkpoint in `run`: on a CPU, bit for bit as if never interrupted
     config      JSON-able description kept with the run, and compared when it is resumed
-    callback    callback(record, model) after each epoch
+    callback    callback(record, model) after each epoch, on rank 0
+    threads     that share every batch; None: those of the model's workers (under mpiexec: this process's share)
+
+    Under mpiexec all processes must call it alike: they share every batch, for the same result to rounding, whatever
+    their number.  Only rank 0 needs to see the folder; it computes the validation bound while the others wait.
+
     Raises ValueError or TypeError for bad arguments, FileExistsError if `run` holds a run already,
-    NotFiniteError (the last checkpoint is kept), Interrupted (Ctrl-C: saved first), CheckpointError.
+    NotFiniteError (the last checkpoint is kept), Interrupted (Ctrl-C: saved first), CheckpointError,
+    ProcessesError (the processes do not fit together).
     """
     _check_arguments(model, images, valid, epochs, batch_size, binarize, seed)
     if resume and run is None:
         raise ValueError("resume: got no run folder to go on from, expected run=...")
-    run = Path(run) if run else None
+    run, group = Path(run) if run else None, processes()
     settings = dict(config or {}) | {"epochs": epochs, "batch_size": batch_size, "seed": seed, "binarize": binarize}
     json.dumps(settings)                               # raises TypeError now rather than after the first epoch
     device, dtype = model.arena.device, model.arena.value.dtype
     order, noise = np.random.default_rng(seed), device.rng(seed + 1)
-    position = Position()
-    if run and resume:
-        position = restore_run(run, model, settings, order, noise)
-    elif run and (run / CHECKPOINT).exists():
-        raise FileExistsError(f"{run} holds a run already: resume it, or choose another folder")
+    position = _begin(model, run, resume, settings, order, noise, group)
+    if threads is not None or group.size > 1:
+        model.workers = Workers(model, threads=group.threads if threads is None else threads, processes=group)
     x = device.asarray(images, dtype=dtype)
     v = None if valid is None else device.asarray(valid, dtype=dtype)
 
-    with _CtrlC() as ctrl_c, tqdm(total=epochs * math.ceil(len(x) / batch_size), initial=position.step,
-                                  disable=not progress, unit="step", dynamic_ncols=True) as bar:
+    with _CtrlC(group) as ctrl_c, tqdm(total=epochs * math.ceil(len(x) / batch_size), initial=position.step,
+                                       disable=not progress or group.rank > 0, unit="step", dynamic_ncols=True) as bar:
         while position.epoch < epochs:
             start, order_state = time.perf_counter(), rng_state(order) or {}
             bar.set_description(f"epoch {position.epoch + 1}/{epochs}")
-            epoch = _Epoch(model, x, device.asarray(order.permutation(len(x))), batch_size, noise, binarize)
+            epoch = _Epoch(model, x, device.asarray(order.permutation(len(x))), batch_size, noise, binarize, group)
             epoch.run(position, bar, ctrl_c)
-            if ctrl_c.pressed:
+            if epoch.stopped:
                 if run:
-                    save_run(run, model, position, settings, order_state, noise)
+                    group.once(partial(save_run, run, model, position, settings, order_state, noise))
                 raise Interrupted(f"stopped after step {position.step}"
                                   + (f"; saved in {run}: resume from there" if run else ""))
-            record = _finish(position, len(x), _validate(model, v, seed), time.perf_counter() - start)
-            if run:                                    # the best first: killed between the two, the epoch is run again
-                if record.get("valid_elbo") == max(r.get("valid_elbo", math.inf) for r in position.history):
-                    save_parameters(run / BEST, model, settings)
-                save_run(run, model, position, settings, rng_state(order) or {}, noise)
-            if callback:
-                callback(record, model)
+            bound = group.once(lambda: _validate(model, v, seed))
+            _finish(position, len(x), bound, time.perf_counter() - start)
+            group.once(lambda: _keep(run, model, position, settings, order, noise, callback))
     return position.history
+
+
+def _begin(model: Model, run: Path | None, resume: bool, settings: Record, order: Generator, noise: Generator,
+           group: Processes) -> Position:
+    """All processes start from the same place: the checkpoint, or the parameters of rank 0."""
+    on_cpu = np.array([model.arena.device.name == "cpu"], dtype=float)
+    group.sum(on_cpu)
+    if 0 < on_cpu[0] < group.size:
+        raise ProcessesError(f"{on_cpu[0]:.0f} of {group.size} processes run on the CPU, the others on a GPU: "
+                             "give --device, and each process of a machine a GPU of its own")
+    if run and resume:
+        return restore_run(run, model, settings, order, noise, group)
+    if run and group.once((run / CHECKPOINT).exists):
+        raise FileExistsError(f"{run} holds a run already: resume it, or choose another folder")
+    if group.size > 1:
+        model.arena.value[...] = model.arena.device.array(group.once(lambda: to_numpy(model.arena.value)))
+    return Position()
+
+
+def _keep(run: Path | None, model: Model, position: Position, settings: Record, order: Generator, noise: Generator,
+          callback: Callback | None) -> None:
+    """Write the finished epoch to the run folder, and tell the caller."""
+    record = position.history[-1]
+    if run:                                            # the best first: killed between the two, the epoch is run again
+        if record.get("valid_elbo") == max(r.get("valid_elbo", math.inf) for r in position.history):
+            save_parameters(run / BEST, model, settings)
+        save_run(run, model, position, settings, rng_state(order) or {}, noise)
+    if callback:
+        callback(record, model)
 
 
 class _Epoch:
     """One pass over the images: steps, and every so often a look at whether all is well."""
 
     def __init__(self, model: Model, x: Array, order: Array, batch_size: int, noise: Generator,
-                 binarize: bool) -> None:
+                 binarize: bool, group: Processes) -> None:
         self.model, self.x, self.order, self.batch_size = model, x, order, batch_size
-        self.noise, self.binarize = noise, binarize
+        self.noise, self.binarize, self.group = noise, binarize, group
         self.guard = Guard(model, noise)
         self.pending: list[tuple[int, dict[str, Array]]] = []      # metrics still on the device
+        self.every = CHECK_EVERY if group.size == 1 else 1         # steps until the next look
+        self.looked, self.stopped = time.perf_counter(), False
 
     def run(self, position: Position, bar: tqdm, ctrl_c: _CtrlC) -> None:
         for batch in self.batches(position.batch):
@@ -100,11 +138,11 @@ class _Epoch:
                 self.pending.append((len(batch), self.model.train_step(batch, self.noise)))
             position.step, position.batch = position.step + 1, position.batch + 1
             bar.update()
-            if len(self.pending) == CHECK_EVERY or ctrl_c.pressed:
-                self.look(position, bar)
-            if ctrl_c.pressed:
+            if len(self.pending) >= self.every or (ctrl_c.pressed and self.group.size == 1):
+                self.look(position, bar, ctrl_c.pressed)
+            if self.stopped:
                 return
-        self.look(position, bar)
+        self.look(position, bar, ctrl_c.pressed)
 
     def batches(self, first: int) -> Iterator[Array]:
         """Minibatches in the shuffled order, from number `first` on."""
@@ -114,15 +152,20 @@ class _Epoch:
                 batch = (self.noise.random(batch.shape, dtype=batch.dtype) < batch).astype(batch.dtype)
             yield batch
 
-    def look(self, position: Position, bar: tqdm) -> None:
+    def look(self, position: Position, bar: tqdm, pressed: bool) -> None:
         """Bring the metrics to the host and add them up.  Raises NotFiniteError, naming the first cause."""
-        metrics = [(n, {name: float(value) for name, value in m.items()}) for n, m in self.pending]
+        metrics, alike = self.together(pressed)
         good = all(math.isfinite(value) for _, m in metrics for value in m.values())
         if not (good and np.isfinite(self.model.arena.value).all()):         # the last step's loss came before its move
             step, batch = position.step - len(metrics), position.batch - len(metrics)
+            if self.group.size > 1:
+                self.model.workers.processes = ALONE   # each takes the whole batches again, and all find the same
             cause = self.guard.blame(enumerate(self.batches(batch), start=step + 1))
             raise NotFiniteError(f"the loss or a parameter is not finite; {cause}. The last checkpoint is kept. "
                                  "Try a smaller learning rate, or clip the gradient (max_norm)")
+        if not alike:
+            raise ProcessesError(f"rank {self.group.rank}'s parameters are no longer those of the other ranks: "
+                                 "all must take the same steps, from the same seeds. The last checkpoint is kept")
         for n, m in metrics:
             for name, value in m.items():
                 position.sums[name] = position.sums.get(name, 0.0) + n * value
@@ -131,8 +174,27 @@ class _Epoch:
         self.pending.clear()
         self.guard.remember()
 
+    def together(self, pressed: bool) -> tuple[list[tuple[int, dict[str, float]]], bool]:
+        """The metrics of the whole batches, and whether all ranks hold the same parameters.
 
-def _finish(position: Position, images: int, valid: Record, seconds: float) -> Record:
+        Each rank knows its rows' share of the metrics, and whether Ctrl-C reached it: one small sum over the ranks, and
+        all know the same, so that all do the same.
+        """
+        names = list(self.pending[0][1]) if self.pending else []
+        shares = [[float(m[name]) for name in names] for _, m in self.pending]
+        digest = zlib.crc32(to_numpy(self.model.arena.value).data) if self.group.size > 1 else 0
+        now, steps = time.perf_counter(), max(len(shares), 1)
+        sums = np.array([pressed, digest, (now - self.looked) / steps, *np.ravel(shares)])
+        self.group.sum(sums)
+        self.looked, self.stopped = now, sums[0] > 0
+        if self.group.size > 1:                        # about a second until the next look, which sees a Ctrl-C
+            self.every = min(max(int(self.group.size / max(sums[2], 1e-9)), 1), CHECK_EVERY)
+        rows = sums[3:].reshape(len(shares), len(names)).tolist()
+        return ([(n, dict(zip(names, row))) for (n, _), row in zip(self.pending, rows)],
+                sums[1] == self.group.size * digest)
+
+
+def _finish(position: Position, images: int, valid: Record, seconds: float) -> None:
     """Close the epoch: its record joins the history."""
     position.epoch, position.batch = position.epoch + 1, 0
     record: Record = {"epoch": position.epoch, "step": position.step}
@@ -140,7 +202,6 @@ def _finish(position: Position, images: int, valid: Record, seconds: float) -> R
     record |= valid | {"seconds": round(seconds, 3)}
     position.sums = {}
     position.history.append(record)
-    return record
 
 
 def _validate(model: Model, v: Array | None, seed: int) -> Record:
@@ -166,10 +227,14 @@ def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_siz
 
 
 class _CtrlC:
-    """While inside, Ctrl-C only raises a flag, so that no step is cut in half; a second one interrupts."""
+    """While inside, Ctrl-C only raises a flag, so that no step is cut in half; a second one interrupts.
 
-    def __init__(self) -> None:
-        self.pressed = False
+    Under mpiexec it reaches each process at another step, perhaps twice: they agree when they look, and the second is
+    mpiexec's affair.
+    """
+
+    def __init__(self, group: Processes) -> None:
+        self.group, self.pressed = group, False
 
     def __enter__(self) -> _CtrlC:
         self.main = threading.current_thread() is threading.main_thread()
@@ -182,6 +247,6 @@ class _CtrlC:
             signal.signal(signal.SIGINT, self.before)
 
     def _press(self, number: int, frame: FrameType | None) -> None:
-        if self.pressed:
+        if self.pressed and self.group.size == 1:
             raise KeyboardInterrupt
         self.pressed = True

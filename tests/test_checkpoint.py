@@ -280,3 +280,14 @@ def test_a_folder_that_may_not_be_written():
         folder.chmod(0o700)
         shutil.rmtree(folder)
     assert folder_was == ["c"]
+
+
+def test_a_header_of_any_length_is_read_again(tmp_path):
+    """A file starts with that length: its first byte may be 0x80 as a pickle's is, its first two PK as a zip's are."""
+    starts = set()
+    for n in (*range(300), *range(18_900, 19_300, 4)):
+        save_checkpoint(tmp_path / "c", {"a": np.zeros(3)}, {"text": "y" * n})
+        starts.add((tmp_path / "c").read_bytes()[:2])
+        assert load_checkpoint(tmp_path / "c")[1] == {"text": "y" * n}
+    assert b"PK" in starts
+    assert any(start[0] == 0x80 for start in starts)

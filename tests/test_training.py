@@ -160,6 +160,26 @@ def test_the_seed_decides(train):
     assert not np.array_equal(runs[0], runs[2])
 
 
+def test_threads_share_a_batch():
+    """… for the same result to rounding, and the same bits every time."""
+    images = np.concatenate([load("digits").train[:600]] * 2)
+    found = []
+    for threads in (1, 2, 2):
+        model = new()
+        fit(model, images, epochs=3, batch_size=600, seed=3, progress=False, threads=threads)
+        assert model.workers.team.threads == threads
+        found.append(model.arena.value.copy())
+    assert np.array_equal(found[1], found[2])
+    assert not np.array_equal(found[0], found[1]), "nothing was shared"
+    assert np.linalg.norm(found[1] - found[0]) < 1e-5 * np.linalg.norm(found[0])
+
+
+def test_threads_that_make_no_sense_are_refused_before_anything_is_written(train, tmp_path):
+    with pytest.raises(ValueError, match="threads: got 0, expected at least 1"):
+        train(tmp_path / "run", threads=0)
+    assert not (tmp_path / "run").exists()
+
+
 # Interrupted
 
 @pytest.mark.parametrize(("optimizer", "binarize", "step"), [
