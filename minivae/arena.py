@@ -23,7 +23,7 @@ class Parameter:
     """
 
     def __init__(self, value: np.ndarray | float) -> None:
-        self.value: Array = np.array(value, dtype=np.float64)
+        self.value: Array = np.array(value, dtype=np.float64, order="C")
         self.grad: Array = np.zeros_like(self.value)
 
     @property

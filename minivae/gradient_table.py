@@ -15,19 +15,23 @@ from typing import Any
 import numpy as np
 
 from minivae import distributions as D
-from minivae import layers, likelihoods, ops, vae
+from minivae import conv, conv_layers, layers, likelihoods, ops, vae
 from minivae.arena import Parameter
 from minivae.backend import Array, Generator
+from minivae.conv_vae import ConvVAEConfig
 from minivae.gradcheck import Function, Report, gradcheck
 from minivae.layers import Layer
 
-MODULES = (ops, D, layers, likelihoods, vae)
+MODULES = (ops, conv, D, layers, conv_layers, likelihoods, vae)
 EXEMPT = {
     "one_hot": "makes a constant: nothing to differentiate",
     "glorot": "draws initial weights",
     "he": "draws initial weights",
     "mlp": "builds a Sequential",
     "likelihood": "builds a Likelihood",
+    "learning": "a context manager",
+    "batch_norms": "finds layers",
+    "start_at": "where a network starts",
     "Layer": "abstract",
     "Likelihood": "abstract",
 }
@@ -98,6 +102,31 @@ def op_cases(rng: Generator) -> list[Case]:
     ]
 
 
+def conv_cases(rng: Generator) -> list[Case]:
+    """conv.py"""
+    n = rng.standard_normal
+    shapes = [(3, 1, 0, 2), (4, 2, 1, 2), (3, 2, 1, 5), (2, 3, 1, 1), (1, 1, 0, 2), (5, 2, 2, 16)]
+    rows = []
+    for k, stride, padding, C in shapes:
+        note = f"kernel {k}, stride {stride}, padding {padding}, {C} channels"
+        sizes: dict[str, Any] = {"stride": stride, "padding": padding, "note": note}
+        rows += [_row(conv.conv2d, n((2, 5, 6, C)), n((k, k, C, 3)), n(3), **sizes),
+                 _row(conv.conv_transpose2d, n((2, 3, 2, 3)), n((k, k, C, 3)), n(C), extra=stride - 1, **sizes)]
+    return [
+        *rows,
+        _row(conv.conv2d, n((1, 2, 2, 1)), n((2, 2, 1, 1)), n(1), note="one of each"),
+        _row(conv.conv_transpose2d, n((1, 1, 1, 1)), n((2, 2, 1, 1)), n(1), note="one of each"),
+        _row(conv.batch_moments, n((3, 2, 2, 4))),
+        _row(conv.batch_moments, 3.0 * n((5, 2)), note="rows"),
+        _row(conv.normalise, n((3, 2, 2, 4)), n(4), 0.5 + rng.random(4), n(4), n(4)),
+        _row(conv.normalise, n((5, 2)), n(2), 0.1 + rng.random(2), n(2), n(2), eps=0.3, note="rows, eps 0.3"),
+        _row(conv.upsample, n((2, 2, 3, 2))),
+        _row(conv.upsample, n((1, 1, 2, 1)), factor=3, note="factor 3"),
+        _row(conv.average_pool, n((2, 4, 2, 3))),
+        _row(conv.average_pool, n((1, 3, 6, 1)), factor=3, note="factor 3"),
+    ]
+
+
 def distribution_cases(rng: Generator) -> list[Case]:
     """distributions.py"""
     n = rng.standard_normal
@@ -148,6 +177,27 @@ def layer_cases(rng: Generator) -> list[Case]:
     ]
 
 
+def conv_layer_cases(rng: Generator) -> list[Case]:
+    """conv_layers.py"""
+    n, L = rng.standard_normal, conv_layers
+    twice, norm, learner = L.Conv2d(2, 2, kernel=3, padding=1, rng=rng), L.BatchNorm(3), L.BatchNorm(3)
+    learner.learning = True
+    moving = {name: p for name, p in norm.parameters().items() if not name.startswith("running")}
+    for layer in (norm, learner):
+        layer.running_mean.value[...], layer.running_var.value[...] = n(3), 0.5 + rng.random(3)
+    return [
+        _layer(rng, L.Conv2d(2, 3, kernel=4, stride=2, padding=1, rng=rng), n((2, 4, 4, 2))),
+        _layer(rng, L.ConvTranspose2d(3, 2, kernel=4, stride=2, padding=1, rng=rng), n((2, 2, 2, 3))),
+        _layer(rng, L.ConvTranspose2d(2, 1, kernel=3, stride=2, extra=1, rng=rng), n((1, 2, 3, 2)), note="one extra"),
+        _layer(rng, layers.Sequential(twice, layers.Activation(ops.tanh), twice), n((2, 3, 3, 2)),
+               note="one convolution used twice", parameters=twice.parameters()),
+        _layer(rng, norm, n((4, 2, 2, 3)), parameters=moving),
+        _layer(rng, learner, n((4, 2, 2, 3)), note="learning",
+               parameters={name: learner.parameters()[name] for name in moving}),
+        _layer(rng, L.Reshape(2, 3, 1), n((2, 6))),
+    ]
+
+
 def likelihood_cases(rng: Generator) -> list[Case]:
     """likelihoods.py"""
     n, p = rng.standard_normal, likelihoods
@@ -174,12 +224,15 @@ def model_cases(rng: Generator) -> list[Case]:
         small = vae.VAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", likelihood=name)
         rows += _models(rng, small, note=f"{name}, L=1", B=3, L=1)
         rows += _models(rng, small, note=f"{name}, L=3", B=2, L=3)
+    images = ConvVAEConfig(height=4, width=8, channels=2, filters=(2, 3), dense=4, latents=2)
+    rows += _models(rng, images, note="convolutional", B=2, L=2)
     large = vae.VAEConfig(pixels=64, hidden=(32, 16), latents=4)
     return rows + _models(rng, large, note="64-32-16-4 relu, by directions", B=8, L=2, directions=4)
 
 
 SECTIONS = {module.__name__: rows for module, rows in zip(
-    MODULES, (op_cases, distribution_cases, layer_cases, likelihood_cases, model_cases))}
+    MODULES, (op_cases, conv_cases, distribution_cases, layer_cases, conv_layer_cases, likelihood_cases,
+              model_cases))}
 
 
 def public_ops(modules: Sequence[ModuleType] = MODULES) -> set[str]:
@@ -223,7 +276,7 @@ def _layer(rng: Generator, layer: Layer, *inputs: Array, note: str = "",
     return _row(layer, *inputs, note=note, parameters=own, **constants)
 
 
-def _models(rng: Generator, config: vae.VAEConfig, *, note: str, B: int, L: int,
+def _models(rng: Generator, config: vae.VAEConfig | ConvVAEConfig, *, note: str, B: int, L: int,
             directions: int | None = None) -> list[Case]:
     """A row for each bound of a VAE of this size."""
     model = config.build(dtype=np.float64)

@@ -7,7 +7,7 @@ layer's pullback takes `need_dx=True`; with False it may return None and save th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -48,6 +48,14 @@ class Layer:
             elif isinstance(part, Layer):
                 found |= part.parameters(f"{prefix}{name}.")
         return found
+
+    def below(self) -> Iterator[Layer]:
+        """This layer, and every layer below it."""
+        yield self
+        for part in vars(self).values():
+            for layer in part if isinstance(part, tuple) else (part,):
+                if isinstance(layer, Layer):
+                    yield from layer.below()
 
     def __call__(self, *inputs: Any, **constants: Any) -> tuple[Any, Pullback]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__")

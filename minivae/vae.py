@@ -218,6 +218,13 @@ def draw(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
     return z, pullback
 
 
+def start_at(images: np.ndarray, p_x: Likelihood, pixels: int) -> tuple[np.ndarray, Any]:
+    """`p_x.start(images)`.  Raises ValueError unless the images are (N, pixels)."""
+    if images.ndim != 2 or len(images) == 0 or images.shape[1] != pixels:
+        raise ValueError(f"images: got shape {images.shape}, expected (N, {pixels}) with N at least 1")
+    return p_x.start(images)
+
+
 @dataclass(frozen=True)
 class VAEConfig:
     """The size of a fully connected VAE: all that is needed to build it again."""
@@ -258,9 +265,7 @@ class VAEConfig:
         decoder = mlp(self.latents, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel,
                       rng=rng, activation=self.activation)
         if images is not None:
-            if images.ndim != 2 or len(images) == 0 or images.shape[1] != self.pixels:
-                raise ValueError(f"images: got shape {images.shape}, expected (N, {self.pixels}) with N at least 1")
-            last, (outputs, spread) = decoder.layers[-1].parameters(), p_x.start(images)
+            last, (outputs, spread) = decoder.layers[-1].parameters(), start_at(images, p_x, self.pixels)
             last["W"].value *= spread
             last["b"].value[...] = outputs
         return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),

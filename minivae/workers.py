@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array, Device
+from minivae.conv_layers import batch_norms, learning
 from minivae.processes import ALONE, Processes
 from minivae.team import SOLO, Team, shares
 
@@ -46,10 +48,12 @@ class Workers:
         self.model, self.rows_each, self.processes = model, rows_each, processes
         self.team = team_on(model.arena.device) if threads is None else Team(threads)
         self.copies = [model]
+        self.norms = batch_norms(model)
 
     def step(self, share: Share, rows: int) -> list[Array]:
         """Set the gradient, as below, and let the optimizer take its step; return this process's part of the values."""
-        values = self.gradient(share, rows)
+        with learning(self.model) if self.norms else nullcontext():
+            values = self.gradient(share, rows)
         # BLAS's own threads stay awake after a product: a team would have to wait for their cores
         team = self.team if self._threads(self.processes.rows(rows)) > 1 else SOLO
         self.model.optimizer.step(self.model.arena, team)
@@ -62,6 +66,8 @@ class Workers:
                 their part of the values.  Over all processes the parts add up to the batch's
         """
         mine = self.processes.rows(rows)
+        if self.processes.size > 1 and self.norms:
+            raise ValueError("batch normalisation looks at the whole batch: of several processes each sees a part")
         if mine.start == mine.stop:                   # fewer rows than processes: the first row, counted for nothing
             values = [0.0 * value for value in share(self.model, slice(0, 1))]
             self.model.arena.zero_grad()
@@ -95,6 +101,8 @@ class Workers:
         self.team.run(work)
 
     def _threads(self, mine: slice) -> int:
+        if self.norms:                                # they look at the whole batch
+            return 1
         return min(self.team.threads, max(1, (mine.stop - mine.start) // self.rows_each))
 
     def _networks(self, n: int) -> list[Any]:

@@ -9,13 +9,13 @@ from conftest import ROOT
 
 FLOORS = {                                            # lowest first; files of one line do not import each other
     "0": ("backend", "team"), "0, above": ("gradcheck",),
-    "1": ("ops",),
+    "1": ("ops",), "1, images": ("conv",),
     "2": ("distributions",),
-    "3": ("arena",), "3, above": ("layers",),
+    "3": ("arena",), "3, above": ("layers",), "3, images": ("conv_layers",),
     "4": ("optim", "likelihoods", "checkpoint", "data.dataset", "data.sources"),
     "4, data": ("data.download", "data.formats", "data.make_digits"), "4, own data": ("data.own",),
     "4, named data": ("data.named",), "4, above": ("data", "processes"), "4, workers": ("workers",),
-    "5": ("vae", "runs"), "5, above": ("guard",),
+    "5": ("vae", "runs"), "5, above": ("guard", "conv_vae"),
     "6": ("evaluation", "plots"), "6, above": ("training",),
     "7": ("gradient_table", "recipe", "chapter"),
     "8, bench": ("bench", "bench.rows", "bench.machine"),
@@ -28,7 +28,7 @@ PACKAGE = ROOT / "minivae"
 FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
          for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
 FLOOR = {name: i for i, floor in enumerate(FLOORS.values()) for name in floor}
-MATHS = ("ops", "distributions", "layers", "likelihoods", "vae")
+MATHS = ("ops", "conv", "distributions", "layers", "conv_layers", "likelihoods", "vae", "conv_vae")
 
 
 def tree(path: Path) -> ast.Module:

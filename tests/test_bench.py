@@ -258,7 +258,7 @@ def test_ctrl_c_leaves_no_process(tmp_path, seconds):
         _, err = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert len(found) == 2 or seconds < 1
+    assert len(found) >= 2 or seconds < 1
     assert not [pid for pid in found if os.path.exists(f"/proc/{pid}")]
     if seconds > 1:
         assert json.loads((tmp_path / "bench.json").read_text())["rows"]["a"]["seconds"]["minivae"]

@@ -18,6 +18,7 @@ from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import gradcheck
 from minivae.gradient_table import cases
 from minivae.guard import NotFiniteError
+from minivae.layers import Layer
 from minivae.likelihoods import LIKELIHOODS
 from minivae.runs import BEST, CHECKPOINT
 from minivae.training import Interrupted, fit
@@ -147,7 +148,8 @@ def close(a, b, tolerance):
 
 def moved(case, on):
     """The row on a device: inputs, constants, and the parameters, which stay the layer's own."""
-    for p in case.parameters.values():
+    kept = case.function.parameters() if isinstance(case.function, Layer) else {}     # running moments too
+    for p in {*case.parameters.values(), *kept.values()}:
         p.value, p.grad = on.array(p.value), on.array(p.grad)
     constants = {name: tree_map(on.array, value) for name, value in case.constants.items()}
     return tree_map(on.array, case.inputs), constants

@@ -37,6 +37,9 @@ def in_dtype(case: Case, dtype: type) -> Case:
         arena = Arena(case.parameters, device("cpu"), dtype)
         if isinstance(case.function, MethodType):
             case.function.__self__.arena = arena      # a model knows its arena
+        elif isinstance(case.function, Layer):        # what it keeps besides, such as running moments
+            for p in set(case.function.parameters().values()) - set(case.parameters.values()):
+                p.value = cast(p.value)
     constants = {name: cast(value) for name, value in case.constants.items()}
     return replace(case, inputs=tuple(map(cast, case.inputs)), constants=constants)
 

@@ -54,6 +54,14 @@ def softplus(x):
     return torch.logaddexp(x, torch.zeros_like(x))      # F.softplus is the identity above 20: off by 2e-9
 
 
+def filters_first(x):
+    return x.permute(0, 3, 1, 2)                        # PyTorch keeps images as (B, C, H, W)
+
+
+def rows_last(x):
+    return x.permute(0, 2, 3, 1)
+
+
 TORCH = {
     "linear": lambda x, W, b: F.linear(x, W.T, b),
     "relu": lambda x: F.relu(x),
@@ -68,6 +76,13 @@ TORCH = {
     "repeat": lambda x, samples: torch.cat([x] * samples),
     "logsumexp": lambda x: torch.logsumexp(x, dim=-1),
     "log_softmax": lambda x: F.log_softmax(x, dim=-1),
+    "conv2d": lambda x, W, b, **how: rows_last(F.conv2d(filters_first(x), W.permute(3, 2, 0, 1), b, **how)),
+    "conv_transpose2d": lambda x, W, b, extra=0, **how: rows_last(F.conv_transpose2d(
+        filters_first(x), W.permute(3, 2, 0, 1), b, output_padding=extra, **how)),
+    "batch_moments": lambda x: (x.flatten(0, -2).mean(dim=0), x.flatten(0, -2).var(dim=0, unbiased=False)),
+    "normalise": lambda x, mean, var, gain, shift, eps=1e-5: (x - mean) / (var + eps).sqrt() * gain + shift,
+    "upsample": lambda x, factor=2: rows_last(F.interpolate(filters_first(x), scale_factor=factor)),
+    "average_pool": lambda x, factor=2: rows_last(F.avg_pool2d(filters_first(x), factor)),
     "reparameterize": lambda mean, logvar, eps: mean + logvar.exp().sqrt() * eps,
     "gaussian_log_prob": lambda z, mean, logvar: normal(mean, logvar).log_prob(z),
     "standard_normal_log_prob": lambda z: normal(torch.zeros_like(z), torch.zeros_like(z)).log_prob(z),
@@ -95,7 +110,7 @@ def agree(ours, theirs) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * max(1.0, float(np.abs(b).max(initial=0.0))))
 
 
-ROWS = [case for section in ("minivae.ops", "minivae.distributions")
+ROWS = [case for section in ("minivae.ops", "minivae.conv", "minivae.distributions")
         for case in SECTIONS[section](np.random.default_rng(0))]
 
 

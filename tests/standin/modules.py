@@ -134,13 +134,16 @@ _cuda = Module("cupy.cuda", cuda, dict.fromkeys(cuda.__all__, "value"))
 _random = Module("cupy.random", None, NAMES["random"], Generator=Generator, default_rng=Generator)
 _linalg = Module("cupy.linalg", np.linalg, NAMES["linalg"])
 _fft = Module("cupy.fft", np.fft, NAMES["fft"])
+_stride_tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks, {
+    "sliding_window_view": "x, window_shape, axis=None, *, subok=False, writeable=False"})
+_lib = Module("cupy.lib", None, {}, __path__=[], stride_tricks=_stride_tricks)
 _cupy: Any = Module(
-    "cupy", np, NAMES["cupy"], __path__=[], cuda=_cuda, random=_random, linalg=_linalg, fft=_fft,
+    "cupy", np, NAMES["cupy"], __path__=[], cuda=_cuda, lib=_lib, random=_random, linalg=_linalg, fft=_fft,
     ndarray=ndarray, array=array, asarray=asarray, asanyarray=asarray, asnumpy=asnumpy,
     is_available=cuda.is_available,
     ascontiguousarray=lambda a, dtype=None: asarray(asarray(a, dtype), order="C"),
     get_array_module=lambda *args: _cupy if any(isinstance(x, ndarray) for x in args) else np)
-modules.update({"numpy": _cupy, "numpy.linalg": _linalg, "numpy.fft": _fft})
+modules.update({"numpy": _cupy, "numpy.linalg": _linalg, "numpy.fft": _fft, "numpy.lib.stride_tricks": _stride_tricks})
 
 
 def install(monkeypatch: pytest.MonkeyPatch, devices: int | None = 1) -> Any:
