@@ -24,7 +24,7 @@ class Parameter:
 
     def __init__(self, value: np.ndarray | float) -> None:
         self.value: Array = np.array(value, dtype=np.float64, order="C")
-        self.grad: Array = np.zeros_like(self.value)
+        self._grad, self._blank = np.zeros_like(self.value), False
 
     @property
     def grad(self) -> Array:

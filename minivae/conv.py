@@ -22,7 +22,7 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
     with H' = ⌊(H + 2p − k) / s⌋ + 1.  Outside the image x is zero.
     Raises ValueError if the shapes do not fit.
     """
-    k, _, C, F = _check("conv2d", x, W, b, "C", stride, padding)
+    k, _, _, F = _check("conv2d", x, W, b, "C", stride, padding)
     if min(x.shape[1:3]) + 2 * padding < k:
         raise ValueError(f"conv2d: x has shape {x.shape}, expected images of at least {k - 2 * padding} pixels a side")
     patches = _patches(x, k, stride, padding)                             # (B, H', W', k·k·C)
@@ -130,8 +130,9 @@ def average_pool(x: Array, *, factor: int = 2) -> tuple[Array, Pullback]:
 
 def _patches(x: Array, k: int, stride: int, padding: int) -> Array:
     """The k×k pixels that each output sees, one row each        (B, H, W, C) -> (B, H', W', k·k·C)"""
-    B, H, W, C = x.shape
-    framed = _frame(x, (padding, padding), (padding, padding)).reshape(B, H + 2 * padding, -1)
+    C = x.shape[-1]
+    framed = _frame(x, (padding, padding), (padding, padding))
+    framed = framed.reshape(*framed.shape[:2], -1)
     windows = array_module(x).lib.stride_tricks.sliding_window_view(framed, (k, k * C), axis=(1, 2))
     windows = windows[:, ::stride, ::stride * C]                          # (B, H', W', k, k·C): runs of k·C
     return windows.reshape(*windows.shape[:3], k * k * C)
@@ -141,8 +142,8 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     """The adjoint of `x -> _patches(x) @ W` for images of this shape        (B, H', W', F) -> (B, H, W, C)
 
     Written as scattering, patches would be added onto overlapping places.  But a pixel at s·q + a hears only those
-    W[a + s·m] whose patch began m places before: so gather, for each q, the m = 0 … ⌈k/s⌉ − 1 outputs behind it, let one
-    product make all s×s pixels a of the place q, and lay them side by side.
+    W[a + s·m] whose patch began m places before: so gather, for each q, the m = 0 … ⌈k/s⌉ − 1 outputs behind it, let
+    one product make all s×s pixels a of the place q, and lay them side by side.
     """
     (k, _, C, F), (B, H, width, _), s = W.shape, shape, stride
     if C * s * s < 16:                                                    # a product of few columns: scatter instead
@@ -153,7 +154,7 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     behind = _patches(_frame(y, (M - 1, after[0]), (M - 1, after[1])), M, 1, 0)[:, :places[0], :places[1]]
     taps = np.zeros_like(W, shape=(M * s, M * s, C, F))
     taps[:k, :k] = W
-    taps = taps.reshape(M, s, M, s, C, F)[::-1, :, ::-1]                  # the m-th behind is the M − 1 − m-th of a window
+    taps = taps.reshape(M, s, M, s, C, F)[::-1, :, ::-1]                  # a window begins with the farthest behind
     kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(M * M * F, s * s * C)
     x = (behind @ kernel).reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(B, places[0] * s, places[1] * s, C)

@@ -98,7 +98,7 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     nll = 0.5 * (_sum(e) + _sum(logits)) - np.einsum("bx,bx->b", x, logits)
     np.exp(np.negative(e, out=e), out=e)              # one exponential serves value and pullback
     e += 1.0
-    nll += _sum_of_logs(e)
+    nll += sum_of_logs(e)
 
     def pullback(dnll: Array) -> Array:               # ∂/∂a = sigmoid(a) − x
         dlogits = np.reciprocal(e)
@@ -117,7 +117,7 @@ def _sum(x: Array) -> Array:
     return np.einsum("bx->b", x)
 
 
-def _sum_of_logs(p: Array) -> Array:
+def sum_of_logs(p: Array) -> Array:
     """Σ log p for p in [1, 2], as the log of products        (B, X) -> (B,)
 
     A product of up to 127 such numbers stays below 2¹²⁷, float32's largest power of two: one multiplication

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -112,13 +113,13 @@ def _over_parts(model: Model, x: np.ndarray, work: Callable[[Array, Generator], 
     size, team = max(1, ROWS[arena.device.name] // samples), team_on(arena.device)
     starts = range(0, len(x), size)
 
-    def one(number: int) -> R:
-        part = x[starts[number]:starts[number] + size]
-        return work(arena.device.asarray(part, dtype=arena.value.dtype), arena.device.rng([seed, number]))
+    def one(first: int, i: int) -> R:
+        part = x[starts[first + i]:starts[first + i] + size]
+        return work(arena.device.asarray(part, dtype=arena.value.dtype), arena.device.rng([seed, first + i]))
 
     results: list[R] = []
     with tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
         for first in range(0, len(starts), team.threads):
-            results += team.run(lambda i, first=first: one(first + i), min(team.threads, len(starts) - first))
+            results += team.run(partial(one, first), min(team.threads, len(starts) - first))
             bar.update(len(results) - first)
     return results

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -65,8 +66,8 @@ class Optimizer:
 
         team.run(move)
 
-    def update(self, value: Array, grad: Array, *state: Array, lr: float) -> None:
-        """Move `value`, a part of the vectors: `state` holds that part of each moment, and scratch memory."""
+    def update(self, *vectors: Any, **rate: Any) -> None:
+        """update(value, grad, *moments, scratch, lr=…): move a part of `value`, given that part of the others."""
         raise NotImplementedError(f"{type(self).__name__} must define update")
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from minivae.cli import main
 
 PEERS = ("torch", "torch_fused", "torch_channels_last", "jax")
 BY_NAME = {row.name: row for row in ROWS}
-CONV = pytest.mark.skipif(find_spec("minivae.conv_vae") is None, reason="minivae/conv_vae.py is not there yet")
 
 
 def quick(name):
@@ -32,7 +30,7 @@ def quick(name):
 
 # The rows
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.name, marks=CONV if row.name == "c" else ()) for row in ROWS])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_row_runs(row):
     """One unit of work of the library, and of its matrix products where they are in the row."""
     row = row.quick()
@@ -61,7 +59,7 @@ def test_batches_hold_all_digits_in_one_order():
     np.testing.assert_array_equal(batches(BY_NAME["a"])[3], np.concatenate(batches(BY_NAME["f batch 32"])[12:16]))
 
 
-@pytest.mark.parametrize("name", ["a", "b", pytest.param("c", marks=CONV)])
+@pytest.mark.parametrize("name", ["a", "b", "c"])
 def test_the_products_are_those_of_the_model(name):
     """Every matrix of the model is there once, with its input and output sizes; only the data needs no dx."""
     row = BY_NAME[name]
@@ -87,7 +85,7 @@ def test_inline_is_the_library():
 # The peers
 
 @pytest.mark.peers
-@pytest.mark.parametrize("name", ["a", "b", pytest.param("c", marks=CONV), "d", "e"])
+@pytest.mark.parametrize("name", ["a", "b", "c", "d", "e"])
 @pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
 def test_peers_do_the_same_work(name, peer):

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from minivae.bench.ours import binarize, prepare, products
-from minivae.bench.rows import Row, batches, build, conv_config
+from minivae.bench.rows import Row, batches, build
+from minivae.conv_vae import ConvVAEConfig
 from minivae.layers import Layer, Sequential
 from minivae.vae import VAE, VAEConfig
 
@@ -117,7 +118,7 @@ def _tiny(row: Row) -> VAE:
     """A model of the same make in which every size is one (a convolutional one: the smallest picture)."""
     if row.hidden:
         return prepare(VAEConfig(1, (1,) * len(row.hidden), 1, row.activation).build(), 1)
-    return prepare(conv_config(height=4, width=4, filters=(1, 1), dense=1, latents=1).build(), 1)
+    return prepare(ConvVAEConfig(height=4, width=4, filters=(1, 1), dense=1, latents=1).build(), 1)
 
 
 def _binarized(x: np.ndarray, rng: Any, clock: Clock) -> np.ndarray:

@@ -6,7 +6,6 @@ importance-weighted NLL.  Everything is in float32.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from minivae import data
 from minivae.backend import Array
+from minivae.conv_vae import ConvVAEConfig
 from minivae.vae import VAE, VAEConfig
 
 LEARNING_RATE = 1e-3
@@ -93,15 +93,10 @@ def chosen(names: tuple[str, ...]) -> list[Row]:
     return found
 
 
-def conv_config(**sizes: Any) -> Any:
-    """The convolutional VAE, loaded when its row is reached."""
-    return importlib.import_module("minivae.conv_vae").ConvVAEConfig(**sizes)
-
-
 def build(row: Row, dtype: type = np.float32) -> VAE:
     """The untrained VAE of a row: where everybody starts."""
     if not row.hidden:
-        return conv_config(latents=row.latents).build(dtype=dtype)
+        return ConvVAEConfig(latents=row.latents).build(dtype=dtype)
     return VAEConfig(784, row.hidden, row.latents, row.activation).build(dtype=dtype)
 
 
