@@ -33,7 +33,7 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
         dW = _product(patches, dy, W, out=out[0])
         return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])                 # b was broadcast over images and pixels
 
-    y = patches @ kernel
+    y = _times(patches, kernel)
     y += b
     return y, pullback
 
@@ -57,7 +57,7 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
 
     def pullback(dy: Array, need_dx: bool = True, out: Out = (None, None)) -> tuple[Array | None, Array, Array]:
         patches = _patches(dy, k, stride, padding)                        # what conv2d would see of dy
-        dx = patches @ kernel if need_dx else None
+        dx = _times(patches, kernel) if need_dx else None
         dW = _product(patches, x, W, out=out[0])
         return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])
 
@@ -156,7 +156,7 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     taps[:k, :k] = W
     taps = taps.reshape(M, s, M, s, C, F)[::-1, :, ::-1]                  # a window begins with the farthest behind
     kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(M * M * F, s * s * C)
-    x = (behind @ kernel).reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5)
+    x = _times(behind, kernel).reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5)
     x = x.reshape(B, places[0] * s, places[1] * s, C)
     return x[:, padding:padding + H, padding:padding + width].copy()
 
@@ -165,13 +165,18 @@ def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ..
     """The same, tap by tap: all patches' pixels (t, u) are added at once, s apart."""
     (k, _, C, F), (B, H, width, _) = W.shape, shape
     _, rows, columns, _ = y.shape
-    patches = (y @ W.reshape(-1, F).T).reshape(B, rows, columns, k, k, C)
+    patches = _times(y, W.reshape(-1, F).T).reshape(B, rows, columns, k, k, C)
     size = [max(n + 2 * padding, stride * (m - 1) + k) for n, m in zip((H, width), (rows, columns))]
     x = np.zeros_like(y, shape=(B, *size, C))
     for t in range(k):
         for u in range(k):
             x[:, t:t + stride * rows:stride, u:u + stride * columns:stride] += patches[:, :, :, t, u]
     return x[:, padding:padding + H, padding:padding + width].copy()
+
+
+def _times(x: Array, matrix: Array) -> Array:
+    """Every pixel times the matrix, as one product (NumPy would make one for each row of each image)."""
+    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
 
 
 def _product(patches: Array, y: Array, W: Array, *, out: Array | None) -> Array:

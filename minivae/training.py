@@ -25,7 +25,6 @@ from minivae.evaluation import evaluate
 from minivae.guard import Guard, NotFiniteError
 from minivae.processes import ALONE, Processes, ProcessesError, processes
 from minivae.runs import BEST, CHECKPOINT, Model, Position, restore_run, save_parameters, save_run
-from minivae.workers import Workers
 
 CHECK_EVERY = 50           # steps between two looks at the loss: a look waits for the device, and for all processes
 Record = dict[str, Any]
@@ -69,7 +68,7 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
     order, noise = np.random.default_rng(seed), device.rng(seed + 1)
     position = _begin(model, run, resume, settings, order, noise, group)
     if threads is not None or group.size > 1:
-        model.workers = Workers(model, threads=group.threads if threads is None else threads, processes=group)
+        model.workers.hire(group.threads if threads is None else threads, group)
     x = device.asarray(images, dtype=dtype)
     v = None if valid is None else device.asarray(valid, dtype=dtype)
 

@@ -38,17 +38,20 @@ class Workers:
 
     A copy shares the values of the parameters; it has its own gradients.
 
-    threads     None: those that all models share
     rows_each   how many rows a thread must have to be worth it.  Below that, one thread takes them all and the
                 matrix products alone use every core: handing Python from thread to thread costs more than it saves
     """
 
-    def __init__(self, model: Any, *, threads: int | None = None, processes: Processes = ALONE,
-                 rows_each: int = 256) -> None:
-        self.model, self.rows_each, self.processes = model, rows_each, processes
-        self.team = team_on(model.arena.device) if threads is None else Team(threads)
+    def __init__(self, model: Any, *, rows_each: int = 256) -> None:
+        self.model, self.rows_each = model, rows_each
         self.copies = [model]
         self.norms = batch_norms(model)
+        self.hire()
+
+    def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
+        """From now on: so many threads (None: those that all models share), and these processes."""
+        self.team = team_on(self.model.arena.device) if threads is None else Team(threads)
+        self.processes = processes
 
     def step(self, share: Share, rows: int) -> list[Array]:
         """Set the gradient, as below, and let the optimizer take its step; return this process's part of the values."""

@@ -175,7 +175,8 @@ def test_training_moves_the_running_moments_and_a_checkpoint_keeps_them(tmp_path
 def test_a_batch_that_is_normalised_is_not_cut():
     x, rng = np.random.default_rng(0).random((12, 6)), np.random.default_rng(1)
     model = with_norm()
-    model.workers = Workers(model, threads=3, rows_each=1)
+    model.workers = Workers(model, rows_each=1)
+    model.workers.hire(3)
     model.train_step(x, rng)
     assert len(model.workers.copies) == 1
 
@@ -203,7 +204,8 @@ def test_threads_change_nothing_in_a_convolutional_vae():
     found = []
     for threads in (1, 2):
         model = ConvVAEConfig(height=8, width=4, channels=3, filters=(2, 3), dense=5, latents=2).build(dtype=np.float64)
-        model.workers = Workers(model, threads=threads, rows_each=1)
+        model.workers = Workers(model, rows_each=1)
+        model.workers.hire(threads)
         rng = np.random.default_rng(0)
         for step in range(5):
             model.train_step(np.random.default_rng(step).random((6, 96)), rng)

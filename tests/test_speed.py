@@ -207,7 +207,8 @@ def test_less_than_one_thread_is_refused():
 
 def vae(threads: int, likelihood: str = "bernoulli", **options) -> VAE:
     model = VAEConfig(12, (9,), 3, likelihood=likelihood).build(dtype=np.float64, **options)
-    model.workers = Workers(model, threads=threads, rows_each=1)
+    model.workers = Workers(model, rows_each=1)
+    model.workers.hire(threads)
     return model
 
 
@@ -247,7 +248,8 @@ def test_the_same_threads_give_the_same_bits():
 
 def test_a_batch_of_few_rows_stays_with_one_thread():
     model = VAEConfig(12, (9,), 3).build()
-    model.workers = Workers(model, threads=2, rows_each=8)
+    model.workers = Workers(model, rows_each=8)
+    model.workers.hire(2)
     model.train_step(np.zeros((15, 12), np.float32), np.random.default_rng(0))
     assert len(model.workers.copies) == 1
     model.train_step(np.zeros((16, 12), np.float32), np.random.default_rng(0))

@@ -14,12 +14,11 @@ from minivae.bench.rows import Row, Work, batches, build, images, proof_inputs
 from minivae.evaluation import importance_weighted_bound
 from minivae.team import SOLO, Team, shares
 from minivae.vae import VAE
-from minivae.workers import Workers
 
 
 def prepare(model: VAE, threads: int) -> VAE:
     """The model, told to use so many threads: the one place here that knows how that is done."""
-    model.workers = Workers(model, threads=threads)
+    model.workers.hire(threads)
     return model
 
 
