@@ -10,16 +10,16 @@ What you'll see  one training step from the textbook made fast, one measured ide
 # # 18 · Where the time goes
 #
 # A training step of chapter 10's kind (784-400-20, a batch of 128 images) is about $0.4$ billion multiplications and
-# additions in its matrix products, and not one percent of that anywhere else.  Yet in a textbook program the products
-# are the smaller part of the time.  The rest goes where no formula shows it:
+# additions in its matrix products, and some ten million operations everywhere else.  Yet in a textbook program the
+# products are the smaller part of the time.  The rest goes where no formula shows it:
 #
 # - **bytes.**  A number in float64 is twice as long as one in float32: half as many fit into a register, a cache and
 #   a second.  One stray float64 (noise drawn without `dtype=`, a mask made of Python's numbers) and NumPy lifts all
 #   that it touches.
 # - **passes.**  `a = b * c + d` reads b and c, writes a temporary, reads it and d, writes a.  An element costs less to
 #   compute than to fetch, so what counts is how often the memory is walked through.
-# - **functions.**  A multiplication takes a quarter of a nanosecond, `log1p` up to twenty times that, and `np.where`
-#   on a random mask guesses wrong half the time.
+# - **functions.**  A multiplication takes a fifth of a nanosecond; `log1p`, depending on the processor, twice to thirty
+#   times that; and `np.where` on a random mask twenty times, because half of its guesses which way to go are wrong.
 # - **cores** that sleep while one works.
 #
 # We take the library's model, put the textbook's pieces back in, and then repair one thing after another.  All
@@ -238,7 +238,9 @@ def roofline(peak, bandwidth, points):
     ax.plot(span, np.minimum(peak, span * bandwidth) / 1e9, color="black", label="the roof, memory's part and arithmetic's")
     for i, (name, (intensity, rate)) in enumerate(points.items()):
         ax.plot(intensity, rate / 1e9, "o", color=plots.COLOURS[i % 6], markersize=7)
-        ax.annotate(name, (intensity, rate / 1e9), (6, -11), textcoords="offset points")
+        aside = {"relu": (-8, 4, "right"), "Adam": (-4, 8, "right"), "its gradient": (4, -15, "left"),
+                 "xᵀ dy": (9, 1, "left")}.get(name, (9, -8, "left"))
+        ax.annotate(name, (intensity, rate / 1e9), aside[:2], textcoords="offset points", ha=aside[2])
     ax.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="billion operations per second",
            title=f"what the machine could do: {peak / 1e9:.0f} billion operations, {bandwidth / 1e9:.1f} GB a second")
     ax.legend(loc="lower right")

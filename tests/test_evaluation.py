@@ -99,12 +99,12 @@ def test_chunks_change_nothing(monkeypatch, rows):
 
 
 def test_unequal_weights_over_unequal_chunks():
-    """log (1/K) Σ w of 270 known weights that arrive in chunks of 125, 125 and 20."""
-    log_w = np.random.default_rng(0).standard_normal((270, 2)) * 5 - 800     # exp of them is 0 in float64
-    sent = iter((log_w[:125], log_w[125:250], log_w[250:]))
+    """log (1/K) Σ w of 1,001 known weights that arrive in chunks of 334, 334 and 333."""
+    log_w = np.random.default_rng(0).standard_normal((1001, 2)) * 5 - 800     # exp of them is 0 in float64
+    sent = iter([chunk[:, image:image + 1] for image in range(2) for chunk in np.split(log_w, (334, 668))])
     model = SimpleNamespace(arena=SimpleNamespace(device=device("cpu"), value=np.zeros(1)),
                             check_images=lambda x: None, log_weights=lambda x, rng, samples: next(sent))
-    bound = importance_weighted_bound(model, np.zeros((2, 3)), samples=270)
+    bound = importance_weighted_bound(model, np.zeros((2, 3)), samples=1001)
     expected = np.log(np.exp(log_w + 800).mean(axis=0)) - 800
     assert bound.mean == pytest.approx(expected.mean(), rel=1e-12)
 
