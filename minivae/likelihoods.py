@@ -14,7 +14,7 @@ from minivae import distributions as D
 from minivae.arena import Parameter
 from minivae.backend import Array, Generator
 from minivae.layers import Layer
-from minivae.ops import Pullback, sigmoid, split
+from minivae.ops import Pullback, split
 
 
 class Likelihood(Layer):
@@ -65,7 +65,11 @@ class Bernoulli(Likelihood):
         return D.bernoulli_nll(outputs, x=x)
 
     def mean(self, outputs: Array) -> Array:
-        return sigmoid(outputs)[0]
+        p = 0.5 * outputs                                        # sigmoid(a) = ½ + ½ tanh(½ a), in place
+        np.tanh(p, out=p)
+        p *= 0.5
+        p += 0.5
+        return p
 
     def sample(self, outputs: Array, rng: Generator) -> Array:
         p = self.mean(outputs)

@@ -1,7 +1,7 @@
 """A team of threads: the same work on different rows, at the same time.
 
-NumPy lets other threads run while it computes.  Two threads with half a batch each beat one thread whose
-matrix products alone use both cores: everything between the products is shared too.
+NumPy lets other threads run while it computes.  Where a batch is large, two threads with half of it each beat one
+thread whose matrix products alone use both cores: everything between the products is shared too.
 """
 
 from __future__ import annotations

@@ -176,7 +176,8 @@ class VAE(Layer):
 
     def decode(self, z: Array) -> Array:
         """E[x|z], (B, X)"""
-        return by_rows(lambda part: self.likelihood.mean(self.decoder(part)[0]), z, team=self.workers.team)
+        return by_rows(lambda part: self.likelihood.mean(self.decoder(part)[0]), z, columns=self.pixels,
+                       team=self.workers.team)
 
     def sample(self, n: int, rng: Generator) -> Array:
         """E[x|z] for n draws z ~ p(z)        (n, X)"""

@@ -123,10 +123,18 @@ class Workers:
         return other
 
 
-def by_rows(function: Callable[[Array], Array], x: Array, *, team: Team, rows: int = 500) -> Array:
-    """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn."""
+def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 500) -> Array:
+    """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn.
+
+    (N, …) -> (N, columns)
+    """
     if len(x) <= rows:
         return function(x)
-    starts = range(0, len(x), rows)
-    parts = team.run(lambda i: [function(x[start:start + rows]) for start in starts[i::team.threads]])
-    return np.concatenate([parts[k % team.threads][k // team.threads] for k in range(len(starts))])
+    y, starts = np.empty_like(x, shape=(len(x), columns)), range(0, len(x), rows)
+
+    def work(i: int) -> None:
+        for start in starts[i::team.threads]:
+            y[start:start + rows] = function(x[start:start + rows])
+
+    team.run(work)
+    return y

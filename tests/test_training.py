@@ -343,10 +343,13 @@ def poisoned(model, name):
     (lambda m: setattr(m.optimizer, "lr", 1e30), r"step \d+: overflow .* in \w+ \(\w+\.py:\d+\): "),
     (lambda m: poisoned(m, "decoder.2.b"), r"step 1: parameter decoder\.2\.b, before the step"),
 ], ids=["op", "learning rate", "parameter"])
-def test_the_first_cause_is_named(train, tmp_path, prepare, said, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_first_cause_is_named(train, tmp_path, prepare, said, threads, monkeypatch):
     """`loss is nan` at step 5,000 tells nobody what went wrong, nor where."""
     monkeypatch.setattr(training, "CHECK_EVERY", 4)
     model = new()
+    model.workers.rows_each = 1
+    model.workers.hire(threads)
     with pytest.raises(NotFiniteError, match=said):
         train(tmp_path / "run", model=model, prepare=prepare)
 
