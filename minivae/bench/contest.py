@@ -29,7 +29,7 @@ NEEDS = {"minivae": "numpy", "inline": "numpy", "products": "numpy", "jax": "jax
          "torch_fused": "torch", "torch_compile": "torch", "torch_channels_last": "torch"}
 WORKER = (sys.executable, "-m", "minivae.bench.worker")
 TOLERANCE = 1e-5       # of ‖difference‖ / ‖reference‖ of each proved array: float32's rounding, added up, gives 4e-7
-PAUSE = 0.03           # seconds between two turns, in which the last one's threads stop spinning
+PAUSE = 0.25           # seconds between two turns, in which the last one's threads stop spinning (OpenBLAS: 0.1)
 Times = dict[str, Any]
 
 
