@@ -11,12 +11,15 @@ import math
 
 import numpy as np
 
+from minivae import kernels
 from minivae.backend import Array, alike
+from minivae.kernels import fused
 from minivae.ops import Pullback, log_softmax, one_hot
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 
+@fused(kernels.reparameterize)
 def reparameterize(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
     """z = μ + σ ε,   σ = exp(½ log σ²),   ε ~ N(0, I)        all (B, Z)
 
@@ -53,6 +56,7 @@ def standard_normal_log_prob(z: Array) -> tuple[Array, Pullback]:
     return -0.5 * (z * z + LOG_2PI).sum(axis=-1), pullback
 
 
+@fused(kernels.gaussian_kl)
 def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
     """KL( N(μ, σ²) ‖ N(0, I) ) = ½ Σ (μ² + σ² − log σ² − 1)        (B, Z) (B, Z) -> (B,)
 
@@ -87,6 +91,7 @@ def gaussian_kl_between(mean_q: Array, logvar_q: Array, mean_p: Array, logvar_p:
     return kl, pullback
 
 
+@fused(kernels.bernoulli_nll)
 def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     """−log p(x) = Σ softplus(a) − x a,   p = sigmoid(a)        (B, X) -> (B,)
 

@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from minivae import kernels
 from minivae.backend import Array, array_module
+from minivae.kernels import fused
 
 Pullback = Callable[..., Any]
 Out = tuple[Array | None, Array | None]       # where a pullback writes dW and db; None: into new arrays
@@ -45,6 +47,7 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
     return y, pullback
 
 
+@fused(kernels.relu)
 def relu(x: Array) -> tuple[Array, Pullback]:
     """y = max(x, 0)"""
     y = np.maximum(x, 0.0)
@@ -85,6 +88,7 @@ def gelu(x: Array) -> tuple[Array, Pullback]:
     return 0.5 * x * (1.0 + t), pullback
 
 
+@fused(kernels.tanh)
 def tanh(x: Array) -> tuple[Array, Pullback]:
     """y = tanh x"""
     y = np.tanh(x)

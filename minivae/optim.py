@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minivae import kernels
 from minivae.arena import Arena
 from minivae.backend import Array, to_numpy
 from minivae.team import SOLO, Team, shares
@@ -145,17 +146,21 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.eps = _fraction("beta1", beta1), _fraction("beta2", beta2), eps
 
     def update(self, value: Array, grad: Array, m: Array, s: Array, scratch: Array, *, lr: float) -> None:
+        # m̂ = c₁ m and √ŝ = c₂ √s, so that m̂ / (√ŝ + ε) = (c₁ / c₂) m / (√s + ε / c₂)
+        c1 = (1.0 - self.beta1) / (1.0 - self.beta1**self.steps)
+        c2 = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.steps))
+        eps, rate = self.eps / c2, lr * c1 / c2
+        if kernels.on_gpu(value):
+            kernels.adam(value, grad, m, s, beta1=self.beta1, beta2=self.beta2, eps=eps, rate=rate)
+            return
         m *= self.beta1
         m += grad
         s *= self.beta2
         s += np.multiply(grad, grad, out=scratch)
-        # m̂ = c₁ m and √ŝ = c₂ √s, so that m̂ / (√ŝ + ε) = (c₁ / c₂) m / (√s + ε / c₂)
-        c1 = (1.0 - self.beta1) / (1.0 - self.beta1**self.steps)
-        c2 = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**self.steps))
         np.sqrt(s, out=scratch)
-        scratch += self.eps / c2
+        scratch += eps
         np.divide(m, scratch, out=scratch)
-        scratch *= lr * c1 / c2
+        scratch *= rate
         value -= scratch
 
 

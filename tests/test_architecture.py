@@ -9,7 +9,7 @@ from conftest import ROOT
 
 FLOORS = {                                            # lowest first; files of one line do not import each other
     "0": ("backend", "team"), "0, above": ("gradcheck",),
-    "1": ("ops",), "1, images": ("conv",),
+    "1, on a GPU": ("kernels",), "1": ("ops",), "1, images": ("conv",),
     "2": ("distributions",),
     "3": ("arena",), "3, above": ("layers",), "3, images": ("conv_layers",),
     "4": ("optim", "likelihoods", "checkpoint", "data.dataset", "data.sources"),

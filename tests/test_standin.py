@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import standin
+from standin.kernels import CompileException
 
 cp = standin.cupy_standin             # the fixture, under the name a reader of CuPy code knows
 HOST = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -499,3 +500,98 @@ def test_the_stand_in_itself_warns_of_nothing(x):
         warnings.simplefilter("always")
         np.exp(x * 1e4), x / 0, np.sqrt(x - 9)
     assert caught == []
+
+
+# Kernels written in C++: compiled for the host, under CuPy's rules
+
+def axpy(cp):
+    return cp.ElementwiseKernel("T x, T y, T scale", "T z", "z = scale * x + y", "axpy")
+
+
+def row_sum(cp):
+    return cp.ReductionKernel("T x", "T y", "x * x", "a + b", "y = sqrt(a)", "0", "length")
+
+
+def test_an_elementwise_kernel_runs_its_source(cp, x):
+    same(axpy(cp)(x, x[:1], 2.0), np.float32(2) * HOST + HOST[:1])           # inputs are broadcast
+    same(axpy(cp)(x.T, x.T, np.float64(2)), (3 * HOST).T)                    # a scalar takes the arrays' type
+    two = cp.ElementwiseKernel("T x", "T y, T z", "y = x + T(1); z = y * T(i)")
+    for found, expected in zip(two(x), (HOST + 1, (HOST + 1) * np.arange(6, dtype=np.float32).reshape(2, 3))):
+        same(found, expected)
+    assert axpy(cp)(x[:0], x[:0], 2.0).shape == (0, 3)
+    mixed = cp.ElementwiseKernel("T x, int64 n", "T y", "y = x * T(n)")
+    same(mixed(x, cp.asarray(np.array(3))), 3 * HOST)
+
+
+def test_an_elementwise_kernel_writes_what_it_is_given(cp, x):
+    total, view = cp.zeros((2, 3), np.float32), cp.zeros((2, 6), np.float32)
+    add = cp.ElementwiseKernel("T x", "T total", "total += x", "add")
+    assert add(x, total) is total
+    add(x, total)
+    add(x, view[:, ::2])
+    same(total, 2 * HOST)
+    same(view[:, ::2], HOST)
+    assert not view[:, 1::2].get().any()
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    ({"axis": 1}, np.sqrt((HOST**2).sum(1))), ({"axis": -1}, np.sqrt((HOST**2).sum(1))),
+    ({"axis": 0}, np.sqrt((HOST**2).sum(0))), ({}, np.sqrt((HOST**2).sum())),
+    ({"axis": 1, "keepdims": True}, np.sqrt((HOST**2).sum(1, keepdims=True)))])
+def test_a_reduction_kernel_runs_its_source(cp, x, arguments, expected):
+    found = row_sum(cp)(x, **arguments)
+    assert (found.shape, found.dtype) == (np.shape(expected), np.float32)
+    np.testing.assert_allclose(found.get(), expected, rtol=1e-6)
+
+
+def test_a_reduction_kernel_sums_more_than_its_lanes(cp):
+    x = np.random.default_rng(0).random((3, 2000))
+    out = cp.zeros(3)
+    assert row_sum(cp)(cp.asarray(x), axis=1, out=out) is out
+    np.testing.assert_allclose(out.get(), np.linalg.norm(x, axis=1), rtol=1e-14)
+    assert row_sum(cp)(cp.zeros((2, 0)), axis=1).get().tolist() == [0.0, 0.0]
+
+
+REFUSED_KERNELS: list[tuple[Callable[[Any, Any], Any], Any, str]] = [
+    (lambda cp, x: axpy(cp)(x, x.astype(np.float64), 1.0), TypeError, "mismatched"),
+    (lambda cp, x: axpy(cp)(x, HOST, 1.0), TypeError, "Unsupported type"),
+    (lambda cp, x: axpy(cp)(x, x), TypeError, "Wrong number"),
+    (lambda cp, x: axpy(cp)(1.0, 2.0, 3.0), ValueError, "undecided"),
+    (lambda cp, x: axpy(cp)(x, x, 1.0, 2.0), TypeError, "Output arguments"),
+    (lambda cp, x: axpy(cp)(x, x, 1.0, x[0]), ValueError, "mismatched"),
+    (lambda cp, x: axpy(cp)(x, x, 1.0, cp.zeros((2, 3))), TypeError, "mismatched"),
+    (lambda cp, x: row_sum(cp)(x, axis=1, out=x), ValueError, "mismatched"),
+    (lambda cp, x: cp.ElementwiseKernel("T i", "T y", "y = i"), ValueError, "'i'"),
+    (lambda cp, x: cp.ElementwiseKernel("raw T x", "T y", "y = x[0]"), NotImplementedError, "raw"),
+    (lambda cp, x: cp.ElementwiseKernel("T x", "T y", "x = y = T(1)")(x), CompileException, "read-only"),
+    (lambda cp, x: cp.ElementwiseKernel("T x", "T y", "y = 0.5 * x")(x), CompileException, "double"),
+    (lambda cp, x: cp.ElementwiseKernel("T x", "T y", "y = nothing")(x), CompileException, "nothing"),
+]
+
+
+@pytest.mark.parametrize(("use", "error", "message"), REFUSED_KERNELS)
+def test_a_kernel_is_refused(cp, x, use, error, message):
+    with pytest.raises(error, match=message):
+        use(cp, x)
+
+
+LAUNCHES: list[tuple[Callable[[Any, Any], Any], int]] = [
+    (lambda cp, x: x + 1, 1), (lambda cp, x: x.sum(axis=0), 1), (lambda cp, x: x @ x.T, 1),
+    (lambda cp, x: x.T.reshape(2, 3), 1), (lambda cp, x: x.reshape(3, 2).T[1:, None], 0),
+    (lambda cp, x: np.broadcast_to(x, (4, 2, 3)), 0), (lambda cp, x: np.split(x, 2), 0), (lambda cp, x: x.copy(), 1),
+    (lambda cp, x: copy.copy(x), 1), (lambda cp, x: np.empty_like(x), 0), (lambda cp, x: np.zeros_like(x), 1),
+    (lambda cp, x: np.multiply(x, 2, out=x), 1), (lambda cp, x: x.__setitem__(0, 1.0), 1),
+    (lambda cp, x: x.__setitem__(0, x[1]), 1), (lambda cp, x: exec("x[0] += 1", {"x": x}), 1),
+    (lambda cp, x: x[cp.asarray(np.array([0, 1]))], 1), (lambda cp, x: cp.random.default_rng(0).random(3), 1),
+    (lambda cp, x: axpy(cp)(x, x, 1.0), 1), (lambda cp, x: row_sum(cp)(x), 1), (lambda cp, x: x.shape, 0),
+]
+
+
+@pytest.mark.parametrize(("use", "count"), LAUNCHES)
+def test_launches_are_counted(cp, use, count):
+    x = cp.asarray(HOST)
+    with standin.record() as seen:
+        use(cp, x)
+    assert seen["launch"] == count
+    with standin.forbid("sync"):                      # they are no event
+        x + 1

@@ -11,6 +11,9 @@ Only the names and the arguments of CuPy 14 exist (names.json).  What a GPU woul
     d2h h2d  an array moves: x.get(), cupy.asnumpy(x); cupy.asarray(host), x[host_index]
     loop     Python iterates over a device array: one kernel for every element
     float64  a float64 (or complex128) array appears, or an operator meets a float64
+
+Launches are counted beside them: one for each operation whose result is no view (CuPy makes some of several).
+The kernels that a program writes in C++ are compiled for the host and run (kernels.py).
 """
 
 from standin.events import events, forbid, record

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from standin.cuda import check_device
-from standin.events import note
+from standin.events import launch, note
 
 NAMES = json.loads((Path(__file__).parent / "names.json").read_text())
 WAITS = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nanmax", "nanmin", "nonzero",
@@ -16,6 +16,7 @@ WAITS = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nanmax",
          "unique_values"}                             # the size of the result depends on the values
 HOST = {"base", "dtype", "flags", "itemsize", "nbytes", "ndim", "shape", "size", "strides"}
 VIEWS = {"T", "imag", "mT", "real"}
+NO_LAUNCH = {"empty", "empty_like", "can_cast", "result_type", "min_scalar_type", "shape", "ndim", "size"}
 modules: dict[str, Any] = {}                          # "numpy" -> the stand-in's `cupy`, and its submodules
 
 
@@ -68,16 +69,33 @@ def unwrap_all(x: Any) -> Any:
     return x
 
 
+def is_launch(function: Callable[..., Any], args: Any, result: Any) -> bool:
+    """Does it compute?  A view of what it was given does not, nor do memory and metadata."""
+    if isinstance(function, np.ufunc) or getattr(function, "__name__", "") in NO_LAUNCH:
+        return isinstance(function, np.ufunc)
+    arrays = [x._host for x in args if isinstance(x, ndarray)]
+    if isinstance(owner := getattr(function, "__self__", None), np.ndarray):
+        arrays.append(owner)
+    parts = result if isinstance(result, (tuple, list)) else (result,)
+    return not any(np.may_share_memory(x, part) for x in arrays for part in parts if isinstance(part, np.ndarray))
+
+
 def call(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """NumPy's `function` on the device: silent where CuPy's is, about overflow and 0 / 0."""
     with np.errstate(all="ignore"):
         result = function(*unwrap_all(args), **unwrap_all(kwargs))
     if isinstance(function, np.ufunc) and any(map(is_wide, args)):
         note("float64")
+    if is_launch(function, args, result):
+        launch()
     out = kwargs.get("out")
     if out is None:
         return wrap_all(result)
     return out[0] if isinstance(out, tuple) and len(out) == 1 else out
+
+
+def same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.ctypes.data == b.ctypes.data and (a.shape, a.strides) == (b.shape, b.strides)
 
 
 def index(key: Any) -> tuple[tuple[Any, ...], bool]:
@@ -178,7 +196,10 @@ class ndarray:
         return len(self._host)
 
     def __getitem__(self, key: Any) -> "ndarray":
-        return wrap(self._host[index(key)[0]])
+        key, gathers = index(key)
+        if gathers:
+            launch()
+        return wrap(self._host[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         host_key, gathers = index(key)
@@ -186,9 +207,12 @@ class ndarray:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         if isinstance(value, (np.ndarray, list, tuple)) and np.ndim(value):
             note("h2d")
+        if not (isinstance(value, ndarray) and same_memory(self._host[host_key], value._host)):
+            launch()                                  # a[part] += b ends by setting a[part] to itself, for nothing
         self._host[host_key] = value._host if isinstance(value, ndarray) else value
 
     def __copy__(self) -> "ndarray":
+        launch()
         return wrap(self._host.copy())
 
     def __deepcopy__(self, memo: Any) -> "ndarray":

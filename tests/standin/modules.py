@@ -11,7 +11,8 @@ import pytest
 
 from standin import cuda
 from standin.arrays import NAMES, WAITS, call, check_arguments, index, modules, ndarray, unwrap_all, wrap
-from standin.events import events, note
+from standin.events import events, launch, note
+from standin.kernels import ElementwiseKernel, ReductionKernel
 
 UFUNC_METHODS = {                                     # what a ufunc of CuPy has: arguments, and which ufuncs
     "outer": ("A, B, **kwargs", None),
@@ -99,6 +100,7 @@ class Generator:
             dtype, out = kwargs.get("dtype"), kwargs.get("out")
             if name in ("uniform", "beta"):           # NumPy draws these in float64 only
                 kwargs.pop("dtype", None)
+            launch()
             host = getattr(self._rng, name)(*unwrap_all(args), **unwrap_all(kwargs))
             return wrap(np.asarray(host, dtype)) if out is None else out
         return draw
@@ -140,7 +142,7 @@ _lib = Module("cupy.lib", None, {}, __path__=[], stride_tricks=_stride_tricks)
 _cupy: Any = Module(
     "cupy", np, NAMES["cupy"], __path__=[], cuda=_cuda, lib=_lib, random=_random, linalg=_linalg, fft=_fft,
     ndarray=ndarray, array=array, asarray=asarray, asanyarray=asarray, asnumpy=asnumpy,
-    is_available=cuda.is_available,
+    is_available=cuda.is_available, ElementwiseKernel=ElementwiseKernel, ReductionKernel=ReductionKernel,
     ascontiguousarray=lambda a, dtype=None: asarray(asarray(a, dtype), order="C"),
     get_array_module=lambda *args: _cupy if any(isinstance(x, ndarray) for x in args) else np)
 modules.update({"numpy": _cupy, "numpy.linalg": _linalg, "numpy.fft": _fft, "numpy.lib.stride_tricks": _stride_tricks})
