@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from minivae import kernels
-from minivae.backend import Array, alike
+from minivae.backend import Array, Generator, alike
 from minivae.kernels import fused
 from minivae.ops import Pullback, log_softmax, one_hot
 
@@ -136,6 +136,11 @@ def sum_of_logs(p: Array) -> Array:
         product[:, :p.shape[-1] % 2] *= p[:, 2 * half:]          # an odd one out joins the first
         p = product
     return _sum(np.log(p))
+
+
+def bernoulli_sample(p: Array, *, rng: Generator) -> Array:
+    """x ~ Bernoulli(p), 0 or 1 in p's dtype, any shape.  A draw: it has no pullback."""
+    return (rng.random(p.shape, dtype=p.dtype) < p).astype(p.dtype)
 
 
 def gaussian_nll(mean: Array, logvar: Array, *, x: Array) -> tuple[Array, Pullback]:

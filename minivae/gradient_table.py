@@ -25,6 +25,7 @@ from minivae.layers import Layer
 MODULES = (ops, conv, D, layers, conv_layers, likelihoods, vae)
 EXEMPT = {
     "one_hot": "makes a constant: nothing to differentiate",
+    "bernoulli_sample": "draws",
     "sum_of_logs": "a part of bernoulli_nll",
     "glorot": "draws initial weights",
     "he": "draws initial weights",

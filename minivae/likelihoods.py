@@ -72,8 +72,7 @@ class Bernoulli(Likelihood):
         return p
 
     def sample(self, outputs: Array, rng: Generator) -> Array:
-        p = self.mean(outputs)
-        return (rng.random(p.shape, dtype=p.dtype) < p).astype(p.dtype)
+        return D.bernoulli_sample(self.mean(outputs), rng=rng)
 
     def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
         p = images.mean(axis=0).astype(np.float64).clip(1e-3, 1.0 - 1e-3)     # what never was ink may be, one day

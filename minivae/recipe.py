@@ -17,6 +17,7 @@ from minivae import optim
 from minivae.backend import Device
 from minivae.checkpoint import CheckpointError
 from minivae.data import Dataset, hold_out, load
+from minivae.distributions import bernoulli_sample
 from minivae.runs import BEST, CHECKPOINT, CONFIG, load_parameters
 from minivae.training import Callback, Record, fit
 from minivae.vae import VAE, VAEConfig
@@ -104,7 +105,7 @@ class Recipe:
         """If training draws black and white images, judge on black and white ones, drawn once and for all."""
         if not self.binarize:
             return images
-        return (np.random.default_rng(0).random(images.shape, dtype=images.dtype) < images).astype(images.dtype)
+        return bernoulli_sample(images, rng=np.random.default_rng(0))
 
     def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
               progress: bool = True, callback: Callback | None = None,

@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minivae.backend import Array, Generator, rng_state, to_numpy
+from minivae.distributions import bernoulli_sample
 from minivae.evaluation import evaluate
 from minivae.guard import Guard, NotFiniteError
 from minivae.processes import ALONE, Processes, ProcessesError, processes
@@ -148,7 +149,7 @@ class _Epoch:
         for start in range(first * self.batch_size, len(self.x), self.batch_size):
             batch = self.x[self.order[start:start + self.batch_size]]
             if self.binarize:
-                batch = (self.noise.random(batch.shape, dtype=batch.dtype) < batch).astype(batch.dtype)
+                batch = bernoulli_sample(batch, rng=self.noise)
             yield batch
 
     def look(self, position: Position, bar: tqdm, pressed: bool) -> None:

@@ -255,12 +255,14 @@ def test_training_that_explodes(data, tmp_path, capsys):
 OPTIONS = {
     "train": ["--data", "--hidden", "--latents", "--activation", "--likelihood", "--samples", "--binarize", "--epochs",
               "--batch-size", "--optimizer", "--lr", "--schedule", "--max-norm", "--valid", "--seed", "--out",
-              "--resume", "--device", "--folder", "gaussian_pixel", "leaky_relu", "minivae train --resume"],
+              "--resume", "--device", "--folder", "--threads", "gaussian_pixel", "leaky_relu",
+              "minivae train --resume"],
     "evaluate": ["--samples", "--images", "--best", "--seed", "--device", "--folder", "minivae evaluate"],
     "sample": ["--n", "--out", "--seed", "--device", "--folder", "minivae sample"],
     "plot": ["--out", "--device", "--folder", "minivae plot"],
     "gradcheck": ["--shapes", "--tolerance", "--seed", "my_ops.py:my_op"],
     "data": ["--folder", "minivae data mnist"],
+    "bench": ["--rows", "--contenders", "--bursts", "--threads", "--out", "--quick", "minivae bench --rows a b"],
 }
 
 

@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from minivae.bench.ours import binarize, prepare, products
+from minivae.bench.ours import prepare, products
 from minivae.bench.rows import Row, batches, build
 from minivae.conv_vae import ConvVAEConfig
+from minivae.distributions import bernoulli_sample
 from minivae.layers import Layer, Sequential
 from minivae.vae import VAE, VAEConfig
 
@@ -124,8 +125,8 @@ def _tiny(row: Row) -> VAE:
 def _binarized(x: np.ndarray, rng: Any, clock: Clock) -> np.ndarray:
     """Draws and comparison together are what a binarized batch costs."""
     if isinstance(rng, ClockedGenerator):
-        return clock.around(binarize)(x, rng.plain)
-    return binarize(x, rng)
+        return clock.around(bernoulli_sample)(x, rng=rng.plain)
+    return bernoulli_sample(x, rng=rng)
 
 
 def _seconds(work: Callable[[], Any], times: int) -> float:

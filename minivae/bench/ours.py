@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Generator
+from minivae.backend import Array
 from minivae.bench.rows import Row, Work, batches, build, images, proof_inputs
+from minivae.distributions import bernoulli_sample
 from minivae.evaluation import importance_weighted_bound
 from minivae.team import SOLO, Team, shares
 from minivae.vae import VAE
@@ -20,11 +21,6 @@ def prepare(model: VAE, threads: int) -> VAE:
     """The model, told to use so many threads: the one place here that knows how that is done."""
     model.workers.hire(threads)
     return model
-
-
-def binarize(x: Array, rng: Generator) -> Array:
-    """x ~ Bernoulli(grey)"""
-    return (rng.random(x.shape, dtype=x.dtype) < x).astype(x.dtype)
 
 
 class GivenNoise:
@@ -57,7 +53,7 @@ def minivae(row: Row, threads: int) -> Work:
 
     def step() -> None:
         x = next(order)
-        model.train_step(binarize(x, rng) if row.binarize else x, rng)
+        model.train_step(bernoulli_sample(x, rng=rng) if row.binarize else x, rng)
 
     def gradients(x: Array, eps: Array) -> dict[str, Array]:
         fresh = prepare(build(row), threads)
