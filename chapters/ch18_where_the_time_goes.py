@@ -238,8 +238,8 @@ def roofline(peak, bandwidth, points):
     ax.plot(span, np.minimum(peak, span * bandwidth) / 1e9, color="black", label="the roof, memory's part and arithmetic's")
     for i, (name, (intensity, rate)) in enumerate(points.items()):
         ax.plot(intensity, rate / 1e9, "o", color=plots.COLOURS[i % 6], markersize=7)
-        aside = {"relu": (-8, 4, "right"), "Adam": (-4, 8, "right"), "its gradient": (4, -15, "left"),
-                 "xᵀ dy": (9, 1, "left")}.get(name, (9, -8, "left"))
+        aside = {"relu": (-8, 4, "right"), "Adam": (-4, 8, "right"), "its gradient": (0, -16, "center"),
+                 "NLL": (9, -2, "left"), "xᵀ dy": (-9, -4, "right")}.get(name, (9, -8, "left"))
         ax.annotate(name, (intensity, rate / 1e9), aside[:2], textcoords="offset points", ha=aside[2])
     ax.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="billion operations per second",
            title=f"what the machine could do: {peak / 1e9:.0f} billion operations, {bandwidth / 1e9:.1f} GB a second")
