@@ -40,10 +40,10 @@ from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import gradcheck
 from minivae.layers import Layer, Linear, mlp
+from minivae.mlp_vae import VAEConfig
 from minivae.recipe import Recipe, free_folder, read_recipe
 from minivae.runs import CHECKPOINT
 from minivae.training import Interrupted
-from minivae.vae import VAEConfig
 
 # %% [markdown]
 # ## One step, written out

@@ -38,8 +38,8 @@ from minivae.chapter import options, parser
 from minivae.distributions import bernoulli_nll
 from minivae.layers import Linear, Sequential
 from minivae.likelihoods import Bernoulli
+from minivae.mlp_vae import VAEConfig
 from minivae.optim import Adam
-from minivae.vae import VAEConfig
 
 # %% [markdown]
 # ## The textbook's pieces
@@ -52,7 +52,7 @@ class TextbookLinear(Linear):
     """Chapter 2: makes every gradient anew, the one of the data too, and adds it to what is there."""
 
     def __call__(self, x):
-        def pullback(dy, need_dx=True):
+        def pullback(dy, need_dx=True, need_dp=True):
             self.W.grad += x.T @ dy
             self.b.grad += dy.sum(axis=0)
             return dy @ self.W.value.T

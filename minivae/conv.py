@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivae.backend import Array, array_module
-from minivae.ops import Out, Pullback
+from minivae.ops import Cotangents, Out, Pullback
 
 
 def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Pullback]:
@@ -28,8 +28,10 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
     patches = _patches(x, k, stride, padding)                             # (B, H', W', k·k·C)
     kernel = W.reshape(-1, F)
 
-    def pullback(dy: Array, need_dx: bool = True, out: Out = (None, None)) -> tuple[Array | None, Array, Array]:
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
         dx = _spread(dy, W, stride, padding, x.shape) if need_dx else None
+        if not need_dp:
+            return dx, None, None
         dW = _product(patches, dy, W, out=out[0])
         return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])                 # b was broadcast over images and pixels
 
@@ -55,9 +57,11 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
 
     kernel = W.reshape(-1, F)
 
-    def pullback(dy: Array, need_dx: bool = True, out: Out = (None, None)) -> tuple[Array | None, Array, Array]:
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
         patches = _patches(dy, k, stride, padding)                        # what conv2d would see of dy
         dx = _times(patches, kernel) if need_dx else None
+        if not need_dp:
+            return dx, None, None
         dW = _product(patches, x, W, out=out[0])
         return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])
 

@@ -32,7 +32,9 @@ class Conv2d(Layer):
     def __call__(self, x: Array) -> tuple[Array, Pullback]:
         y, pull = conv.conv2d(x, self.W.value, self.b.value, stride=self.stride, padding=self.padding)
 
-        def pullback(dy: Array, need_dx: bool = True) -> Array | None:
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            if not need_dp:
+                return pull(dy, need_dx=need_dx, need_dp=False)[0]
             dx, dW, db = pull(dy, need_dx=need_dx, out=(self.W.room(), self.b.room()))
             self.W.add(dW)
             self.b.add(db)
@@ -60,7 +62,9 @@ class ConvTranspose2d(Layer):
         y, pull = conv.conv_transpose2d(x, self.W.value, self.b.value, stride=self.stride, padding=self.padding,
                                         extra=self.extra)
 
-        def pullback(dy: Array, need_dx: bool = True) -> Array | None:
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            if not need_dp:
+                return pull(dy, need_dx=need_dx, need_dp=False)[0]
             dx, dW, db = pull(dy, need_dx=need_dx, out=(self.W.room(), self.b.room()))
             self.W.add(dW)
             self.b.add(db)
@@ -96,10 +100,11 @@ class BatchNorm(Layer):
             self.running_mean.value += self.momentum * (mean - self.running_mean.value)
             self.running_var.value += self.momentum * (var - self.running_var.value)
 
-        def pullback(dy: Array, need_dx: bool = True) -> Array:
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array:
             dx, dmean, dvar, dgain, dshift = pull(dy)
-            self.gain.add(dgain)
-            self.shift.add(dshift)
+            if need_dp:
+                self.gain.add(dgain)
+                self.shift.add(dshift)
             return dx if pull_moments is None else dx + pull_moments(dmean, dvar)     # x is used twice
 
         return y, pullback
@@ -138,7 +143,7 @@ class Reshape(Layer):
                              f"numbers a row, for {self.shape}")
         before = x.shape
 
-        def pullback(dy: Array, need_dx: bool = True) -> Array:
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array:
             return dy.reshape(before)
 
         return x.reshape(len(x), *self.shape), pullback

@@ -14,8 +14,10 @@ from minivae.backend import Device, device
 from minivae.conv_layers import Conv2d, ConvTranspose2d, Reshape
 from minivae.layers import Activation, Layer, Linear, Sequential, he
 from minivae.likelihoods import likelihood
+from minivae.mlp_vae import start_at
+from minivae.objectives import Objective
 from minivae.optim import Optimizer
-from minivae.vae import VAE, Encoder, start_at
+from minivae.vae import VAE, Encoder
 
 SHAPE = {"kernel": 4, "stride": 2, "padding": 1}       # halves a side exactly, and every pixel is seen four times
 
@@ -63,7 +65,8 @@ class ConvVAEConfig:
         return self.height * self.width * self.channels
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
-              optimizer: Optimizer | None = None, samples: int = 1, images: np.ndarray | None = None) -> VAE:
+              optimizer: Optimizer | None = None, samples: int = 1, images: np.ndarray | None = None,
+              objective: Objective | None = None) -> VAE:
         """The untrained VAE; the same seed gives the same weights on every device.
 
         images   the training images (N, X): at first every z decodes to nearly their average grey (`VAEConfig.build`)
@@ -93,4 +96,4 @@ class ConvVAEConfig:
             last.b.value[...] = outputs.reshape(-1, self.channels).mean(axis=0)      # all pixels share a bias
         decoder = Sequential(*up, last, Reshape(self.pixels))
         return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
-                   dtype=dtype, optimizer=optimizer, samples=samples, rows_each=16)
+                   dtype=dtype, optimizer=optimizer, samples=samples, objective=objective, rows_each=16)

@@ -2,7 +2,8 @@
 
 `y, pullback = layer(x)`, as for an op, but the pullback returns only dx: the cotangents of the
 parameters are *added* to `parameter.grad`, so a layer may be used twice in one step.  Every
-layer's pullback takes `need_dx=True`; with False it may return None and save the work.
+layer's pullback takes two keywords that save work: with `need_dx=False` it may return None, with
+`need_dp=False` it leaves the gradients of the parameters alone.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ class Linear(Layer):
     def __call__(self, x: Array) -> tuple[Array, Pullback]:
         y, pull = ops.linear(x, self.W.value, self.b.value)
 
-        def pullback(dy: Array, need_dx: bool = True) -> Array | None:
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            if not need_dp:
+                return pull(dy, need_dx=need_dx, need_dp=False)[0]
             dx, dW, db = pull(dy, need_dx=need_dx, out=(self.W.room(), self.b.room()))
             self.W.add(dW)
             self.b.add(db)
@@ -96,7 +99,7 @@ class Activation(Layer):
     def __call__(self, x: Array) -> tuple[Array, Pullback]:
         y, pull = self.op(x, **self.constants)
 
-        def pullback(dy: Array, need_dx: bool = True) -> Array | None:
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             return pull(dy) if need_dx else None
 
         return y, pullback
@@ -123,10 +126,10 @@ class Sequential(Layer):
             x, pull = layer(x)
             pulls.append(pull)
 
-        def pullback(dy: Array, need_dx: bool = True) -> Array | None:
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             for pull in reversed(pulls[1:]):
-                dy = pull(dy)
-            return pulls[0](dy, need_dx=need_dx)
+                dy = pull(dy, need_dp=need_dp)
+            return pulls[0](dy, need_dx=need_dx, need_dp=need_dp)
 
         return x, pullback
 

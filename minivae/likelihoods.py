@@ -24,7 +24,7 @@ class Likelihood(Layer):
     low, high = -np.inf, np.inf        # the support of one pixel
 
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
-        """−log p(x|z) in nats, (B,)"""
+        """−log p(x|z) in nats, (B,); the pullback takes `need_dp`, as a layer's does"""
         raise NotImplementedError
 
     def mean(self, outputs: Array) -> Array:
@@ -62,7 +62,12 @@ class Bernoulli(Likelihood):
     low, high = 0.0, 1.0
 
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
-        return D.bernoulli_nll(outputs, x=x)
+        nll, pull = D.bernoulli_nll(outputs, x=x)
+
+        def pullback(dnll: Array, need_dp: bool = True) -> Array:
+            return pull(dnll)
+
+        return nll, pullback
 
     def mean(self, outputs: Array) -> Array:
         p = 0.5 * outputs                                        # sigmoid(a) = ½ + ½ tanh(½ a), in place
@@ -88,7 +93,12 @@ class GaussianFixed(Likelihood):
         self.std = std
 
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
-        return D.gaussian_nll_fixed(outputs, x=x, std=self.std)
+        nll, pull = D.gaussian_nll_fixed(outputs, x=x, std=self.std)
+
+        def pullback(dnll: Array, need_dp: bool = True) -> Array:
+            return pull(dnll)
+
+        return nll, pullback
 
     def mean(self, outputs: Array) -> Array:
         return outputs
@@ -109,9 +119,10 @@ class GaussianShared(Likelihood):
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
         nll, pull = D.gaussian_nll_shared(outputs, self.logvar.value, x=x)
 
-        def pullback(dnll: Array) -> Array:
+        def pullback(dnll: Array, need_dp: bool = True) -> Array:
             doutputs, dlogvar = pull(dnll)
-            self.logvar.grad += dlogvar
+            if need_dp:
+                self.logvar.grad += dlogvar
             return doutputs
 
         return nll, pullback
@@ -137,7 +148,7 @@ class GaussianPixel(Likelihood):
         (mean, logvar), pull_split = self._split(outputs)
         nll, pull_nll = D.gaussian_nll(mean, logvar, x=x)
 
-        def pullback(dnll: Array) -> Array:
+        def pullback(dnll: Array, need_dp: bool = True) -> Array:
             return pull_split(*pull_nll(dnll))
 
         return nll, pullback

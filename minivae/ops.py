@@ -25,6 +25,7 @@ from minivae.kernels import fused
 
 Pullback = Callable[..., Any]
 Out = tuple[Array | None, Array | None]       # where a pullback writes dW and db; None: into new arrays
+Cotangents = tuple[Array | None, Array | None, Array | None]                   # dx, dW, db; None: nobody asked
 
 
 def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
@@ -37,8 +38,10 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
     if b.shape != W.shape[1:]:
         raise ValueError(f"linear: b has shape {b.shape}, expected ({W.shape[1]},) for W of shape {W.shape}")
 
-    def pullback(dy: Array, need_dx: bool = True, out: Out = (None, None)) -> tuple[Array | None, Array, Array]:
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
         dx = dy @ W.T if need_dx else None            # nobody asks for the gradient of the data
+        if not need_dp:                               # nor, where only z moves, for that of the parameters
+            return dx, None, None
         dW = np.matmul(x.T, dy, out=out[0])
         return dx, dW, dy.sum(axis=0, out=out[1])     # b was broadcast over B: sum over B
 
@@ -170,6 +173,13 @@ def logsumexp(x: Array) -> tuple[Array, Pullback]:
         return dy[..., None] * (e / total)
 
     return (m + np.log(total))[..., 0], pullback
+
+
+def log_mean_exp(x: Array) -> tuple[Array, Pullback]:
+    """y = log (1/K) Σₖ exp xₖ        (…, K) -> (…)"""
+    y, pullback = logsumexp(x)                        # log K is a constant
+    y -= math.log(x.shape[-1])
+    return y, pullback
 
 
 def log_softmax(x: Array) -> tuple[Array, Pullback]:

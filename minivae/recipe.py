@@ -18,9 +18,10 @@ from minivae.backend import Device
 from minivae.checkpoint import CheckpointError
 from minivae.data import Dataset, hold_out, load
 from minivae.distributions import bernoulli_sample
+from minivae.mlp_vae import VAEConfig
 from minivae.runs import BEST, CHECKPOINT, CONFIG, load_parameters
 from minivae.training import Callback, Record, fit
-from minivae.vae import VAE, VAEConfig
+from minivae.vae import VAE
 
 OPTIMIZERS = {"adam": optim.Adam, "adagrad": optim.AdaGrad, "momentum": optim.Momentum, "sgd": optim.SGD}
 ScheduleName = Literal["constant", "cosine", "iwae"]

@@ -18,18 +18,22 @@ Shapes: B images of X pixels, Z latents, L samples.  Everything is in nats.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Integral
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minivae.arena import Arena
-from minivae.backend import Array, Device, Generator, device
-from minivae.distributions import gaussian_kl, gaussian_log_prob, reparameterize, standard_normal_log_prob
-from minivae.layers import Layer, Linear, Sequential, mlp
-from minivae.likelihoods import Likelihood, likelihood
+from minivae.backend import Array, Device, Generator
+from minivae.distributions import (
+    gaussian_kl,
+    gaussian_kl_by_latent,
+    reparameterize,
+    standard_normal_log_prob,
+)
+from minivae.layers import Layer, Sequential
+from minivae.likelihoods import Likelihood
+from minivae.objectives import Objective
 from minivae.ops import Pullback, repeat
 from minivae.optim import Adam, Optimizer
 from minivae.workers import Workers, by_rows
@@ -46,8 +50,9 @@ class Encoder(Layer):
         mean, pull_mean = self.mean(h)
         logvar, pull_logvar = self.logvar(h)
 
-        def pullback(dmean: Array, dlogvar: Array, need_dx: bool = True) -> Array | None:
-            return pull_trunk(pull_mean(dmean) + pull_logvar(dlogvar), need_dx=need_dx)   # h is used twice
+        def pullback(dmean: Array, dlogvar: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            dh = pull_mean(dmean, need_dp=need_dp) + pull_logvar(dlogvar, need_dp=need_dp)       # h is used twice
+            return pull_trunk(dh, need_dx=need_dx, need_dp=need_dp)
 
         return (mean, logvar), pullback
 
@@ -61,12 +66,13 @@ class VAE(Layer):
     device, dtype   where the parameters live; float32 to train, float64 to check gradients
     optimizer       how `train_step` moves them; Adam(1e-3) if None
     samples         L, the number of z drawn per image in a training step
+    objective       what a training step climbs; the ELBO if None
     rows_each       how many images of a batch make another thread worth having
     """
 
     def __init__(self, encoder: Encoder, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
                  device: Device, dtype: type = np.float32, optimizer: Optimizer | None = None,
-                 samples: int = 1, rows_each: int = 256) -> None:
+                 samples: int = 1, objective: Objective | None = None, rows_each: int = 256) -> None:
         for name, size in (("pixels", pixels), ("latents", latents), ("samples", samples)):
             if size < 1:
                 raise ValueError(f"VAE: {name} is {size}, expected at least 1")
@@ -74,7 +80,8 @@ class VAE(Layer):
         self.pixels, self.latents, self.samples = pixels, latents, samples
         self.arena = Arena(self.parameters(), device, dtype)
         self.optimizer = optimizer or Adam(1e-3)
-        self.workers = Workers(self, rows_each=rows_each)
+        self.objective = objective or Objective()
+        self.workers = Workers(self, rows_each=max(1, rows_each // samples))
 
     # ── the bound ─────────────────────────────────────────────────────────────────────────────
 
@@ -84,13 +91,21 @@ class VAE(Layer):
         nll = −(1/L) Σₗ log p(x|zₗ),  zₗ = μ + σ εₗ;   kl = KL(q(z|x) ‖ N(0, I)).
         Kingma and Welling 2013, estimator B (eq. 7).
         """
+        return self._terms(gaussian_kl, x, eps)
+
+    def elbo_terms_by_latent(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
+        """The same with the KL of every latent by itself        -> (B,) (B, Z)"""
+        return self._terms(gaussian_kl_by_latent, x, eps)
+
+    def _terms(self, kl_op: Callable[..., tuple[Array, Pullback]], x: Array,
+               eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         self._check(x, eps)
         L, B, _ = eps.shape
         (mean, logvar), pull_encoder = self.encoder(x)               # q(z|x)
         z, pull_samples = draw(mean, logvar, eps=eps)
         outputs, pull_decoder = self.decoder(z)                      # p(x|z)
         nll, pull_nll = self.likelihood(outputs, x=repeat(x, samples=L)[0])
-        kl, pull_kl = gaussian_kl(mean, logvar)
+        kl, pull_kl = kl_op(mean, logvar)
 
         def pullback(dnll: Array, dkl: Array) -> None:
             dz = pull_decoder(pull_nll(repeat(dnll / L, samples=L)[0]))
@@ -100,31 +115,55 @@ class VAE(Layer):
 
         return (nll.reshape(L, B).mean(axis=0), kl), pullback
 
+    def posterior_samples(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
+        """z = g(ε, x) and log |det ∂z/∂ε|: draws of q(z|x)        x (B, X), eps (L, B, Z) -> (L·B, Z) (L·B,)
+
+        By the change of variables log q(z|x) = log N(ε; 0, I) − log |det ∂z/∂ε|, whatever g is.  Here z = μ + σ ε, and
+        the determinant is Π σ.
+        """
+        (mean, logvar), pull_encoder = self.encoder(x)
+        z, pull_z = draw(mean, logvar, eps=eps)
+        logdet, pull_logdet = repeat(0.5 * logvar.sum(axis=-1), samples=len(eps))
+
+        def pullback(dz: Array, dlogdet: Array) -> None:
+            dmean, dlogvar = pull_z(dz)
+            pull_encoder(dmean, dlogvar + 0.5 * pull_logdet(dlogdet)[:, None], need_dx=False)
+
+        return (z, logdet), pullback
+
     def monte_carlo_terms(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
-        """The same two terms for any q and p(z) whose densities are known        -> (L·B,) (L·B,)
+        """The same two terms for any q whose draws have a known density        -> (L·B,) (L·B,)
 
         nllₗ = −log p(x|zₗ);   klₗ = log q(zₗ|x) − log p(zₗ), whose mean over l estimates the KL.
         One row per sample, so that −(nll + kl) are importance weights too.
         Kingma and Welling 2013, estimator A (eq. 6).
         """
         self._check(x, eps)
-        L = len(eps)
-        (mean, logvar), pull_encoder = self.encoder(x)
-        means, pull_means = repeat(mean, samples=L)
-        logvars, pull_logvars = repeat(logvar, samples=L)
-        z, pull_z = reparameterize(means, logvars, eps=eps.reshape(means.shape))
+        (z, logdet), pull_samples = self.posterior_samples(x=x, eps=eps)
         outputs, pull_decoder = self.decoder(z)
-        nll, pull_nll = self.likelihood(outputs, x=repeat(x, samples=L)[0])
-        log_q, pull_q = gaussian_log_prob(z, means, logvars)
+        nll, pull_nll = self.likelihood(outputs, x=repeat(x, samples=len(eps))[0])
+        log_q = standard_normal_log_prob(eps.reshape(z.shape))[0] - logdet
         log_p, pull_p = standard_normal_log_prob(z)
 
         def pullback(dnll: Array, dkl: Array) -> None:
-            dz_q, dmeans_q, dlogvars_q = pull_q(dkl)                 # z moves with q, and so does its density
-            dz = pull_decoder(pull_nll(dnll)) + dz_q + pull_p(-dkl)
-            dmeans, dlogvars = pull_z(dz)
-            pull_encoder(pull_means(dmeans + dmeans_q), pull_logvars(dlogvars + dlogvars_q), need_dx=False)
+            dz = pull_decoder(pull_nll(dnll)) - pull_p(dkl)
+            pull_samples(dz, -dkl)                                   # in log q only logdet knows the parameters
 
         return (nll, log_q - log_p), pullback
+
+    def log_joint(self, z: Array, *, x: Array) -> tuple[Array, Pullback]:
+        """log p(x, z) = log p(x|z) + log p(z)        z (B, Z), x (B, X) -> (B,)
+
+        Differentiated with respect to z alone: the parameters' gradients are left as they are.
+        """
+        outputs, pull_decoder = self.decoder(z)
+        nll, pull_nll = self.likelihood(outputs, x=x)
+        log_p, pull_p = standard_normal_log_prob(z)
+
+        def pullback(dlog: Array) -> Array:
+            return pull_p(dlog) - pull_decoder(pull_nll(dlog, need_dp=False), need_dp=False)
+
+        return log_p - nll, pullback
 
     # ── what the training loop and the evaluation ask of every model ─────────────────────────────
 
@@ -141,20 +180,17 @@ class VAE(Layer):
         self.likelihood.check(x, name)
 
     def train_step(self, x: Array, rng: Generator) -> dict[str, Array]:
-        """One step up the ELBO on a batch (B, X); returns its mean terms, still on the device.
+        """One step up the objective on a batch (B, X); returns the batch's mean terms, still on the device.
 
         (Of several processes each returns its part of the means: they add up.)
         """
-        B, eps = len(x), self._noise(rng, self.samples, len(x))
+        B, eps, step = len(x), self._noise(rng, self.samples, len(x)), self.optimizer.steps
+        self._check(x, eps)
 
-        def share(network: VAE, rows: slice) -> tuple[Array, Array]:
-            (nll, kl), pullback = network.elbo_terms(x=x[rows], eps=eps[:, rows])
-            dloss = np.full_like(nll, 1.0 / B)                       # the loss is the mean of −ELBO = nll + kl
-            pullback(dloss, dloss)
-            return nll.sum() / B, kl.sum() / B
+        def share(network: VAE, rows: slice) -> tuple[Array, ...]:   # the loss is the mean of −ELBO = nll + kl, mostly
+            return self.objective(network, x=x[rows], eps=eps[:, rows], weight=1.0 / B, step=step)
 
-        nll, kl = self.workers.step(share, B)                        # each worker takes some rows of the batch
-        return {"elbo": -(nll + kl), "nll": nll, "kl": kl}
+        return dict(zip(self.objective.names, self.workers.step(share, B)))   # each worker takes some rows of the batch
 
     def terms(self, x: Array, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
         """(nll, kl), both (B,): values only."""
@@ -217,57 +253,3 @@ def draw(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
         return pull_means(dmeans), pull_logvars(dlogvars)
 
     return z, pullback
-
-
-def start_at(images: np.ndarray, p_x: Likelihood, pixels: int) -> tuple[np.ndarray, Any]:
-    """`p_x.start(images)`.  Raises ValueError unless the images are (N, pixels)."""
-    if images.ndim != 2 or len(images) == 0 or images.shape[1] != pixels:
-        raise ValueError(f"images: got shape {images.shape}, expected (N, {pixels}) with N at least 1")
-    return p_x.start(images)
-
-
-@dataclass(frozen=True)
-class VAEConfig:
-    """The size of a fully connected VAE: all that is needed to build it again."""
-
-    pixels: int
-    """pixels per image, X"""
-    hidden: tuple[int, ...] = (400,)
-    """hidden units of the encoder, from image to latents; the decoder mirrors them"""
-    latents: int = 20
-    """latent dimensions, Z"""
-    activation: str = "relu"
-    """between layers: relu, leaky_relu, elu, gelu, tanh, sigmoid or softplus"""
-    likelihood: str = "bernoulli"
-    """p(x|z): bernoulli, gaussian_fixed, gaussian_shared or gaussian_pixel"""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.hidden, Sequence) or not self.hidden:
-            raise ValueError(f"hidden: got {self.hidden!r}, expected at least one size, such as (400,)")
-        for name, size in (("pixels", self.pixels), ("latents", self.latents), *(("hidden", h) for h in self.hidden)):
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
-
-    def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
-              optimizer: Optimizer | None = None, samples: int = 1, images: np.ndarray | None = None) -> VAE:
-        """The untrained VAE; the same seed gives the same weights on every device.
-
-        images   the training images (N, X): at first every z decodes to nearly their average.  Else the decoder has to
-                 learn it, and while it does the KL switches latents off: fewer survive, and the bound is worse.
-        Raises ValueError for a size below 1, an unknown name, or images of the wrong shape.
-        """
-        if seed < 0:
-            raise ValueError(f"seed: got {seed}, expected at least 0")
-        rng = np.random.default_rng(seed)
-        p_x = likelihood(self.likelihood)
-        sizes = (self.pixels, *self.hidden)
-        encoder = Encoder(mlp(*sizes, rng=rng, activation=self.activation, last=True),
-                          Linear(sizes[-1], self.latents, rng=rng), Linear(sizes[-1], self.latents, rng=rng))
-        decoder = mlp(self.latents, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel,
-                      rng=rng, activation=self.activation)
-        if images is not None:
-            last, (outputs, spread) = decoder.layers[-1].parameters(), start_at(images, p_x, self.pixels)
-            last["W"].value *= spread
-            last["b"].value[...] = outputs
-        return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
-                   dtype=dtype, optimizer=optimizer, samples=samples)

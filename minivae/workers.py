@@ -69,8 +69,9 @@ class Workers:
                 their part of the values.  Over all processes the parts add up to the batch's
         """
         mine = self.processes.rows(rows)
-        if self.processes.size > 1 and self.norms:
-            raise ValueError("batch normalisation looks at the whole batch: of several processes each sees a part")
+        if self.processes.size > 1 and self.undivided:
+            raise ValueError("batch normalisation and objectives such as free bits look at the whole batch: "
+                             "of several processes each sees a part")
         if mine.start == mine.stop:                   # fewer rows than processes: the first row, counted for nothing
             values = [0.0 * value for value in share(self.model, slice(0, 1))]
             self.model.arena.zero_grad()
@@ -104,9 +105,14 @@ class Workers:
         self.team.run(work)
 
     def _threads(self, mine: slice) -> int:
-        if self.norms:                                # they look at the whole batch
+        if self.undivided:
             return 1
         return min(self.team.threads, max(1, (mine.stop - mine.start) // self.rows_each))
+
+    @property
+    def undivided(self) -> bool:
+        """Whether something looks at the whole batch, so that it cannot be shared out."""
+        return bool(self.norms) or self.model.objective.whole_batch
 
     def _networks(self, n: int) -> list[Any]:
         while len(self.copies) < n:

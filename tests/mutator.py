@@ -11,10 +11,11 @@ import ast
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from types import CodeType, ModuleType
 from typing import Any
 
-NO_MISTAKE = {"need_dx", "out"}       # keywords that ask for speed, not for another number
+NO_MISTAKE = {"need_dx", "need_dp", "out"}       # keywords that ask for speed, not for another number
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ def mutants(module: ModuleType) -> list[Mutant]:
     tree = ast.parse(inspect.getsource(module))
     found: dict[tuple[str, str], Mutant] = {}
     for owner, pullback in pullbacks(tree):
+        right = ast.unparse(pullback)
         for parent, field, index, old, new in edits(pullback):
             _put(parent, field, index, ast.fix_missing_locations(ast.copy_location(new, old)))
             what = f"line {old.lineno}: {_text(old)} → {_text(new)}"
             key = owner, ast.unparse(pullback)
-            if key not in found:
+            if key not in found and key[1] != right:                  # (None, None) swapped is no mistake
                 found[key] = Mutant(module, owner, what, compile(tree, f"<mutant of {module.__name__}>", "exec"))
             _put(parent, field, index, old)
     return list(found.values())
@@ -57,11 +59,11 @@ def unchanged(module: ModuleType) -> Mutant:
 
 
 def pullbacks(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """(owner, function) for every function called `pullback`; a class owns those of its __call__."""
+    """(owner, function) for every function called `pullback`; a class owns its __call__'s and private methods'."""
     def inside(node: ast.AST, path: tuple[str, ...]) -> Iterator[tuple[str, ast.FunctionDef]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.FunctionDef) and child.name == "pullback":
-                yield ".".join(name for name in path if name != "__call__"), child
+                yield ".".join(takewhile(lambda name: not name.startswith("_"), path)), child
             elif isinstance(child, (ast.FunctionDef, ast.ClassDef)):
                 yield from inside(child, (*path, child.name))
 

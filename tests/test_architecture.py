@@ -14,10 +14,12 @@ FLOORS = {                                            # lowest first; files of o
     "3": ("arena",), "3, above": ("layers",), "3, images": ("conv_layers",),
     "4": ("optim", "likelihoods", "checkpoint", "data.dataset", "data.sources"),
     "4, data": ("data.download", "data.formats", "data.make_digits"), "4, own data": ("data.own",),
-    "4, named data": ("data.named",), "4, above": ("data", "processes"), "4, workers": ("workers",),
-    "5": ("vae", "runs"), "5, above": ("guard", "conv_vae"),
+    "4, named data": ("data.named",), "4, above": ("data", "processes", "objectives"), "4, workers": ("workers",),
+    "5": ("vae", "runs"), "5, above": ("guard", "mlp_vae"), "5, images": ("conv_vae",),
     "6": ("evaluation", "plots"), "6, above": ("training",),
-    "7": ("gradient_table", "recipe", "chapter"),
+    "7": ("recipe", "chapter", "gradient_table.case"),
+    "7, rows": ("gradient_table.ops_rows", "gradient_table.layer_rows", "gradient_table.model_rows"),
+    "7, above": ("gradient_table",),
     "8, bench": ("bench", "bench.rows", "bench.machine"),
     "8, contenders": ("bench.ours", "bench.inline", "bench.torch_peer", "bench.jax_peer", "bench.contest",
                       "bench.report"),
@@ -28,7 +30,8 @@ PACKAGE = ROOT / "minivae"
 FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
          for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
 FLOOR = {name: i for i, floor in enumerate(FLOORS.values()) for name in floor}
-MATHS = ("ops", "conv", "distributions", "layers", "conv_layers", "likelihoods", "vae", "conv_vae")
+MATHS = ("ops", "conv", "distributions", "layers", "conv_layers", "likelihoods", "objectives", "vae",
+         "conv_vae")
 
 
 def tree(path: Path) -> ast.Module:

@@ -12,9 +12,9 @@ from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import gradcheck
 from minivae.layers import Linear, Sequential, mlp
 from minivae.likelihoods import GaussianFixed, likelihood
+from minivae.mlp_vae import VAEConfig
 from minivae.recipe import Recipe, load_run
 from minivae.training import fit
-from minivae.vae import VAEConfig
 
 RNG = np.random.default_rng(0)
 F = np.float32

@@ -17,9 +17,9 @@ from conftest import python
 from minivae import checkpoint, runs
 from minivae.backend import device
 from minivae.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
+from minivae.mlp_vae import VAEConfig
 from minivae.optim import SGD, Adam, Momentum
 from minivae.runs import CHECKPOINT, Position, load_parameters, restore_run, save_parameters, save_run
-from minivae.vae import VAEConfig
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(0.1), "empty": np.zeros((0, 3)),
           "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "every/other": np.arange(8)[::2]}

@@ -20,9 +20,9 @@ from minivae.gradient_table import cases
 from minivae.guard import NotFiniteError
 from minivae.layers import Layer
 from minivae.likelihoods import LIKELIHOODS
+from minivae.mlp_vae import VAEConfig
 from minivae.runs import BEST, CHECKPOINT
 from minivae.training import Interrupted, fit
-from minivae.vae import VAEConfig
 
 OPTIMIZERS = {"sgd": lambda: optim.SGD(1e-3), "momentum": lambda: optim.Momentum(optim.warmup(1e-3, steps=9)),
               "adagrad": lambda: optim.AdaGrad(optim.stepwise(1e-2, every=3)), "adam": lambda: optim.Adam(1e-3),
@@ -147,8 +147,9 @@ def close(a, b, tolerance):
 
 
 def moved(case, on):
-    """The row on a device: inputs, constants, and the parameters, which stay the layer's own."""
-    kept = case.function.parameters() if isinstance(case.function, Layer) else {}     # running moments too
+    """The row on a device: inputs, constants, and the parameters, which stay the layer's or the model's own."""
+    owner = getattr(case.function, "__self__", case.function)
+    kept = owner.parameters() if isinstance(owner, Layer) else {}                     # running moments too
     for p in {*case.parameters.values(), *kept.values()}:
         p.value, p.grad = on.array(p.value), on.array(p.grad)
     constants = {name: tree_map(on.array, value) for name, value in case.constants.items()}

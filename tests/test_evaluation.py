@@ -18,9 +18,10 @@ from minivae.evaluation import (
 )
 from minivae.layers import Linear
 from minivae.likelihoods import GaussianFixed
+from minivae.mlp_vae import VAEConfig
 from minivae.optim import Adam
 from minivae.training import fit
-from minivae.vae import VAE, Encoder, VAEConfig
+from minivae.vae import VAE, Encoder
 
 
 @pytest.fixture(scope="module")

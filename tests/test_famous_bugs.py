@@ -15,8 +15,9 @@ from minivae import ops
 from minivae.arena import Arena, Parameter
 from minivae.backend import device
 from minivae.gradcheck import gradcheck
+from minivae.mlp_vae import VAEConfig
 from minivae.optim import SGD, AdaGrad, Adam, Momentum
-from minivae.vae import VAE, VAEConfig
+from minivae.vae import VAE
 
 rng = np.random.default_rng(11)
 START = rng.bit_generator.state

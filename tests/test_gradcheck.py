@@ -7,7 +7,7 @@ import pytest
 
 from minivae import layers, ops
 from minivae.gradcheck import GradientError, gradcheck
-from minivae.vae import VAEConfig
+from minivae.mlp_vae import VAEConfig
 
 rng = np.random.default_rng(0)
 x, y = rng.standard_normal((4, 3)), rng.standard_normal((3, 3))

@@ -11,7 +11,7 @@ from minivae import distributions, layers, likelihoods, ops, vae
 from minivae.gradcheck import gradcheck
 from minivae.gradient_table import EXEMPT, MODULES, cases, check, missing_rows, public_ops
 from minivae.likelihoods import LIKELIHOODS
-from minivae.vae import VAEConfig
+from minivae.mlp_vae import VAEConfig
 
 TABLE = cases()
 

@@ -13,7 +13,7 @@ import standin
 from minivae import distributions, kernels, ops, optim
 from minivae.backend import device, to_numpy
 from minivae.gradcheck import gradcheck
-from minivae.vae import VAEConfig
+from minivae.mlp_vae import VAEConfig
 
 RNG = np.random.default_rng(0)
 EDGES = np.array([[0.0, -0.0, 1e-8, -1e-8, 1.0, -1.0, 15.0, -15.0, 90.0, -90.0, 1e4, -1e4]])

@@ -33,11 +33,12 @@ def in_dtype(case: Case, dtype: type) -> Case:
     def cast(value):
         return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
-    if case.parameters:
-        arena = Arena(case.parameters, device("cpu"), dtype)
-        if isinstance(case.function, MethodType):
-            case.function.__self__.arena = arena      # a model knows its arena
-        elif isinstance(case.function, Layer):        # what it keeps besides, such as running moments
+    if isinstance(case.function, MethodType):         # a model knows its arena
+        model = case.function.__self__
+        model.arena = Arena(model.arena.parameters, device("cpu"), dtype)
+    elif case.parameters:
+        Arena(case.parameters, device("cpu"), dtype)
+        if isinstance(case.function, Layer):        # what it keeps besides, such as running moments
             for p in set(case.function.parameters().values()) - set(case.parameters.values()):
                 p.value = cast(p.value)
     constants = {name: cast(value) for name, value in case.constants.items()}
@@ -161,18 +162,38 @@ def need_dx_changes_no_gradient(case: Case) -> None:
     close(spared[len(spared) - n:], usual[len(usual) - n:], rtol=0.0, atol=0.0)
 
 
+def need_dp_changes_no_dx(case: Case) -> None:
+    """For a pullback that takes need_dp: dx is the same, and True is the default; with False no parameter learns."""
+    value, pullback = call(case)
+    if "need_dp" not in inspect.signature(pullback).parameters:
+        return
+    dy, n = cotangents(value, 0), len(case.parameters)
+    usual, asked, spared = pull(case, pullback, dy), *(
+        pull(case, lambda *dy, need=need: pullback(*dy, need_dp=need), dy) for need in (True, False))
+    close(asked, usual, rtol=0.0, atol=0.0)
+    close(spared[:1], usual[:1], rtol=0.0, atol=0.0)
+    assert not any(grad.any() for grad in spared[len(spared) - n:])
+    if inspect.isfunction(case.function):             # an op: the cotangents of its parameters are not computed
+        assert all(rest is None for rest in pullback(*dy, need_dp=False)[1:])
+        assert pullback(*dy, need_dp=False, need_dx=False)[0] is None
+
+
 def losses_return_one_number_per_example(case: Case) -> None:
     if not is_loss(case):
         return
     first = case.inputs[0] if case.inputs else case.constants["x"]
-    B = len(first) * (len(case.constants["eps"]) if case.subject == "VAE.monte_carlo_terms" else 1)
+    B = len(first) * (len(case.constants["eps"]) if case.subject in PER_SAMPLE else 1)
     assert all(y.shape == (B,) for y in flat(call(case)[0]))
+
+
+PER_SAMPLE = {"VAE.monte_carlo_terms"}
+NO_LOSS = {"reparameterize", "gaussian_kl_by_latent", "free_bits", "VAE.elbo_terms_by_latent", "VAE.posterior_samples"}
 
 
 def is_loss(case: Case) -> bool:
     """A density, a divergence, a likelihood, the terms of a bound."""
     density = inspect.isfunction(case.function) and case.function.__module__ == distributions.__name__
-    return ((density and case.subject != "reparameterize") or case.subject.startswith("VAE.")
+    return (((density or case.subject.startswith("VAE.")) and case.subject not in NO_LOSS)
             or isinstance(case.function, likelihoods.Likelihood))
 
 
@@ -184,6 +205,7 @@ LAWS = [
     two_calls_do_not_know_of_each_other,
     nothing_that_came_in_is_written,
     need_dx_changes_no_gradient,
+    need_dp_changes_no_dx,
     losses_return_one_number_per_example,
 ]
 
@@ -216,11 +238,11 @@ def test_every_density_and_likelihood_is_a_loss():
     assert not losses & {"linear", "logsumexp", "reparameterize", "Linear"}
 
 
-def test_every_network_takes_need_dx():
-    """The law above is silent where a pullback does not: here is who must."""
+def test_every_network_takes_need_dx_and_need_dp():
+    """The laws above are silent where a pullback does not: here is who must."""
     for case in cases():
         if isinstance(case.function, Layer) and not isinstance(case.function, likelihoods.Likelihood):
-            assert "need_dx" in inspect.signature(call(case)[1]).parameters, case.name
+            assert {"need_dx", "need_dp"} <= inspect.signature(call(case)[1]).parameters.keys(), case.name
 
 
 def broken(function, *inputs, **constants) -> Case:

@@ -9,7 +9,8 @@ from minivae import ops
 from minivae.arena import Arena, Parameter
 from minivae.backend import device
 from minivae.layers import Activation, Layer, Linear, Sequential, glorot, he, mlp
-from minivae.vae import Encoder, VAEConfig
+from minivae.mlp_vae import VAEConfig
+from minivae.vae import Encoder
 
 
 @pytest.fixture

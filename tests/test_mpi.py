@@ -141,7 +141,7 @@ import numpy as np
 from minivae import optim, training
 from minivae.data import load
 from minivae.processes import processes
-from minivae.vae import VAEConfig
+from minivae.mlp_vae import VAEConfig
 group = processes()
 images = load("digits").train[:400]
 model = VAEConfig(784, (16,), 2).build(seed=1, optimizer=optim.Adam(1e-3))

@@ -6,6 +6,8 @@ is excused: should one compute the same numbers, `mutator.mistakes` has chosen t
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from mutator import Mutant, mutants, unchanged
@@ -22,11 +24,14 @@ def objection(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """Who objects to the mutated module, or None: it passes every check there is."""
     with monkeypatch.context() as patch:
         for name, thing in mutant.names().items():
-            patch.setattr(mutant.module, name, thing)
+            right = getattr(mutant.module, name)
+            for module in [m for path, m in sys.modules.items() if path.startswith("minivae.")]:
+                if vars(module).get(name) is right:   # who imported it, too
+                    patch.setattr(module, name, thing)
         try:
             rows = SECTIONS[mutant.module.__name__](np.random.default_rng(0))
             for case in rows:
-                if mutant.owner in ("", case.subject):
+                if f"{case.subject}.".startswith(f"{mutant.owner}." if mutant.owner else ""):
                     judge(case)
         except Exception as error:      # any refusal will do: GradientError, a law, a shape that does not fit
             return type(error).__name__
@@ -54,8 +59,8 @@ def test_nobody_objects_to_the_unchanged_module(module, monkeypatch):
 def test_every_pullback_has_mutants():
     """Whatever has a row has a pullback in the source, or hands on one that has."""
     owners = {owner for _, owner in OWNERS}
-    hand_on = {"Bernoulli", "GaussianFixed"}
-    assert owners == gradient_table.public_ops() - hand_on
+    hand_on = {"VAE.elbo_terms", "VAE.elbo_terms_by_latent", "log_mean_exp"}      # to a private method, an op
+    assert owners - {"VAE"} == gradient_table.public_ops() - hand_on
     counts = {name: len(found) for name, found in ALL.items()}
     print(f"mutants: {sum(counts.values())} in {len(OWNERS)} pullbacks, {counts}")
     assert sum(counts.values()) > 300

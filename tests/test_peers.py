@@ -6,6 +6,7 @@ ours is called on the way.  `python -m pip install "minivae[peers]"` brings the 
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -16,8 +17,8 @@ from minivae.arena import Arena, Parameter
 from minivae.backend import device
 from minivae.gradient_table import SECTIONS
 from minivae.likelihoods import LIKELIHOODS
+from minivae.mlp_vae import VAEConfig
 from minivae.optim import SGD, AdaGrad, Adam, Momentum, clip_norm
-from minivae.vae import VAEConfig
 
 try:
     with warnings.catch_warnings():
@@ -75,6 +76,7 @@ TORCH = {
     "split": lambda x, sizes: torch.split(x, sizes, dim=-1),
     "repeat": lambda x, samples: torch.cat([x] * samples),
     "logsumexp": lambda x: torch.logsumexp(x, dim=-1),
+    "log_mean_exp": lambda x: torch.logsumexp(x, dim=-1) - math.log(x.shape[-1]),
     "log_softmax": lambda x: F.log_softmax(x, dim=-1),
     "conv2d": lambda x, W, b, **how: rows_last(F.conv2d(filters_first(x), W.permute(3, 2, 0, 1), b, **how)),
     "conv_transpose2d": lambda x, W, b, extra=0, **how: rows_last(F.conv_transpose2d(
@@ -87,6 +89,8 @@ TORCH = {
     "gaussian_log_prob": lambda z, mean, logvar: normal(mean, logvar).log_prob(z),
     "standard_normal_log_prob": lambda z: normal(torch.zeros_like(z), torch.zeros_like(z)).log_prob(z),
     "gaussian_kl": lambda m, v: kl_divergence(normal(m, v), normal(torch.zeros_like(m), torch.zeros_like(v))),
+    "gaussian_kl_by_latent": lambda m, v: kl_divergence(Normal(m, (0.5 * v).exp()), Normal(0.0 * m, 0.0 * v + 1.0)),
+    "free_bits": lambda kl, least: kl.mean(dim=0).clamp(min=least),
     "gaussian_kl_between": lambda mq, vq, mp, vp: kl_divergence(normal(mq, vq), normal(mp, vp)),
     "bernoulli_nll": lambda a, x: -Independent(Bernoulli(logits=a, validate_args=False), 1).log_prob(x),
     "gaussian_nll": lambda m, v, x: -normal(m, v).log_prob(x),

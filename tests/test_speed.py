@@ -16,9 +16,10 @@ from minivae.arena import Arena, Parameter
 from minivae.backend import device
 from minivae.layers import Linear
 from minivae.likelihoods import Bernoulli
+from minivae.mlp_vae import VAEConfig
 from minivae.optim import SGD, AdaGrad, Adam, Momentum
 from minivae.team import SOLO, Team, shares
-from minivae.vae import VAE, VAEConfig
+from minivae.vae import VAE
 from minivae.workers import Workers, by_rows
 
 WIDTHS = (1, 2, 3, 63, 64, 127, 129, 784)

@@ -17,9 +17,9 @@ from minivae.data import load
 from minivae.evaluation import evaluate
 from minivae.guard import NotFiniteError
 from minivae.layers import Activation, Sequential
+from minivae.mlp_vae import VAEConfig
 from minivae.runs import BEST, CHECKPOINT, CONFIG, METRICS, load_parameters
 from minivae.training import Interrupted, fit
-from minivae.vae import VAEConfig
 
 OPTIMIZERS = {"adam": lambda: optim.Adam(1e-3), "momentum": lambda: optim.Momentum(1e-4, max_norm=50.0),
               "adagrad": lambda: optim.AdaGrad(optim.cosine(1e-2, steps=30)), "sgd": lambda: optim.SGD(1e-4)}
@@ -225,7 +225,7 @@ import os, signal, sys
 from pathlib import Path
 from minivae import optim, training
 from minivae.data import load
-from minivae.vae import VAEConfig
+from minivae.mlp_vae import VAEConfig
 images = load("digits").train[:400]
 model = VAEConfig(784, (8,), 2).build(seed=1, optimizer=optim.Adam(1e-3))
 {setup}

@@ -13,7 +13,8 @@ from minivae import ops
 from minivae.backend import device
 from minivae.layers import Linear
 from minivae.likelihoods import LIKELIHOODS, Bernoulli, GaussianFixed, GaussianPixel, GaussianShared, likelihood
-from minivae.vae import VAE, Encoder, VAEConfig, draw
+from minivae.mlp_vae import VAEConfig
+from minivae.vae import VAE, Encoder, draw
 
 
 @pytest.fixture

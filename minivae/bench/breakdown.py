@@ -29,7 +29,8 @@ from minivae.bench.rows import Row, batches, build
 from minivae.conv_vae import ConvVAEConfig
 from minivae.distributions import bernoulli_sample
 from minivae.layers import Layer, Sequential
-from minivae.vae import VAE, VAEConfig
+from minivae.mlp_vae import VAEConfig
+from minivae.vae import VAE
 
 ROUNDS = 15
 

@@ -1,0 +1,78 @@
+"""The gradient table: a row for every op, density, layer, likelihood and model of the library.
+
+The tests run it, and so does `minivae gradcheck`.  Whoever adds an op adds its row: a public op
+without one fails the suite (`missing_rows`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+
+import numpy as np
+
+from minivae import conv, conv_layers, distributions, layers, likelihoods, ops, vae
+from minivae.gradient_table.case import Case, check
+from minivae.gradient_table.layer_rows import conv_layer_cases, layer_cases, likelihood_cases
+from minivae.gradient_table.model_rows import model_cases
+from minivae.gradient_table.ops_rows import conv_cases, distribution_cases, op_cases
+from minivae.layers import Layer
+
+__all__ = ["Case", "cases", "check", "missing_rows", "public_ops"]
+
+TABLE = {
+    ops: op_cases,
+    conv: conv_cases,
+    distributions: distribution_cases,
+    layers: layer_cases,
+    conv_layers: conv_layer_cases,
+    likelihoods: likelihood_cases,
+    vae: model_cases,
+}
+MODULES = tuple(TABLE)
+SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
+EXEMPT = {
+    "one_hot": "makes a constant: nothing to differentiate",
+    "bernoulli_sample": "draws",
+    "sum_of_logs": "a part of bernoulli_nll",
+    "glorot": "draws initial weights",
+    "he": "draws initial weights",
+    "mlp": "builds a Sequential",
+    "likelihood": "builds a Likelihood",
+    "learning": "a context manager",
+    "batch_norms": "finds layers",
+    "Layer": "abstract",
+    "Likelihood": "abstract",
+}
+
+
+def cases(seed: int = 0) -> list[Case]:
+    """The whole table, freshly drawn: the same seed gives the same rows."""
+    return [case for rows in SECTIONS.values() for case in rows(np.random.default_rng(seed))]
+
+
+def public_ops(modules: Sequence[ModuleType] = MODULES) -> set[str]:
+    """Everything in these modules that must have a row, by its `Case.subject`.
+
+    That is: every public function, every layer that can be called, and every method of a layer that
+    says it returns a Pullback; less those that EXEMPT names.
+    """
+    found = set()
+    for module in modules:
+        for name, thing in vars(module).items():
+            if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+                continue
+            if inspect.isfunction(thing):
+                found.add(name)
+            elif inspect.isclass(thing) and issubclass(thing, Layer):
+                methods = {key: m for key, m in vars(thing).items() if inspect.isfunction(m)}
+                found |= {name} if "__call__" in methods else set()
+                found |= {f"{name}.{key}" for key, m in methods.items()
+                          if not key.startswith("_") and "Pullback" in str(m.__annotations__.get("return"))}
+    return found - EXEMPT.keys()
+
+
+def missing_rows(table: Iterable[Case], modules: Sequence[ModuleType] = MODULES) -> set[str]:
+    """The public ops that no row of the table is about."""
+    return public_ops(modules) - {case.subject for case in table}

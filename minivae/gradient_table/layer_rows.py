@@ -1,0 +1,62 @@
+"""The rows of layers and likelihoods."""
+
+from __future__ import annotations
+
+from minivae import conv_layers, layers, likelihoods, ops
+from minivae.backend import Generator
+from minivae.gradient_table.case import Case, layer_row, off_zero
+
+
+def layer_cases(rng: Generator) -> list[Case]:
+    """layers.py"""
+    n, L = rng.standard_normal, layers
+    twice = L.Linear(3, 3, rng=rng)
+    two = L.Sequential(L.Linear(3, 4, rng=rng), L.Activation(ops.tanh), L.Linear(4, 2, rng=rng))
+    return [
+        layer_row(rng, L.Linear(3, 5, rng=rng), n((4, 3))),
+        layer_row(rng, L.Linear(2, 2, rng=rng), n((1, 2)), note="one row"),
+        layer_row(rng, L.Activation(ops.tanh), n((3, 4))),
+        layer_row(rng, L.Activation(ops.leaky_relu, slope=0.2), off_zero(n((3, 4))), note="with a constant"),
+        layer_row(rng, L.Sequential(L.Linear(3, 2, rng=rng)), n((4, 3)), note="one layer"),
+        layer_row(rng, two, n((4, 3))),
+        layer_row(rng, L.Sequential(twice, L.Activation(ops.tanh), twice), n((4, 3)),
+                  note="one layer used twice", parameters=twice.parameters()),
+        *(layer_row(rng, L.mlp(3, 4, 2, rng=rng, activation=name), n((3, 3)), note=f"mlp {name}")
+          for name in ("relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus")),
+        layer_row(rng, L.mlp(2, 3, 3, rng=rng, activation="tanh", last=True), n((1, 2)),
+                  note="mlp tanh to the last"),
+    ]
+
+
+def conv_layer_cases(rng: Generator) -> list[Case]:
+    """conv_layers.py"""
+    n, L = rng.standard_normal, conv_layers
+    twice, norm, learner = L.Conv2d(2, 2, kernel=3, padding=1, rng=rng), L.BatchNorm(3), L.BatchNorm(3)
+    learner.learning = True
+    moving = {name: p for name, p in norm.parameters().items() if not name.startswith("running")}
+    for layer in (norm, learner):
+        layer.running_mean.value[...], layer.running_var.value[...] = n(3), 0.5 + rng.random(3)
+    return [
+        layer_row(rng, L.Conv2d(2, 3, kernel=4, stride=2, padding=1, rng=rng), n((2, 4, 4, 2))),
+        layer_row(rng, L.ConvTranspose2d(3, 2, kernel=4, stride=2, padding=1, rng=rng), n((2, 2, 2, 3))),
+        layer_row(rng, L.ConvTranspose2d(2, 1, kernel=3, stride=2, extra=1, rng=rng), n((1, 2, 3, 2)),
+                  note="one extra"),
+        layer_row(rng, layers.Sequential(twice, layers.Activation(ops.tanh), twice), n((2, 3, 3, 2)),
+                  note="one convolution used twice", parameters=twice.parameters()),
+        layer_row(rng, norm, n((4, 2, 2, 3)), parameters=moving),
+        layer_row(rng, learner, n((4, 2, 2, 3)), note="learning",
+                  parameters={name: learner.parameters()[name] for name in moving}),
+        layer_row(rng, L.Reshape(2, 3, 1), n((2, 6))),
+    ]
+
+
+def likelihood_cases(rng: Generator) -> list[Case]:
+    """likelihoods.py"""
+    n, p = rng.standard_normal, likelihoods
+    return [
+        layer_row(rng, p.Bernoulli(), n((4, 3)), x=1.0 * (rng.random((4, 3)) < 0.5)),
+        layer_row(rng, p.GaussianFixed(0.5), n((4, 3)), x=n((4, 3))),
+        layer_row(rng, p.GaussianShared(), n((4, 3)), x=n((4, 3))),
+        layer_row(rng, p.GaussianPixel(), n((4, 6)), x=n((4, 3))),
+        layer_row(rng, p.GaussianPixel(), n((1, 2)), x=n((1, 1)), note="one row, one pixel"),
+    ]

@@ -1,0 +1,54 @@
+"""The rows of whole models: every bound of every kind of VAE, all parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from minivae import layers, likelihoods, vae
+from minivae.arena import Parameter
+from minivae.backend import Generator
+from minivae.conv_vae import ConvVAEConfig
+from minivae.gradcheck import Function
+from minivae.gradient_table.case import Case, layer_row, row
+from minivae.mlp_vae import VAEConfig
+
+
+def model_cases(rng: Generator) -> list[Case]:
+    """vae.py: the draw, the encoder, and whole models, every parameter of them"""
+    n = rng.standard_normal
+    encoder = vae.Encoder(layers.mlp(3, 4, rng=rng, activation="tanh", last=True),
+                          layers.Linear(4, 2, rng=rng), layers.Linear(4, 2, rng=rng))
+    rows = [
+        row(vae.draw, n((3, 2)), n((3, 2)), eps=n((4, 3, 2))),
+        row(vae.draw, n((1, 2)), n((1, 2)), eps=n((1, 1, 2)), note="one row once"),
+        layer_row(rng, encoder, n((4, 3))),
+    ]
+    for name in likelihoods.LIKELIHOODS:
+        small = VAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", likelihood=name)
+        for B, L in ((3, 1), (2, 3)):
+            rows += bounds_of(rng, small.build(dtype=np.float64), note=f"{name}, L={L}", B=B, L=L)
+    images = ConvVAEConfig(height=4, width=8, channels=2, filters=(2, 3), dense=4, latents=2)
+    rows += bounds_of(rng, images.build(dtype=np.float64), note="convolutional", B=2, L=2)
+    large = VAEConfig(pixels=64, hidden=(32, 16), latents=4)
+    return rows + bounds_of(rng, large.build(dtype=np.float64), note="64-32-16-4 relu, by directions", B=8, L=2,
+                            directions=4)
+
+
+def bounds_of(rng: Generator, model: vae.VAE, *, note: str, B: int, L: int,
+              directions: int | None = None) -> list[Case]:
+    """A row for each bound of this model, its parameters moved away from where they are born."""
+    model.arena.value[...] += 0.3 * rng.standard_normal(model.arena.value.shape)
+    grey = rng.standard_normal((B, model.pixels))
+    x = 1.0 * (grey > 0) if isinstance(model.likelihood, likelihoods.Bernoulli) else grey
+    eps = rng.standard_normal((L, B, model.latents))
+    everything = model.arena.parameters
+    encoder = {name: p for name, p in everything.items() if name.startswith("encoder")}
+
+    def bound(method: Function, parameters: Mapping[str, Parameter]) -> Case:
+        return row(method, note=note, parameters=parameters, directions=directions, x=x, eps=eps)
+
+    return [bound(model.elbo_terms, everything), bound(model.elbo_terms_by_latent, everything),
+            bound(model.monte_carlo_terms, everything), bound(model.posterior_samples, encoder),
+            row(model.log_joint, eps[0], note=note, directions=directions, x=x)]
