@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Device, device
-from minivae.layers import Linear, mlp
+from minivae.backend import Device, Generator, device
+from minivae.layers import Linear, Sequential, mlp
 from minivae.likelihoods import Likelihood, likelihood
 from minivae.objectives import Objective
 from minivae.optim import Optimizer
@@ -55,18 +55,25 @@ class VAEConfig:
                  learn it, and while it does the KL switches latents off: fewer survive, and the bound is worse.
         Raises ValueError for a size below 1, an unknown name, or images of the wrong shape.
         """
-        if seed < 0:
-            raise ValueError(f"seed: got {seed}, expected at least 0")
-        rng = np.random.default_rng(seed)
-        p_x = likelihood(self.likelihood)
+        rng, p_x = self.begin(seed)
         sizes = (self.pixels, *self.hidden)
         encoder = Encoder(mlp(*sizes, rng=rng, activation=self.activation, last=True),
                           Linear(sizes[-1], self.latents, rng=rng), Linear(sizes[-1], self.latents, rng=rng))
+        return VAE(encoder, self.decoder(p_x, rng, images), p_x, pixels=self.pixels, latents=self.latents,
+                   device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective)
+
+    def begin(self, seed: int) -> tuple[Generator, Likelihood]:
+        """The generator that draws the weights, and p(x|z)."""
+        if seed < 0:
+            raise ValueError(f"seed: got {seed}, expected at least 0")
+        return np.random.default_rng(seed), likelihood(self.likelihood)
+
+    def decoder(self, p_x: Likelihood, rng: Generator, images: np.ndarray | None) -> Sequential:
+        """From latents to the likelihood's outputs; starting at the images' average, if they are given."""
         decoder = mlp(self.latents, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel,
                       rng=rng, activation=self.activation)
         if images is not None:
             last, (outputs, spread) = decoder.layers[-1].parameters(), start_at(images, p_x, self.pixels)
             last["W"].value *= spread
             last["b"].value[...] = outputs
-        return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
-                   dtype=dtype, optimizer=optimizer, samples=samples, objective=objective)
+        return decoder

@@ -70,7 +70,9 @@ class VAE(Layer):
     rows_each       how many images of a batch make another thread worth having
     """
 
-    def __init__(self, encoder: Encoder, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
+    encoder: Any                       # (mean, logvar), pullback = encoder(x); a variant's may say more of q(z|x)
+
+    def __init__(self, encoder: Layer, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
                  device: Device, dtype: type = np.float32, optimizer: Optimizer | None = None,
                  samples: int = 1, objective: Objective | None = None, rows_each: int = 256) -> None:
         for name, size in (("pixels", pixels), ("latents", latents), ("samples", samples)):

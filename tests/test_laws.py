@@ -8,16 +8,17 @@ from __future__ import annotations
 import inspect
 from contextlib import contextmanager
 from dataclasses import replace
-from types import MethodType
 
 import numpy as np
 import pytest
 
-from minivae import distributions, likelihoods
+from minivae import distributions
 from minivae.arena import Arena
 from minivae.backend import device
 from minivae.gradient_table import Case, cases
 from minivae.layers import Layer
+from minivae.likelihoods import Likelihood
+from minivae.posteriors import Posterior
 
 NAMES = [case.name for case in cases()]
 
@@ -33,8 +34,8 @@ def in_dtype(case: Case, dtype: type) -> Case:
     def cast(value):
         return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
-    if isinstance(case.function, MethodType):         # a model knows its arena
-        model = case.function.__self__
+    model = getattr(case.function, "__self__", None)
+    if hasattr(model, "arena"):                       # a model knows its arena
         model.arena = Arena(model.arena.parameters, device("cpu"), dtype)
     elif case.parameters:
         Arena(case.parameters, device("cpu"), dtype)
@@ -194,7 +195,7 @@ def is_loss(case: Case) -> bool:
     """A density, a divergence, a likelihood, the terms of a bound."""
     density = inspect.isfunction(case.function) and case.function.__module__ == distributions.__name__
     return (((density or case.subject.startswith("VAE.")) and case.subject not in NO_LOSS)
-            or isinstance(case.function, likelihoods.Likelihood))
+            or isinstance(case.function, Likelihood))
 
 
 LAWS = [
@@ -241,7 +242,7 @@ def test_every_density_and_likelihood_is_a_loss():
 def test_every_network_takes_need_dx_and_need_dp():
     """The laws above are silent where a pullback does not: here is who must."""
     for case in cases():
-        if isinstance(case.function, Layer) and not isinstance(case.function, likelihoods.Likelihood):
+        if isinstance(case.function, Layer) and not isinstance(case.function, (Likelihood, Posterior)):
             assert {"need_dx", "need_dp"} <= inspect.signature(call(case)[1]).parameters.keys(), case.name
 
 

@@ -59,7 +59,7 @@ def test_nobody_objects_to_the_unchanged_module(module, monkeypatch):
 def test_every_pullback_has_mutants():
     """Whatever has a row has a pullback in the source, or hands on one that has."""
     owners = {owner for _, owner in OWNERS}
-    hand_on = {"VAE.elbo_terms", "VAE.elbo_terms_by_latent", "log_mean_exp"}      # to a private method, an op
+    hand_on = {"VAE.elbo_terms", "VAE.elbo_terms_by_latent", "log_mean_exp", "full_gaussian_entropy"}
     assert owners - {"VAE"} == gradient_table.public_ops() - hand_on
     counts = {name: len(found) for name, found in ALL.items()}
     print(f"mutants: {sum(counts.values())} in {len(OWNERS)} pullbacks, {counts}")

@@ -25,7 +25,7 @@ try:
         warnings.simplefilter("ignore")      # what PyTorch says about itself at import is not ours to fail on
         import torch
         import torch.nn.functional as F
-        from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
+        from torch.distributions import Bernoulli, Categorical, Independent, MultivariateNormal, Normal, kl_divergence
 except ImportError:
     torch = None
 
@@ -49,6 +49,17 @@ def tensor(x, grad: bool = False):
 
 def normal(mean, logvar):
     return Independent(Normal(mean, logvar.exp().sqrt(), validate_args=False), 1)
+
+
+def full_normal(mean, L):
+    return MultivariateNormal(mean, scale_tril=L.tril(), validate_args=False)
+
+
+def triangle(raw, latents):
+    rows, columns = torch.tril_indices(latents, latents, -1)
+    below = torch.zeros(len(raw), latents, latents, dtype=raw.dtype).index_put(
+        (torch.arange(len(raw))[:, None], rows, columns), raw[:, latents:])
+    return below + torch.diag_embed(raw[:, :latents].exp())
 
 
 def softplus(x):
@@ -92,6 +103,13 @@ TORCH = {
     "gaussian_kl_by_latent": lambda m, v: kl_divergence(Normal(m, (0.5 * v).exp()), Normal(0.0 * m, 0.0 * v + 1.0)),
     "free_bits": lambda kl, least: kl.mean(dim=0).clamp(min=least),
     "gaussian_kl_between": lambda mq, vq, mp, vp: kl_divergence(normal(mq, vq), normal(mp, vp)),
+    "triangle": triangle,
+    "reparameterize_full": lambda mean, L, eps: mean + torch.einsum("bij,bj->bi", L, eps),
+    "logdet": lambda L: L.diagonal(dim1=1, dim2=2).log().sum(dim=1),
+    "full_gaussian_log_prob": lambda z, mean, L: full_normal(mean, L).log_prob(z),
+    "full_gaussian_kl": lambda mean, L: kl_divergence(
+        full_normal(mean, L), full_normal(torch.zeros_like(mean), torch.eye(mean.shape[1]).expand_as(L).double())),
+    "full_gaussian_entropy": lambda L: full_normal(torch.zeros_like(L[:, 0]), L).entropy(),
     "bernoulli_nll": lambda a, x: -Independent(Bernoulli(logits=a, validate_args=False), 1).log_prob(x),
     "gaussian_nll": lambda m, v, x: -normal(m, v).log_prob(x),
     "gaussian_nll_shared": lambda m, v, x: -normal(m, v.expand_as(m)).log_prob(x),
@@ -114,7 +132,7 @@ def agree(ours, theirs) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * max(1.0, float(np.abs(b).max(initial=0.0))))
 
 
-ROWS = [case for section in ("minivae.ops", "minivae.conv", "minivae.distributions")
+ROWS = [case for section in ("minivae.ops", "minivae.conv", "minivae.distributions", "minivae.full_gaussian")
         for case in SECTIONS[section](np.random.default_rng(0))]
 
 

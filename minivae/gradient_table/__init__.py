@@ -12,12 +12,14 @@ from types import ModuleType
 
 import numpy as np
 
-from minivae import conv, conv_layers, distributions, layers, likelihoods, ops, vae
+from minivae import conv, conv_layers, distributions, full_gaussian, layers, likelihoods, ops, posteriors, vae
 from minivae.gradient_table.case import Case, check
 from minivae.gradient_table.layer_rows import conv_layer_cases, layer_cases, likelihood_cases
 from minivae.gradient_table.model_rows import model_cases
 from minivae.gradient_table.ops_rows import conv_cases, distribution_cases, op_cases
+from minivae.gradient_table.posterior_rows import full_gaussian_cases, posterior_cases, structured_posterior_cases
 from minivae.layers import Layer
+from minivae.variants import structured_posterior
 
 __all__ = ["Case", "cases", "check", "missing_rows", "public_ops"]
 
@@ -25,10 +27,13 @@ TABLE = {
     ops: op_cases,
     conv: conv_cases,
     distributions: distribution_cases,
+    full_gaussian: full_gaussian_cases,
     layers: layer_cases,
     conv_layers: conv_layer_cases,
     likelihoods: likelihood_cases,
     vae: model_cases,
+    posteriors: posterior_cases,
+    structured_posterior: structured_posterior_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
@@ -44,6 +49,10 @@ EXEMPT = {
     "batch_norms": "finds layers",
     "Layer": "abstract",
     "Likelihood": "abstract",
+    "Posterior": "abstract",
+    "GaussianPosterior": "abstract",
+    "GaussianPosterior.kl": "abstract",
+    "FlowVAE.elbo_terms_by_latent": "refuses",
 }
 
 

@@ -30,7 +30,7 @@ class Case:
     def subject(self) -> str:
         """What the row is about: "linear", "Linear", "VAE.elbo_terms"."""
         if isinstance(self.function, MethodType):
-            return f"{type(self.function.__self__).__name__}.{self.function.__name__}"
+            return self.function.__func__.__qualname__           # of the class that wrote it
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
 

@@ -49,6 +49,9 @@ def bounds_of(rng: Generator, model: vae.VAE, *, note: str, B: int, L: int,
     def bound(method: Function, parameters: Mapping[str, Parameter]) -> Case:
         return row(method, note=note, parameters=parameters, directions=directions, x=x, eps=eps)
 
-    return [bound(model.elbo_terms, everything), bound(model.elbo_terms_by_latent, everything),
-            bound(model.monte_carlo_terms, everything), bound(model.posterior_samples, encoder),
+    rows = [bound(model.elbo_terms, everything), bound(model.monte_carlo_terms, everything),
+            bound(model.posterior_samples, encoder),
             row(model.log_joint, eps[0], note=note, directions=directions, x=x)]
+    if type(model) is vae.VAE:                        # others' latents depend on each other, and have no KL each
+        rows.append(bound(model.elbo_terms_by_latent, everything))
+    return rows

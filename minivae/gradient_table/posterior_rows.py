@@ -1,0 +1,54 @@
+"""The rows of posteriors that are more than a diagonal Gaussian, their densities, and the models that have them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivae import full_gaussian as F
+from minivae import posteriors
+from minivae.backend import Array, Generator
+from minivae.gradient_table.case import Case, layer_row, row
+from minivae.gradient_table.model_rows import bounds_of
+from minivae.variants.structured_posterior import POSTERIORS, PosteriorVAEConfig
+
+
+def full_gaussian_cases(rng: Generator) -> list[Case]:
+    """full_gaussian.py"""
+    n = rng.standard_normal
+
+    def factor(B: int, Z: int) -> Array:
+        """A triangle with a positive diagonal; what lies above it must not count."""
+        L = n((B, Z, Z))
+        return np.tril(L, -1) + np.eye(Z) * (0.5 + np.abs(L))
+
+    return [
+        row(F.triangle, n((3, 6)), latents=3),
+        row(F.triangle, n((1, 1)), latents=1, note="one latent"),
+        row(F.reparameterize_full, n((4, 3)), n((4, 3, 3)), eps=n((4, 3))),
+        row(F.reparameterize_full, n((1, 2)), factor(1, 2), eps=n((1, 2)), note="one row"),
+        *(row(op, factor(4, 3)) for op in (F.logdet, F.full_gaussian_entropy)),
+        *(row(op, factor(1, 1), note="one latent") for op in (F.logdet, F.full_gaussian_entropy)),
+        row(F.full_gaussian_log_prob, n((4, 3)), n((4, 3)), factor(4, 3)),
+        row(F.full_gaussian_log_prob, 3.0 * n((1, 2)), n((1, 2)), factor(1, 2), note="one row, far"),
+        row(F.full_gaussian_kl, n((4, 3)), factor(4, 3)),
+        row(F.full_gaussian_kl, 3.0 * n((1, 2)), factor(1, 2), note="one row, large"),
+    ]
+
+
+def posterior_cases(rng: Generator) -> list[Case]:
+    """posteriors.py"""
+    n, rows = rng.standard_normal, []
+    for kind in (posteriors.FullCovariance,):
+        q = kind(3)
+        rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs)))]
+    return rows
+
+
+def structured_posterior_cases(rng: Generator) -> list[Case]:
+    """variants/structured_posterior.py"""
+    rows = []
+    for name in POSTERIORS:
+        for B, L in ((3, 1), (2, 3)):
+            config = PosteriorVAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", posterior=name)
+            rows += bounds_of(rng, config.build(dtype=np.float64), note=f"{name}, L={L}", B=B, L=L)
+    return rows

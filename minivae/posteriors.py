@@ -1,0 +1,82 @@
+"""q(z|x) beyond the diagonal Gaussian: what the encoder's outputs mean, and how z is drawn.
+
+All are reparameterizations: noise ε ~ N(0, I) goes in, z = g(ε, x) comes out, together with log |det ∂z/∂ε|, because by
+the change of variables
+
+    log q(z|x)  =  log N(ε; 0, I)  −  log |det ∂z/∂ε| .
+
+So a posterior is a layer `(z, logdet), pullback = posterior(outputs, eps=eps)`, and `pullback(dz, dlogdet)` carries
+both back to the encoder's outputs.  Shapes: outputs (B, posterior.outputs), eps and z (B, Z), logdet (B,).  Nats.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivae import full_gaussian
+from minivae.backend import Array
+from minivae.layers import Layer
+from minivae.ops import Pullback, split
+
+
+class Posterior(Layer):
+    """What all posteriors offer.  `outputs` numbers come out of the encoder for each image."""
+
+    latents: int
+    outputs: int
+
+    def __call__(self, outputs: Array, *, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
+        """z = g(ε, x) and log |det ∂z/∂ε|        (B, outputs), eps (B, Z) -> (B, Z) (B,)"""
+        raise NotImplementedError
+
+    def moments(self, outputs: Array) -> tuple[Array, Array]:
+        """The mean of q(z|x) and the log-variance of each latent, both (B, Z): to look at."""
+        raise NotImplementedError
+
+
+class GaussianPosterior(Posterior):
+    """One whose KL to the prior is known in closed form."""
+
+    def kl(self, outputs: Array) -> tuple[Array, Pullback]:
+        """KL(q(z|x) ‖ N(0, I))        (B, outputs) -> (B,)"""
+        raise NotImplementedError
+
+
+class FullCovariance(GaussianPosterior):
+    """q(z|x) = N(μ, L Lᵀ): outputs are μ, the logarithms of L's diagonal, and what lies below it."""
+
+    def __init__(self, latents: int) -> None:
+        self.latents, self.outputs = latents, latents + latents * (latents + 1) // 2
+
+    def __call__(self, outputs: Array, *, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
+        (mean, L), pull_parts = self._parts(outputs)
+        z, pull_z = full_gaussian.reparameterize_full(mean, L, eps=eps)
+        logdet, pull_logdet = full_gaussian.logdet(L)
+
+        def pullback(dz: Array, dlogdet: Array) -> Array:
+            dmean, dL = pull_z(dz)
+            return pull_parts(dmean, dL + pull_logdet(dlogdet))
+
+        return (z, logdet), pullback
+
+    def kl(self, outputs: Array) -> tuple[Array, Pullback]:
+        (mean, L), pull_parts = self._parts(outputs)
+        kl, pull_kl = full_gaussian.full_gaussian_kl(mean, L)
+
+        def pullback(dkl: Array) -> Array:
+            return pull_parts(*pull_kl(dkl))
+
+        return kl, pullback
+
+    def moments(self, outputs: Array) -> tuple[Array, Array]:
+        mean, L = self._parts(outputs)[0]
+        return mean, np.log((L * L).sum(axis=2))                 # Var zᵢ = Σⱼ L_ij²
+
+    def _parts(self, outputs: Array) -> tuple[tuple[Array, Array], Pullback]:
+        (mean, raw), pull_split = split(outputs, sizes=(self.latents, self.outputs - self.latents))
+        L, pull_triangle = full_gaussian.triangle(raw, latents=self.latents)
+
+        def pullback(dmean: Array, dL: Array) -> Array:
+            return pull_split(dmean, pull_triangle(dL))
+
+        return (mean, L), pullback

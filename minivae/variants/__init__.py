@@ -1,0 +1,1 @@
+"""The well-known variants of the VAE, a file each."""
