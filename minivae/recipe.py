@@ -19,11 +19,14 @@ from minivae.checkpoint import CheckpointError
 from minivae.data import Dataset, hold_out, load
 from minivae.distributions import bernoulli_sample
 from minivae.mlp_vae import VAEConfig
+from minivae.objectives import IWAE, DReG, FreeBits, Objective, WeightedKL, warm_up
 from minivae.runs import BEST, CHECKPOINT, CONFIG, load_parameters
 from minivae.training import Callback, Record, fit
 from minivae.vae import VAE
+from minivae.variants.structured_posterior import PosteriorVAEConfig
 
 OPTIMIZERS = {"adam": optim.Adam, "adagrad": optim.AdaGrad, "momentum": optim.Momentum, "sgd": optim.SGD}
+OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
 ScheduleName = Literal["constant", "cosine", "iwae"]
 
 
@@ -41,8 +44,16 @@ class Recipe:
     """between layers"""
     likelihood: Literal["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_pixel"] = "bernoulli"
     """p(x|z): for black and white images, or real-valued ones with fixed, shared or per-pixel variance"""
+    posterior: Literal["diagonal", "full", "rank_one", "planar", "coupling"] = "diagonal"
+    """q(z|x): a Gaussian with diagonal, full, or rank-one-plus-diagonal covariance, or a flow"""
+    objective: Literal["elbo", "iwae", "dreg"] = "elbo"
+    """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
-    """draws of z per image in a training step (L in Kingma and Welling)"""
+    """draws of z per image in a training step (L in Kingma and Welling; k of the IWAE)"""
+    warm_up: int = 0
+    """epochs in which the weight of the KL rises from 0 to 1"""
+    free_bits: float = 0.0
+    """nats of KL that each latent has free"""
     binarize: bool = False
     """draw black and white images from the grey ones anew for every batch"""
     epochs: int = 30
@@ -66,8 +77,13 @@ class Recipe:
         for name in ("epochs", "batch_size", "samples", "latents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed: got {self.seed}, expected at least 0")
+        for name in ("seed", "warm_up", "free_bits"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
+        if (self.warm_up > 0) + (self.free_bits > 0) + (self.objective != "elbo") > 1:
+            raise ValueError("objective, warm_up, free_bits: each is an objective of its own, expected at most one")
+        if self.posterior != "diagonal" and (self.free_bits or self.objective == "dreg"):
+            raise ValueError(f"posterior: got {self.posterior!r}; free_bits and dreg are for the diagonal one")
         for name, known in (("optimizer", tuple(OPTIMIZERS)), ("schedule", get_args(ScheduleName))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
@@ -81,10 +97,17 @@ class Recipe:
         steps = math.ceil(len(images) / self.batch_size)
         optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
         return self.model(dataset.train.shape[1]).build(seed=self.seed, on=on, optimizer=optimizer,
-                                                        samples=self.samples, images=images)
+                                                        samples=self.samples, images=images,
+                                                        objective=self._objective(steps))
 
     def model(self, pixels: int) -> VAEConfig:
-        return VAEConfig(pixels, tuple(self.hidden), self.latents, self.activation, self.likelihood)
+        sizes = (pixels, tuple(self.hidden), self.latents, self.activation, self.likelihood)
+        return VAEConfig(*sizes) if self.posterior == "diagonal" else PosteriorVAEConfig(*sizes, self.posterior)
+
+    def _objective(self, steps: int) -> Objective:
+        if self.warm_up:
+            return WeightedKL(warm_up(self.warm_up * steps))
+        return FreeBits(self.free_bits) if self.free_bits else OBJECTIVES[self.objective]()
 
     def split(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
         """Training and validation images: the data set's own validation part, or some held out."""

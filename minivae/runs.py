@@ -81,7 +81,7 @@ def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Ge
     if not metadata.keys() >= {"config", "optimizer", "position", "order_state", "noise_state"}:
         raise CheckpointError(f"{path} holds parameters alone (as {BEST} does): enough to use, not to train on")
     saved, name = metadata["config"], type(model.optimizer).__name__
-    for key in config.keys() | saved.keys():
+    for key in saved:                                             # which may be older than a setting of today
         if key != "epochs" and _plain(config.get(key)) != saved.get(key):
             raise CheckpointError(f"{path} was made with {key} = {saved.get(key)!r}, "
                                   f"this run has {key} = {config.get(key)!r}")
