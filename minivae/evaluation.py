@@ -58,15 +58,21 @@ def evaluate(model: Model, x: np.ndarray, *, samples: int = 1, seed: int = 0) ->
     def terms(part: Array, rng: Generator) -> tuple[np.ndarray, ...]:
         return tuple(to_numpy(term).astype(np.float64) for term in model.terms(part, rng, samples))
 
-    nll, kl = (np.concatenate(term) for term in zip(*_over_parts(model, x, terms, samples=samples, seed=seed)))
+    nll, kl = (np.concatenate(term) for term in zip(*over_parts(model, x, terms, samples=samples, seed=seed)))
     return Evaluation(Estimate.of(-(nll + kl)), Estimate.of(nll), Estimate.of(kl), len(nll))
 
 
 def importance_weighted_bound(model: Model, x: np.ndarray, *, samples: int = 5000, seed: int = 0,
                               progress: bool = False) -> Estimate:
-    """log (1/K) Σₖ p(x, zₖ) / q(zₖ|x),  zₖ ~ q(z|x), averaged over images: ELBO at K = 1, log p(x) as K → ∞
+    """`log_likelihoods`, averaged over images.  Its negative is what papers call the NLL."""
+    return Estimate.of(log_likelihoods(model, x, samples=samples, seed=seed, progress=progress))
 
-    Burda et al. 2015, eq. 8.  Its negative is what papers call the NLL.
+
+def log_likelihoods(model: Model, x: np.ndarray, *, samples: int = 5000, seed: int = 0,
+                    progress: bool = False) -> np.ndarray:
+    """log (1/K) Σₖ p(x, zₖ) / q(zₖ|x),  zₖ ~ q(z|x), of every image: ELBO at K = 1, log p(x) as K → ∞        -> (N,)
+
+    Burda et al. 2015, eq. 8.  Two models are compared by `Estimate.of(one − other)`, image by image.
     Raises ValueError if there are no images, or samples < 1.
     """
     if samples < 1:
@@ -82,12 +88,12 @@ def importance_weighted_bound(model: Model, x: np.ndarray, *, samples: int = 500
         return to_numpy(total) - np.log(samples)
 
     label = f"IW({samples})" if progress else ""
-    return Estimate.of(np.concatenate(_over_parts(model, x, bounds, samples=at_once, seed=seed, label=label)))
+    return np.concatenate(over_parts(model, x, bounds, samples=at_once, seed=seed, label=label))
 
 
 def latent_variances(model: Model, x: np.ndarray) -> np.ndarray:
     """Var over images of the posterior mean of each latent        (N, X) -> (Z,)"""
-    means = _over_parts(model, x, lambda part, rng: to_numpy(model.encode(part)[0]))
+    means = over_parts(model, x, lambda part, rng: to_numpy(model.encode(part)[0]))
     return np.concatenate(means).astype(np.float64).var(axis=0)
 
 
@@ -99,7 +105,7 @@ def active_units(model: Model, x: np.ndarray, *, threshold: float = 0.01) -> np.
     return latent_variances(model, x) > threshold
 
 
-def _over_parts(model: Model, x: np.ndarray, work: Callable[[Array, Generator], R], *, samples: int = 1,
+def over_parts(model: Model, x: np.ndarray, work: Callable[[Array, Generator], R], *, samples: int = 1,
                 seed: int = 0, label: str = "") -> list[R]:
     """work(part, rng) for every part of the images, in their order; the threads take parts in turn.
 
