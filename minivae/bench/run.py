@@ -23,12 +23,12 @@ class Bench:
 
     Two rows of the table: minivae bench --rows a b
 
-    Rows: a, b, c are training steps, d decodes, e estimates likelihoods, f scales batch and width, overhead weighs
-    value and pullback.
+    Rows: a, b, c are training steps, d decodes, e and g estimate likelihoods, f scales batch and width, overhead
+    weighs value and pullback.
     """
 
     rows: tuple[str, ...] = ()
-    """some of a b c d e f overhead; default: all"""
+    """some of a b c d e f g overhead; default: all"""
     contenders: tuple[str, ...] = ()
     """some of minivae torch torch_fused torch_compile torch_channels_last jax products inline; default: all"""
     bursts: int = 15
