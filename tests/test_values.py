@@ -58,6 +58,7 @@ def test_logsumexp_and_log_softmax(rng):
     x = 20.0 * rng.standard_normal((5, 4, 6))
     np.testing.assert_allclose(ops.logsumexp(x)[0], special.logsumexp(x, axis=-1), rtol=1e-13)
     np.testing.assert_allclose(ops.log_softmax(x)[0], special.log_softmax(x, axis=-1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(np.exp(ops.log_mean_exp(x)[0]), np.exp(x).mean(axis=-1), rtol=1e-12)
 
 
 def test_linear_split_concat_repeat_one_hot(rng):
@@ -140,6 +141,32 @@ def test_a_kl_is_zero_at_home_and_positive_elsewhere(rng):
     np.testing.assert_allclose(D.gaussian_kl_between(mean, logvar, mean, logvar)[0], 0.0, atol=1e-14)
     assert (D.gaussian_kl(mean, logvar)[0] > 0).all()
     assert (D.gaussian_kl_between(mean, logvar, mean_p, logvar_p)[0] > 0).all()
+
+
+def test_the_kl_is_the_sum_of_those_of_the_latents(rng):
+    mean, logvar = rng.standard_normal((2, 5, 3))
+    kls = D.gaussian_kl_by_latent(mean, logvar)[0]
+    np.testing.assert_allclose(kls.sum(axis=1), D.gaussian_kl(mean, logvar)[0], rtol=1e-12)
+    np.testing.assert_allclose(kls[:, :1].sum(axis=1), D.gaussian_kl(mean[:, :1], logvar[:, :1])[0], rtol=1e-12)
+
+
+def test_the_density_of_a_draw_by_the_change_of_variables(rng):
+    """log q(z|x) = log N(ε; 0, I) − log |det ∂z/∂ε|, against the formula of the density."""
+    model = VAEConfig(6, (5,), 3, "tanh").build(dtype=np.float64)
+    model.arena.value[...] += 0.4 * rng.standard_normal(model.arena.value.shape)
+    x, eps = rng.random((4, 6)), rng.standard_normal((2, 4, 3))
+    (z, logdet), _ = model.posterior_samples(x=x, eps=eps)
+    mean, logvar = (np.tile(a, (2, 1)) for a in model.encode(x))
+    log_q = D.standard_normal_log_prob(eps.reshape(8, 3))[0] - logdet
+    np.testing.assert_allclose(log_q, D.gaussian_log_prob(z, mean, logvar)[0], rtol=1e-12)
+
+
+def test_the_joint_density_is_likelihood_times_prior(rng):
+    model = VAEConfig(6, (5,), 3, "tanh").build(dtype=np.float64)
+    x, z = 1.0 * (rng.random((4, 6)) < 0.5), rng.standard_normal((4, 3))
+    p = model.decode(z)
+    log_p = (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1) + stats.norm.logpdf(z).sum(axis=1)
+    np.testing.assert_allclose(model.log_joint(z, x=x)[0], log_p, rtol=1e-12)
 
 
 def test_the_general_kl_contains_the_special_one(rng):
