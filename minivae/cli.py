@@ -1,10 +1,9 @@
-"""The command line: minivae train | evaluate | sample | plot | gradcheck | data | bench."""
+"""The command line: minivae train | evaluate | sample | plot | gradcheck | data | bench | course."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import io
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from minivae.backend import DeviceError, device, to_numpy
 from minivae.bench.contest import BenchError
 from minivae.bench.run import Bench
 from minivae.checkpoint import CheckpointError, write_atomically
+from minivae.coursework import cli as course
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.gradient_table import cases, check
@@ -25,6 +25,7 @@ from minivae.guard import NotFiniteError
 from minivae.processes import ALONE, ProcessesError, processes
 from minivae.recipe import Recipe, free_folder, load_run, read_recipe
 from minivae.runs import read_history
+from minivae.targets import look_up, shape
 from minivae.training import Record
 from minivae.vae import VAE
 
@@ -195,8 +196,8 @@ class Gradcheck:
     def __call__(self) -> int:
         if ":" in self.target:
             rng = np.random.default_rng(self.seed)
-            inputs = [np.array(rng.standard_normal(_shape(s))) for s in self.shapes]
-            print(gradcheck(_import(self.target), *inputs, tolerance=self.tolerance, name=self.target))
+            inputs = [np.array(rng.standard_normal(shape(s))) for s in self.shapes]
+            print(gradcheck(look_up(self.target), *inputs, tolerance=self.tolerance, name=self.target))
             return OK
         chosen = [case for case in cases(self.seed) if self.target in case.name]
         if not chosen:
@@ -236,6 +237,14 @@ class Data:
         return OK
 
 
+@dataclass
+class Course:
+    """Assignments: build, check, grade, verify.  More: minivae course --help"""
+
+    def __call__(self) -> int:
+        return course.main(["--help"])
+
+
 def _draw(model: VAE, dataset: data.Dataset, recipe: Recipe, history: list[Record], folder: Path) -> None:
     """Every picture of a run, into a folder."""
     for name, fig in plots.portrait(model, recipe.test(dataset), dataset.test_labels, dataset.image_shape,
@@ -251,34 +260,13 @@ def _npz(**arrays: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        return () if text == "scalar" else tuple(int(n) for n in text.split(","))
-    except ValueError:
-        raise ValueError(f"shapes: got {text!r}, expected sizes such as 3,4 or the word scalar") from None
-
-
-def _import(target: str) -> Callable[..., Any]:
-    """my_ops.py:my_op or package.module:my_op"""
-    place, _, name = target.rpartition(":")
-    try:
-        if place.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"cannot load {place}")
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(place)
-        return getattr(module, name)
-    except (OSError, ImportError, AttributeError) as error:
-        raise ValueError(f"target: cannot find {target!r} ({error})") from error
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.  0: done; 1: a check failed or training went wrong; 2: bad input; 130: Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["course"]:                       # which students have without the rest
+        return course.main(arguments[1:])
     commands: dict[str, Callable[..., Any]] = {"train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot,
-                "gradcheck": Gradcheck, "data": Data, "bench": Bench}
+                "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
     group = ALONE
     try:
         group = processes()

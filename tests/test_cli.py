@@ -62,6 +62,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
                  "--likelihood", "gaussian_shared", "--samples", "2", "--binarize",
                  "--epochs", "1", "--batch-size", "40", "--optimizer", "momentum", "--lr", "0.0001",
                  "--schedule", "cosine", "--max-norm", "5", "--valid", "0.2", "--seed", "3",
+                 "--posterior", "full", "--objective", "iwae",
                  "--out", str(tmp_path / "run"), "--device", "cpu"])
     out, _ = shown(capsys)
     assert code == 0
@@ -70,7 +71,16 @@ def test_train_takes_every_option(data, tmp_path, capsys):
     assert config | {"data": ""} == {
         "data": "", "hidden": [6, 5], "latents": 3, "activation": "tanh", "likelihood": "gaussian_shared", "samples": 2,
         "binarize": True, "epochs": 1, "batch_size": 40, "optimizer": "momentum", "lr": 0.0001, "schedule": "cosine",
-        "max_norm": 5.0, "valid": 0.2, "seed": 3}
+        "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
+        "free_bits": 0.0}
+
+
+@pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"), ("--objective", "dreg", "--samples", "3")])
+def test_train_climbs_other_objectives(option, data, tmp_path, capsys):
+    assert main(["train", "--data", str(data), *SMALL, "--epochs", "2", "--binarize", *option,
+                 "--out", str(tmp_path / "run")]) == 0
+    assert "test: ELBO" in shown(capsys)[0]
+    assert main(["evaluate", str(tmp_path / "run"), "--samples", "5"]) == 0
 
 
 def test_train_never_overwrites(data, run, capsys):

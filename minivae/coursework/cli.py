@@ -1,0 +1,156 @@
+"""minivae course build | check | grade | verify"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from minivae.coursework.assignment import Assignment, AssignmentError
+from minivae.coursework.report import Result
+from minivae.coursework.wire import WireError
+
+OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
+ASSIGNMENTS = Path(__file__).parents[2] / "chapters" / "assignments"
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    top = argparse.ArgumentParser(prog="minivae course", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    check = commands.add_parser("check", help="students: run the visible tests on the code in this folder")
+    check.add_argument("task", nargs="*", help="only these tasks: 1, or 1.2; default: all")
+    check.add_argument("--folder", type=Path, default=Path(), help="the starter tree (default: here)")
+
+    build = commands.add_parser("build", help="instructors: the starter tree and the autograder of an assignment")
+    build.add_argument("assignment", help="a1, or a folder with an assignment.toml")
+    build.add_argument("--out", type=Path, help="default: dist/NAME")
+    build.add_argument("--seed", help="secret; decides sizes and values of the hidden cases (default: drawn)")
+
+    grade = commands.add_parser("grade", help="instructors: grade submissions (folders or zips)")
+    grade.add_argument("submissions", nargs="+", type=Path)
+    grade.add_argument("--assignment", required=True, help="a1, or a folder with an assignment.toml")
+    grade.add_argument("--starter", type=Path, help="a starter tree that was built before (default: built now)")
+    grade.add_argument("--seed", default="0", help="as for build")
+    grade.add_argument("--format", default="table", choices=("table", "gradescope", "csv", "json"))
+    grade.add_argument("--out", type=Path, help="file (default: the screen)")
+
+    verify = commands.add_parser("verify", help="instructors: does the assignment do what it should?")
+    verify.add_argument("assignment", help="a1, or a folder with an assignment.toml")
+    verify.add_argument("--seed", default="0")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: done; 1: something failed; 2: bad input; 130: Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = parser().parse_args(arguments[1:] if arguments[:1] == ["course"] else arguments)
+    try:
+        return COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (AssignmentError, WireError, OSError) as error:
+        print(f"minivae course: {error}", file=sys.stderr)
+        return USAGE
+
+
+def _check(options: argparse.Namespace) -> int:
+    from minivae.coursework.grade import check
+
+    if not (options.folder / "answers.bin").exists():
+        raise AssignmentError(f"{options.folder.resolve()} is no starter tree: run this where visible.py lies, or say "
+                              "--folder")
+
+    def show(result: Result) -> None:
+        mark = "ok  " if result.passed else "FAIL"
+        print(f"{mark} {result.points:g}/{result.most:g}  {result.task:<5} {result.title}")
+        for line in [*result.says.splitlines(), *(f"printed: {line}" for line in result.printed.splitlines()[:5])]:
+            print(f"      {line}")
+        sys.stdout.flush()
+
+    report = check(options.folder, options.task, after=show)
+    if not report.results:
+        raise AssignmentError(f"no test is about task {' '.join(options.task)}")
+    print(f"{report.points:g} of {report.most:g} points of the visible tests")
+    return OK if report.points == report.most else WRONG
+
+
+def _build(options: argparse.Namespace) -> int:
+    from minivae.coursework.build import autograder, starter, write_zip
+
+    assignment = Assignment.read(_folder(options.assignment))
+    out = options.out or Path("dist") / assignment.name
+    if out.exists() and any(out.iterdir()):
+        raise AssignmentError(f"{out} is not empty: choose another --out")
+    seed = options.seed or secrets.token_hex(8)
+    starter(assignment, out / "starter")
+    files = {path.relative_to(out / "starter").as_posix(): path.read_bytes()
+             for path in sorted((out / "starter").rglob("*")) if path.is_file()}
+    write_zip(out / "starter.zip", files)
+    autograder(assignment, out / "autograder.zip", number(seed))
+    print(f"for students: {out / 'starter'}, {out / 'starter.zip'}\nfor Gradescope: {out / 'autograder.zip'}\n"
+          f"seed (keep it secret; it is in autograder.zip): {seed}")
+    return OK
+
+
+def _grade(options: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from tqdm import tqdm
+
+    from minivae.coursework import report as r
+    from minivae.coursework.build import starter
+    from minivae.coursework.grade import grade
+
+    assignment, reports = Assignment.read(_folder(options.assignment)), []
+    if options.format == "gradescope" and len(options.submissions) > 1:
+        raise AssignmentError("--format gradescope is for one submission")
+    with TemporaryDirectory(prefix="minivae-starter-") as folder:
+        tree = options.starter or Path(folder) / "starter"
+        if options.starter is None:
+            starter(assignment, tree)
+        with tqdm(total=len(options.submissions) * len(assignment.tests), unit="test", disable=None) as bar:
+            for submission in options.submissions:
+                if not submission.exists():
+                    raise AssignmentError(f"{submission}: no such file or folder")
+
+                def after(report: r.Report) -> None:
+                    bar.update(1)
+                    if options.format == "gradescope" and options.out:                # after every test
+                        r.write(options.out, r.gradescope(report))
+
+                reports.append(grade(submission, assignment, tree, seed=number(options.seed), after=after))
+    text = {"table": r.table, "csv": r.as_csv, "json": r.as_json,
+            "gradescope": lambda all_: r.gradescope(all_[0])}[options.format](reports)
+    if options.out:
+        r.write(options.out, text)
+    else:
+        print(text)
+    return OK
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from minivae.coursework.verify import verify
+
+    return OK if verify(Assignment.read(_folder(options.assignment)), number(options.seed)) else WRONG
+
+
+COMMANDS = {"check": _check, "build": _build, "grade": _grade, "verify": _verify}
+
+
+def number(seed: str) -> int:
+    """A seed that is no number is one all the same: its letters."""
+    return int(seed) if seed.isdigit() else int.from_bytes(seed.encode(), "big")
+
+
+def _folder(name: str) -> Path:
+    folder = Path(name) if (Path(name) / "assignment.toml").exists() else ASSIGNMENTS / name
+    if not (folder / "assignment.toml").exists():
+        there = sorted(path.parent.name for path in ASSIGNMENTS.glob("*/assignment.toml"))
+        raise AssignmentError(f"no assignment {name!r}: {', '.join(there) or 'none'} are there, or name a folder that "
+                              "holds an assignment.toml")
+    return folder
+

@@ -1,0 +1,159 @@
+"""A test of an assignment: one piece of work, done by the student's code and by the solution, and compared.
+
+    @points(3, task="1.2")
+    def linear_pullback(lib, rng):
+        \"\"\"dx, dW and db of y = x W + b\"\"\"
+        x, W, b, dy = rng.standard_normal((4, 3)), …
+        _, pull = lib.call("minivae.ops:linear", x, W, b)
+        dx, dW, db = lib.call(pull, dy)
+        return {"db": db, "dW": Expected(dW, "linear_dW", x, dy), "dx": dx}
+
+`lib` is the student's process once, and the solution once; the generator draws the same numbers both times.  What comes
+back is compared name by name, in the order given: from the loss backwards, so that the first difference is the cause.
+A test file holds no answer: it can be handed out, together with a recording of what the solution returned.  What a
+gradient is made of, so that a mistake in it can be named, is in hints.py, which stays with the instructor:
+
+    def linear_dW(x, dy):
+        return {"sizes": {"the batch size B": len(x)}}
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from minivae.coursework import wire
+from minivae.coursework.diagnose import Context, diagnose
+from minivae.coursework.things import Things
+from minivae.coursework.wire import Handle, Name
+
+CHAPTERS = Path(__file__).parents[2] / "chapters"
+Hints = Mapping[str, Callable[..., dict[str, Any]]]
+Work = Callable[["Library", np.random.Generator], Mapping[str, Any]]
+
+
+class Library(Protocol):
+    """Somebody's minivae: the student's, in another process, or the solution, in this one."""
+
+    def call(self, target: str | Handle, *arguments: Any, **keywords: Any) -> Any: ...
+    def get(self, thing: str | Handle, path: str) -> Any: ...
+    def set(self, thing: Handle, path: str, values: Any) -> None: ...
+
+
+class Solution:
+    """The installed minivae, asked in the same way."""
+
+    def __init__(self) -> None:
+        self.things = Things(wire)
+        if str(CHAPTERS) not in sys.path:              # pieces of chapters may be tasks
+            sys.path.append(str(CHAPTERS))
+
+    def call(self, target: str | Handle, *arguments: Any, **keywords: Any) -> Any:
+        return self.things.answer(("call", _name(target), arguments, keywords))
+
+    def get(self, thing: str | Handle, path: str) -> Any:
+        return self.things.answer(("get", _name(thing), path))
+
+    def set(self, thing: Handle, path: str, values: Any) -> None:
+        self.things.answer(("set", thing, path, values))
+
+
+def _name(target: str | Handle) -> Name | Handle:
+    return Name(target) if isinstance(target, str) else target
+
+
+class Expected:
+    """A value, the name of a hint about it, and the arrays that the hint asks for."""
+
+    def __init__(self, value: Any, hint: str, *arrays: Any) -> None:
+        self.value, self.hint, self.arrays = value, hint, arrays
+
+
+@dataclass(frozen=True)
+class Test:
+    """A piece of work, and what it is worth."""
+
+    __test__ = False                   # not one of pytest's
+
+    name: str
+    title: str
+    task: str
+    points: float
+    hidden: bool
+    work: Work
+
+    def run(self, lib: Library, seed: int, hints: Hints | None = None) -> dict[str, Any]:
+        """What this library makes of it: name -> [value, context], the context empty without hints."""
+        # a stream of its own for each test: another test more does not change this one's numbers
+        rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+        found: dict[str, Any] = {}
+        for name, x in self.work(lib, rng).items():
+            if isinstance(x, Expected):
+                found[name] = [x.value, hints[x.hint](*x.arrays) if hints else {}]
+            else:
+                found[name] = [x, {}]
+        return found
+
+
+def points(number: float, *, task: str, hidden: bool = False) -> Callable[[Work], Work]:
+    """Marks a function as a test that is worth so many points of a task."""
+    def mark(work: Work) -> Work:
+        work.points, work.task, work.hidden = number, task, hidden                    # type: ignore[attr-defined]
+        return work
+
+    return mark
+
+
+def collect(path: Path) -> list[Test]:
+    """The tests of a file, in its order."""
+    return [Test(name, (work.__doc__ or name).strip().splitlines()[0], work.task, work.points, work.hidden, work)
+            for name, work in _names_in(path).items() if hasattr(work, "points")]
+
+
+def hints_of(path: Path) -> Hints:
+    """The functions of hints.py, by name."""
+    return {name: thing for name, thing in _names_in(path).items() if callable(thing)}
+
+
+def _names_in(path: Path) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(f"assignment_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return vars(module)
+
+
+def compare(got: Mapping[str, Any], want: Mapping[str, Any]) -> str | None:
+    """None if all is right, else what is wrong with the first that differs."""
+    for name, (right, context) in want.items():
+        says = _differs(got[name][0] if name in got else None, right, Context(**context))
+        if says:
+            return f"{name}: {says}"
+    return None
+
+
+def _differs(got: Any, right: Any, context: Context) -> str | None:
+    if isinstance(right, np.ndarray):
+        return diagnose(got, np.asarray(right, dtype=np.float64), context)
+    if isinstance(right, (float, int)) and not isinstance(right, bool):
+        return diagnose(got, np.asarray(right, dtype=np.float64), context)
+    return None if type(got) is type(right) and got == right else f"it is {got!r:.200}, should be {right!r:.200}"
+
+
+def record(tests: list[Test], seed: int, hints: Hints) -> bytes:
+    """What the solution returns for each of these tests, in one file that can be handed out."""
+    return wire.pack({test.name: test.run(Solution(), seed, hints) for test in tests})
+
+
+def replay(recording: bytes) -> dict[str, dict[str, Any]]:
+    """Back from `record`.  Raises WireError if it is damaged."""
+    head, body = (int.from_bytes(recording[i:i + 4], "little") for i in (0, 4))
+    return wire.unpack(recording[8:8 + head], recording[8 + head:8 + head + body])

@@ -1,0 +1,71 @@
+"""Requests to a library: call this, read that part of it.  What is no array and no number stays here, under a handle.
+
+This file is run by both sides, and stands alone: it imports nothing of minivae.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+
+class Things:
+    """What a library returned that is neither an array nor a number, and requests about it."""
+
+    def __init__(self, wire: Any) -> None:
+        self.wire = wire               # the module: alone in the student's process, minivae's in the judge's
+        self.kept: list[Any] = []
+
+    def out(self, x: Any) -> Any:
+        """A thing as it may cross: handles for what may not."""
+        if type(x) in (list, tuple):
+            return type(x)(self.out(part) for part in x)
+        if type(x) is dict:
+            return {str(key): self.out(part) for key, part in x.items()}
+        if x is None or isinstance(x, (bool, int, float, str)) or type(x).__module__ == "numpy":
+            return x
+        self.kept.append(x)
+        return self.wire.Handle(len(self.kept) - 1)
+
+    def back(self, x: Any) -> Any:
+        """A thing that the judge sent."""
+        if isinstance(x, (list, tuple)):
+            return type(x)(self.back(part) for part in x)
+        if isinstance(x, dict):
+            return {key: self.back(part) for key, part in x.items()}
+        if isinstance(x, self.wire.Handle):
+            return self.kept[x.number]
+        if isinstance(x, self.wire.Seed):
+            return np.random.default_rng(x.number)
+        return look_up(x.path) if isinstance(x, self.wire.Name) else x
+
+    def answer(self, request: Any) -> Any:
+        kind, target, *rest = request
+        thing = self.back(target)
+        if kind == "call":
+            arguments, keywords = rest
+            return self.out(thing(*self.back(arguments), **self.back(keywords)))
+        for name in rest[0].split("."):                # a path of attributes and keys: "decoder.layers.0.W.value"
+            thing = part(thing, name)
+        if kind == "set":
+            thing[...] = rest[1]
+            return None
+        return self.out(thing)
+
+
+def part(thing: Any, name: str) -> Any:
+    """thing.name, thing[name], or thing[3]"""
+    if isinstance(thing, (list, tuple)):
+        return thing[int(name)]
+    return thing[name] if isinstance(thing, dict) else getattr(thing, name)
+
+
+def look_up(path: str) -> Any:
+    """ "minivae.ops:linear", "minivae.vae:VAE.elbo_terms" """
+    module, _, names = path.partition(":")
+    thing = importlib.import_module(module)
+    for name in names.split("."):
+        thing = getattr(thing, name)
+    return thing

@@ -1,0 +1,87 @@
+"""Does an assignment do what it should?  The solution gets full marks, the starter none, and every mutant is named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from minivae.coursework.assignment import Assignment, AssignmentError
+from minivae.coursework.build import ROOT, starter
+from minivae.coursework.cut import only, without
+from minivae.coursework.grade import grade
+from minivae.coursework.report import Report
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A planted mistake, and what must be said about it."""
+
+    task: str
+    file: str
+    old: str
+    new: str
+    says: str
+    """a regular expression; empty if the cause cannot be named"""
+
+    def apply(self, source: str) -> str:
+        if source.count(self.old) != 1:
+            raise AssignmentError(f"mutants.toml: {self.old!r} is in {self.file} {source.count(self.old)} times, "
+                                  "expected once")
+        return source.replace(self.old, self.new)
+
+
+def mutants(assignment: Assignment) -> list[Mutant]:
+    """What mutants.toml says.  Raises AssignmentError."""
+    path = assignment.folder / "mutants.toml"
+    try:
+        return [Mutant(**entry) for entry in tomllib.loads(path.read_text())["mutant"]]
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise AssignmentError(f"{path}: {type(error).__name__} {error}") from error
+
+
+def solution(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
+    """What a student would hand in who has everything right."""
+    names = {entry.partition(":")[0]: entry.partition(":")[2] for entry in assignment.files}
+    for file in sorted(assignment.submitted):
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        source = without((root / file).read_text(), set(assignment.left_out))
+        (out / file).write_text(only(source, names[file].split(",")) if names[file] else source)
+
+
+def verify(assignment: Assignment, seed: int) -> bool:
+    """Print a line for everything that was tried; True if all is as it should be."""
+    with TemporaryDirectory(prefix="minivae-verify-") as folder:
+        tree, right = Path(folder) / "starter", Path(folder) / "solution"
+        starter(assignment, tree)
+        solution(assignment, right)
+        full, none = (grade(path, assignment, tree, seed=seed) for path in (right, tree))
+        good = [_say(full.points == full.most, f"the solution has {full.points:g} of {full.most:g} points", full),
+                _say(none.points == 0.0 and len(none.results) > 0, f"the starter has {none.points:g}", none)]
+        for number, mutant in enumerate(tqdm(mutants(assignment), unit="mutant", disable=None)):
+            wrong = Path(folder) / f"mutant{number}"
+            shutil.copytree(right, wrong)
+            (wrong / mutant.file).write_text(mutant.apply((wrong / mutant.file).read_text()))
+            good.append(_judged(mutant, grade(wrong, assignment, tree, seed=seed)))
+    return all(good)
+
+
+def _judged(mutant: Mutant, report: Report) -> bool:
+    results = [result for result in report.results if result.task == mutant.task]
+    says = " | ".join(result.says for result in results)
+    points = sum(result.points for result in results)
+    title = f"{mutant.task}: {' '.join(mutant.new.split())}"
+    fine = points == 0 and (re.search(mutant.says, says) is not None if mutant.says else True)
+    return _say(fine, f"{title}\n      {points:g} points: {says}", None)
+
+
+def _say(fine: bool, text: str, report: Report | None) -> bool:
+    print(f"{'ok  ' if fine else 'BAD '}  {text}")
+    for result in report.results if report is not None and not fine else []:
+        print(f"      {result.points:g}/{result.most:g} {result.name}: {result.says}")
+    return fine
