@@ -75,7 +75,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "free_bits": 0.0}
 
 
-@pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"), ("--objective", "dreg", "--samples", "3")])
+@pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
+                                    ("--objective", "dreg", "--samples", "3")])
 def test_train_climbs_other_objectives(option, data, tmp_path, capsys):
     assert main(["train", "--data", str(data), *SMALL, "--epochs", "2", "--binarize", *option,
                  "--out", str(tmp_path / "run")]) == 0
