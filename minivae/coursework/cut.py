@@ -132,7 +132,9 @@ def leaks(source: str, answers: set[str]) -> list[str]:
 
 
 def statements(tree: ast.AST) -> Iterator[str]:
-    """Every statement and longer expression below this node, as text, without its layout."""
+    """Every statement below this node that computes something, as text, without its layout."""
+    sums = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.AugAssign)
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Return, ast.Assign, ast.AugAssign)) and len(ast.dump(node)) > 150:
+        statement = isinstance(node, (ast.Return, ast.Assign, ast.AugAssign))
+        if statement and sum(isinstance(part, sums) for part in ast.walk(node)) > 1:
             yield ast.unparse(node)

@@ -122,7 +122,7 @@ def _needed() -> list[Path]:
     stdlib = Path(sysconfig.get_path("stdlib"))
     packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")} | {
         stdlib / "site-packages", stdlib / "dist-packages"}
-    numpy = [path for folder in packages for path in folder.glob("numpy*")]
+    numpy = [path for folder in packages for name in ("numpy*", "threadpoolctl*") for path in folder.glob(name)]
     libraries = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64")]
     system = [path for folder in libraries if folder.is_dir() for path in folder.iterdir()
               if not path.name.startswith("python")]

@@ -1,0 +1,117 @@
+"""The hidden tests of assignment 3: other sizes and values."""
+
+import numpy as np
+
+from minivae.coursework.testing import Expected, points
+from minivae.coursework.wire import Name
+
+
+def sizes(rng, count):
+    """Different ones, so that a transpose cannot pass."""
+    return [int(n) for n in rng.permutation(np.arange(2, 8))[:count]]
+
+
+@points(2, task="3.1", hidden=True)
+def log_mean_exp_of_three_axes(lib, rng):
+    """value and pullback over the last of three axes"""
+    x = 30.0 * rng.standard_normal(sizes(rng, 3))
+    y, pull = lib.call("minivae.ops:log_mean_exp", x)
+    return {"y": y, "dx": lib.call(pull, rng.standard_normal(x.shape[:-1]))}
+
+
+@points(4, task="3.2", hidden=True)
+def iwae_of_any_size(lib, rng):
+    """bounds and gradients of another network, K and batch"""
+    K, B, X, Z = sizes(rng, 4)
+    return objective(lib, rng, "IWAE", K, B, X, Z)
+
+
+@points(5, task="3.3", hidden=True)
+def dreg_of_any_size(lib, rng):
+    """bounds and gradients of another network, K and batch"""
+    K, B, X, Z = sizes(rng, 4)
+    return objective(lib, rng, "DReG", K, B, X, Z)
+
+
+def objective(lib, rng, kind, K, B, X, Z):
+    config = lib.call("minivae.mlp_vae:VAEConfig", X, (6,), Z, "tanh")
+    model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"))
+    x, eps = 1.0 * (rng.random((B, X)) < 0.5), rng.standard_normal((K, B, Z))
+    told = lib.call(lib.call(f"minivae.objectives:{kind}"), model, x=x, eps=eps, weight=1.0 / B, step=0)
+    grads = {name: Expected(lib.get(model, f"{name}.grad"), "weighted", K, B)
+             for name in ("decoder.layers.2.W", "decoder.layers.0.W", "encoder.logvar.W", "encoder.mean.W",
+                          "encoder.trunk.layers.0.W")}
+    return {"elbo, nll, kl, bound": np.array(told)} | grads
+
+
+def gaussian(rng, B, Z):
+    L = rng.standard_normal((B, Z, Z))
+    return rng.standard_normal((B, Z)), np.tril(L, -1) + np.eye(Z) * (0.5 + np.abs(L))
+
+
+@points(2, task="2.1", hidden=True)
+def full_draw_of_any_size(lib, rng):
+    """z, dμ and dL for another batch"""
+    B, Z = sizes(rng, 2)
+    (mean, L), (eps, dz) = gaussian(rng, B, Z), rng.standard_normal((2, B, Z))
+    z, pull = lib.call("minivae.full_gaussian:reparameterize_full", mean, L, eps=eps)
+    dmean, dL = lib.call(pull, dz)
+    return {"z": z, "dμ": dmean, "dL": Expected(dL, "full_draw_dL", dz, eps)}
+
+
+@points(1, task="2.2", hidden=True)
+def logdet_of_any_size(lib, rng):
+    """dL for another batch"""
+    _, L = gaussian(rng, *sizes(rng, 2))
+    _, pull = lib.call("minivae.full_gaussian:logdet", L)
+    return {"dL": lib.call(pull, rng.standard_normal(len(L)))}
+
+
+@points(3, task="2.3", hidden=True)
+def full_kl_of_any_size(lib, rng):
+    """kl, dμ and dL for another batch"""
+    mean, L = gaussian(rng, *sizes(rng, 2))
+    dkl = rng.standard_normal(len(mean))
+    kl, pull = lib.call("minivae.full_gaussian:full_gaussian_kl", mean, L)
+    dmean, dL = lib.call(pull, dkl)
+    return {"kl": kl, "dμ": dmean, "dL": Expected(dL, "full_kl_dL", L, dkl)}
+
+
+@points(3, task="2.4", hidden=True)
+def full_log_prob_of_any_size(lib, rng):
+    """dz, dμ and dL for another batch"""
+    mean, L = gaussian(rng, *sizes(rng, 2))
+    z, dlog = rng.standard_normal(mean.shape), rng.standard_normal(len(mean))
+    _, pull = lib.call("minivae.full_gaussian:full_gaussian_log_prob", z, mean, L)
+    dz, dmean, dL = lib.call(pull, dlog)
+    return {"dz": dz, "dμ": dmean, "dL": Expected(dL, "full_log_prob_dL", z, mean, L, dlog)}
+
+
+@points(2, task="1.2", hidden=True)
+def shared_of_any_size(lib, rng):
+    """dμ and d log σ² for another batch, σ small"""
+    B, X = sizes(rng, 2)
+    mean, x = rng.standard_normal((2, B, X))
+    _, pull = lib.call("minivae.distributions:gaussian_nll_shared", mean, np.array(-2.5), x=x)
+    dmean, dlogvar = lib.call(pull, rng.standard_normal(B))
+    return {"dμ": dmean, "d log σ²": dlogvar}
+
+
+@points(2, task="1.1", hidden=True)
+def pixel_of_any_size(lib, rng):
+    """dμ and d log σ² for another batch"""
+    B, X = sizes(rng, 2)
+    mean, logvar, x = rng.standard_normal((3, B, X))
+    dnll = rng.standard_normal(B)
+    _, pull = lib.call("minivae.distributions:gaussian_nll", mean, logvar, x=x)
+    dmean, dlogvar = lib.call(pull, dnll)
+    return {"dμ": dmean, "d log σ²": Expected(dlogvar, "nll_dlogvar", mean, logvar, x, dnll)}
+
+
+@points(2, task="1.3", hidden=True)
+def log_prob_of_any_size(lib, rng):
+    """dz, dμ and d log σ² for another batch"""
+    z, mean, logvar = rng.standard_normal((3, *sizes(rng, 2)))
+    _, pull = lib.call("minivae.distributions:gaussian_log_prob", z, mean, logvar)
+    dz, dmean, dlogvar = lib.call(pull, rng.standard_normal(len(z)))
+    return {"dz": dz, "dμ": dmean, "d log σ²": dlogvar}
