@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib import pyplot as plt
@@ -28,8 +29,17 @@ class Options:
     quick: bool
     show: bool
 
-    def images(self) -> Dataset:
-        """The data set that was asked for; says what is wrong and exits with 2 if there is none."""
+    def images(self, *auto: str) -> Dataset:
+        """The data set that was asked for; says what is wrong and exits with 2 if there is none.
+
+        auto   what `--data auto` stands for: the first of these names that can be had
+        """
+        for name, instead in pairwise(auto if self.data == "auto" else ()):
+            try:
+                return load(name)
+            except DataError:
+                print(f"{name} is not here (`minivae data` says where it is looked for): {instead} instead")
+                self.data = instead
         try:
             return load(self.data)
         except (ValueError, DataError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -112,20 +113,20 @@ class BatchNorm(Layer):
 
 @contextmanager
 def learning(model: Layer) -> Iterator[None]:
-    """Inside, every BatchNorm of the model normalises with the moments of the batch and remembers them."""
-    norms = batch_norms(model)
-    for norm in norms:
-        norm.learning = True
+    """Inside, the model's layers that learn from whole batches (BatchNorm, GaussianOptimal) do so, and remember."""
+    layers = batch_learners(model)
+    for layer in layers:
+        layer.learning = True
     try:
         yield
     finally:
-        for norm in norms:
-            norm.learning = False
+        for layer in layers:
+            layer.learning = False
 
 
-def batch_norms(model: Layer) -> list[BatchNorm]:
-    """Every BatchNorm at or below this layer."""
-    return [layer for layer in model.below() if isinstance(layer, BatchNorm)]
+def batch_learners(model: Layer) -> list[Any]:
+    """Every layer at or below this one that looks at a whole batch while it learns: those with a switch `learning`."""
+    return [layer for layer in model.below() if hasattr(layer, "learning")]
 
 
 class Reshape(Layer):

@@ -42,7 +42,7 @@ class ConvVAEConfig:
     latents: int = 20
     """latent dimensions, Z"""
     likelihood: str = "bernoulli"
-    """p(x|z): bernoulli, gaussian_fixed or gaussian_shared"""
+    """p(x|z): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or logistic_shared"""
 
     def __post_init__(self) -> None:
         if not isinstance(self.filters, Sequence) or not self.filters:
@@ -52,8 +52,8 @@ class ConvVAEConfig:
         for name, size in sizes:
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
-        if self.likelihood == "gaussian_pixel":        # its outputs are all means, then all log-variances
-            raise ValueError("likelihood: gaussian_pixel wants two numbers per pixel, the convolutions give one")
+        if likelihood(self.likelihood).outputs_per_pixel > 1:      # all means, then all log-variances
+            raise ValueError(f"likelihood: {self.likelihood} wants two numbers per pixel, the convolutions give one")
         for name, size in sizes[:2]:
             if size % 2 ** len(self.filters):
                 raise ValueError(f"{name}: got {size}, expected a multiple of {2 ** len(self.filters)}, "
@@ -70,7 +70,7 @@ class ConvVAEConfig:
         """The untrained VAE; the same seed gives the same weights on every device.
 
         images   the training images (N, X): at first every z decodes to nearly their average grey (`VAEConfig.build`)
-        Raises ValueError for an unknown likelihood, or images of the wrong shape.
+        Raises ValueError for images of the wrong shape.
         """
         if seed < 0:
             raise ValueError(f"seed: got {seed}, expected at least 0")

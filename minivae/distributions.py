@@ -14,9 +14,10 @@ import numpy as np
 from minivae import kernels
 from minivae.backend import Array, Generator, alike
 from minivae.kernels import fused
-from minivae.ops import Pullback, log_softmax, one_hot
+from minivae.ops import Pullback, log_softmax, one_hot, softplus
 
 LOG_2PI = math.log(2.0 * math.pi)
+GREY_LEVEL = 1.0 / 255.0        # between two levels of an 8-bit image in [0, 1]
 
 
 @fused(kernels.reparameterize)
@@ -215,6 +216,66 @@ def gaussian_nll_fixed(mean: Array, *, x: Array, std: float = 1.0) -> tuple[Arra
         return offset * precision * dnll[:, None]
 
     return 0.5 * ((offset * offset).sum(axis=-1) * precision + constant), pullback
+
+
+def gaussian_nll_optimal(mean: Array, *, x: Array, least: float = GREY_LEVEL**2 / 12) -> tuple[Array, Pullback]:
+    """The same with σ² at its best for this batch: σ̂² = (1/BX) Σ (x − μ)², or `least` if that is more   (B, X) -> (B,)
+
+    Rybkin et al. 2021 (σ-VAE).  σ̂² depends on every mean of the batch.  But it is where ∂/∂σ² of the summed
+    nll vanishes: if all images count alike, the gradient is that of a σ held fixed (the envelope theorem).
+    """
+    alike(mean=mean, x=x)
+    offset = mean - x
+    squared = (offset * offset).mean()
+    var = np.maximum(squared, least)
+    nll, pull_nll = gaussian_nll_shared(mean, np.log(var), x=x)
+
+    def pullback(dnll: Array) -> Array:               # ∂log σ̂²/∂μ = 2 (μ − x) / (BX σ̂²)
+        dmean, dlogvar = pull_nll(dnll)               # dlogvar = 0 if all of dnll are equal
+        return dmean + 2.0 * dlogvar * (squared > least) / (offset.size * var) * offset
+
+    return nll, pullback
+
+
+def discretized_logistic_nll(mean: Array, logscale: Array, *, x: Array,
+                             bin: float = GREY_LEVEL) -> tuple[Array, Pullback]:
+    """−Σ log P(x), the mass of a grey level x ∈ {0, bin, …, 1}: P = F(u₊) − F(u₋)        (B, X) (B, X) -> (B,)
+
+    u± = (x ± bin/2 − μ)/s,  F = sigmoid, the logistic's cumulative; the first bin reaches to −∞, the last to +∞, so
+    that the masses add up to 1.  Exact however far in the tails, because the difference can be factored:
+    F(u₊) − F(u₋) = F(u₊) F(−u₋) (1 − e^(−bin/s)).   Kingma et al. 2016; Salimans et al. 2017 (PixelCNN++).
+    """
+    alike(mean=mean, logscale=logscale, x=x)
+    if not 0 < bin <= 1:
+        raise ValueError(f"discretized_logistic_nll: bin is {bin}, expected a number in (0, 1], such as 1/255")
+    precision = np.exp(-logscale)
+    u, width = (x - mean) * precision, bin * precision
+    above, below = x < 1.0 - 0.5 * bin, x > 0.5 * bin             # is there a level above this one, below it?
+    upper, pull_upper = softplus(-u - 0.5 * width)                # −log F(u₊)
+    lower, pull_lower = softplus(u - 0.5 * width)                 # −log F(−u₋)
+    inside = -np.expm1(-width)                                    # 1 − e^(−bin/s)
+
+    def pullback(dnll: Array) -> tuple[Array, Array]:             # ∂u±/∂μ = −1/s,   ∂u±/∂log s = −u±
+        dnll = dnll[:, None]
+        dupper, dlower = pull_upper(above * dnll), pull_lower(below * dnll)
+        dwidth = (above & below) * width * (1.0 - inside) / inside * dnll
+        return (dupper - dlower) * precision, u * (dupper - dlower) + 0.5 * width * (dupper + dlower) + dwidth
+
+    return (above * upper + below * lower - (above & below) * np.log(inside)).sum(axis=-1), pullback
+
+
+def discretized_logistic_nll_shared(mean: Array, logscale: Array, *, x: Array,
+                                    bin: float = GREY_LEVEL) -> tuple[Array, Pullback]:
+    """The same with one learned log s for all pixels        (B, X) () -> (B,)"""
+    if logscale.shape != ():
+        raise ValueError(f"discretized_logistic_nll_shared: logscale has shape {logscale.shape}, expected ()")
+    nll, pull = discretized_logistic_nll(mean, np.broadcast_to(logscale, mean.shape), x=x, bin=bin)
+
+    def pullback(dnll: Array) -> tuple[Array, Array]:             # log s was broadcast over pixels and images
+        dmean, dlogscale = pull(dnll)
+        return dmean, dlogscale.sum()
+
+    return nll, pullback
 
 
 def categorical_nll(logits: Array, *, labels: Array) -> tuple[Array, Pullback]:

@@ -37,7 +37,8 @@ class VAEConfig:
     activation: str = "relu"
     """between layers: relu, leaky_relu, elu, gelu, tanh, sigmoid or softplus"""
     likelihood: str = "bernoulli"
-    """p(x|z): bernoulli, gaussian_fixed, gaussian_shared or gaussian_pixel"""
+    """p(x|z): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or gaussian_pixel, logistic_shared or
+    logistic_pixel"""
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, Sequence) or not self.hidden:

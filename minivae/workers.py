@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, Device
-from minivae.conv_layers import batch_norms, learning
+from minivae.conv_layers import batch_learners, learning
 from minivae.processes import ALONE, Processes
 from minivae.team import SOLO, Team, shares
 
@@ -45,7 +45,7 @@ class Workers:
     def __init__(self, model: Any, *, rows_each: int = 256) -> None:
         self.model, self.rows_each = model, rows_each
         self.copies = [model]
-        self.norms = batch_norms(model)
+        self.learners = batch_learners(model)
         self.hire()
 
     def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
@@ -55,7 +55,7 @@ class Workers:
 
     def step(self, share: Share, rows: int) -> list[Array]:
         """Set the gradient, as below, and let the optimizer take its step; return this process's part of the values."""
-        with learning(self.model) if self.norms else nullcontext():
+        with learning(self.model) if self.learners else nullcontext():
             values = self.gradient(share, rows)
         # BLAS's own threads stay awake after a product: a team would have to wait for their cores
         team = self.team if self._threads(self.processes.rows(rows)) > 1 else SOLO
@@ -70,8 +70,8 @@ class Workers:
         """
         mine = self.processes.rows(rows)
         if self.processes.size > 1 and self.undivided:
-            raise ValueError("batch normalisation and objectives such as free bits look at the whole batch: "
-                             "of several processes each sees a part")
+            raise ValueError("batch normalisation and gaussian_optimal, and objectives such as free bits look at the "
+                             "whole batch: of several processes each sees a part")
         if mine.start == mine.stop:                   # fewer rows than processes: the first row, counted for nothing
             values = [0.0 * value for value in share(self.model, slice(0, 1))]
             self.model.arena.zero_grad()
@@ -112,7 +112,7 @@ class Workers:
     @property
     def undivided(self) -> bool:
         """Whether something looks at the whole batch, so that it cannot be shared out."""
-        return bool(self.norms) or self.model.objective.whole_batch
+        return bool(self.learners) or self.model.objective.whole_batch
 
     def _networks(self, n: int) -> list[Any]:
         while len(self.copies) < n:

@@ -8,7 +8,7 @@ import pytest
 from minivae import conv
 from minivae.arena import Arena
 from minivae.backend import device
-from minivae.conv_layers import BatchNorm, Conv2d, ConvTranspose2d, Reshape, batch_norms, learning
+from minivae.conv_layers import BatchNorm, Conv2d, ConvTranspose2d, Reshape, batch_learners, learning
 from minivae.conv_vae import ConvVAEConfig
 from minivae.data import load
 from minivae.evaluation import evaluate
@@ -162,7 +162,7 @@ def test_training_moves_the_running_moments_and_a_checkpoint_keeps_them(tmp_path
     running = {name: a for name, a in model.arena.arrays().items() if "running" in name}
     assert len(running) == 4
     assert all(not np.allclose(a, 0.0) and not np.allclose(a, 1.0) for a in running.values())
-    assert not any(norm.learning for norm in batch_norms(model))
+    assert not any(norm.learning for norm in batch_learners(model))
     again = with_norm()
     fit(again, x, epochs=4, batch_size=8, run=tmp_path / "run", resume=True, progress=False)
     whole = with_norm()

@@ -39,9 +39,9 @@ def in_dtype(case: Case, dtype: type) -> Case:
         model.arena = Arena(model.arena.parameters, device("cpu"), dtype)
     elif case.parameters:
         Arena(case.parameters, device("cpu"), dtype)
-        if isinstance(case.function, Layer):        # what it keeps besides, such as running moments
-            for p in set(case.function.parameters().values()) - set(case.parameters.values()):
-                p.value = cast(p.value)
+    if isinstance(case.function, Layer):            # what it keeps besides, such as running moments
+        for p in set(case.function.parameters().values()) - set(case.parameters.values()):
+            p.value = cast(p.value)
     constants = {name: cast(value) for name, value in case.constants.items()}
     return replace(case, inputs=tuple(map(cast, case.inputs)), constants=constants)
 

@@ -432,8 +432,8 @@ def test_gaussians_of_extreme_variance(logvar, dtype):
            half / var, 1.0 / var, 0.0, -1.0 / var, -half / var)
 
 
-@pytest.mark.parametrize("name", list(LIKELIHOODS))
-def test_a_model_starts_at_the_best_that_needs_no_latent(name):
+@pytest.mark.parametrize("name", [name for name in LIKELIHOODS if not name.startswith("logistic")])
+def test_a_model_starts_at_the_best_that_needs_no_latent(name):          # (a logistic's best: test_likelihoods.py)
     """With the decoder's last weights at zero every z decodes to the average image, and moving the bias or
     the likelihood's own variance either way makes the images more surprising."""
     images = (np.random.default_rng(0).random((40, 6)) < np.linspace(0.2, 0.8, 6)).astype(np.float64)
