@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 
 from minivae import data, plots
+from minivae.ais import annealed_importance_sampling
 from minivae.backend import DeviceError, device, to_numpy
 from minivae.bench.contest import BenchError
 from minivae.bench.run import Bench
@@ -96,6 +97,10 @@ class Evaluate:
     """run folder"""
     samples: int = 0
     """K of the importance-weighted bound (papers: 5000); 0 leaves it out"""
+    ais: int = 0
+    """temperatures of annealed importance sampling (papers: 10000), log p(x) without the encoder; 0 leaves it out"""
+    chains: int = 16
+    """of annealed importance sampling, for each image"""
     images: int | None = None
     """so many of the test images, evenly spread; default: all"""
     best: bool = False
@@ -118,6 +123,10 @@ class Evaluate:
             bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
             print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
                   f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
+        if self.ais:
+            print(f"annealed importance sampling, {self.ais:,} temperatures, {self.chains} chains: ", end="")
+            print(annealed_importance_sampling(model, x, chains=self.chains, temperatures=self.ais, seed=self.seed,
+                                               progress=True))
         return OK
 
 
