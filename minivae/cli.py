@@ -19,6 +19,7 @@ from minivae.bench.contest import BenchError
 from minivae.bench.run import Bench
 from minivae.checkpoint import CheckpointError, write_atomically
 from minivae.coursework import cli as course
+from minivae.diagnosis import diagnose
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.gradient_table import cases, check
@@ -101,6 +102,8 @@ class Evaluate:
     """temperatures of annealed importance sampling (papers: 10000), log p(x) without the encoder; 0 leaves it out"""
     chains: int = 16
     """of annealed importance sampling, for each image"""
+    latents: bool = False
+    """say of every latent what it is worth: KL, activity, collapse; and the information of all"""
     images: int | None = None
     """so many of the test images, evenly spread; default: all"""
     best: bool = False
@@ -118,7 +121,8 @@ class Evaluate:
             raise ValueError(f"images: got {self.images}, expected at least 1")
         x = plots.spread(recipe.test(dataset), self.images)
         print(evaluate(model, x, seed=self.seed))
-        print(f"active units: {active_units(model, x).sum()} of {model.latents}")
+        print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
+              f"active units: {active_units(model, x).sum()} of {model.latents}")
         if self.samples:
             bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
             print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
