@@ -42,8 +42,10 @@ class Recipe:
     """latent dimensions; 2 can be drawn as a map"""
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus"] = "relu"
     """between layers"""
-    likelihood: Literal["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_pixel"] = "bernoulli"
-    """p(x|z): for black and white images, or real-valued ones with fixed, shared or per-pixel variance"""
+    likelihood: Literal["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_optimal", "gaussian_pixel",
+                        "logistic_shared", "logistic_pixel"] = "bernoulli"
+    """p(x|z): for black and white images; for real-valued ones with a fixed, shared (learned, or in closed form) or
+    per-pixel variance; for 8-bit grey levels"""
     posterior: Literal["diagonal", "full", "rank_one", "planar", "coupling"] = "diagonal"
     """q(z|x): a Gaussian with diagonal, full, or rank-one-plus-diagonal covariance, or a flow"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"

@@ -62,8 +62,41 @@ def triangle(raw, latents):
     return below + torch.diag_embed(raw[:, :latents].exp())
 
 
+def rank_one_root(logvar, u):
+    """R as in Rezende et al. 2014, appendix: a whole matrix"""
+    s, outer = (u * u * logvar.exp()).sum(dim=1)[:, None, None], u[:, :, None] * u[:, None, :]
+    inverse, root = torch.diag_embed(logvar.exp()), torch.diag_embed((0.5 * logvar).exp())
+    return root - (1 - 1 / (1 + s).sqrt()) / s * inverse @ outer @ root
+
+
+def rank_one_normal(mean, logvar, u):
+    return MultivariateNormal(mean, precision_matrix=torch.diag_embed((-logvar).exp()) + u[:, :, None] * u[:, None, :],
+                              validate_args=False)
+
+
+def planar(z, u, w, b):
+    """Row by row, with the log-determinant of autograd's own Jacobian."""
+    def one(z, u, w, b):
+        inner = w @ u
+        u_hat = u + (softplus(inner) - 1.0 - inner) * w / (w @ w)
+        return z + u_hat * torch.tanh(w @ z + b)
+
+    ys = torch.stack([one(*row) for row in zip(z, u, w, b[:, 0])])
+    jacobians = torch.stack([torch.autograd.functional.jacobian(lambda v, rest=row[1:]: one(v, *rest), row[0],
+                                                                create_graph=True) for row in zip(z, u, w, b[:, 0])])
+    return ys, torch.linalg.slogdet(jacobians)[1]
+
+
 def softplus(x):
     return torch.logaddexp(x, torch.zeros_like(x))      # F.softplus is the identity above 20: off by 2e-9
+
+
+def logistic_nll(mean, logscale, x, bin=1 / 255):
+    """F(u + h) − F(u − h) = sinh h / (cosh u + cosh h) with h in units of 2s, tails included"""
+    u, h = (x - mean) / logscale.exp(), 0.5 * bin / logscale.exp()
+    mass = torch.where(x < 0.5 * bin, torch.sigmoid(u + h), torch.where(
+        x > 1.0 - 0.5 * bin, torch.sigmoid(h - u), torch.sinh(h) / (torch.cosh(u) + torch.cosh(h))))
+    return -mass.log().sum(dim=-1)
 
 
 def filters_first(x):
@@ -110,18 +143,35 @@ TORCH = {
     "full_gaussian_kl": lambda mean, L: kl_divergence(
         full_normal(mean, L), full_normal(torch.zeros_like(mean), torch.eye(mean.shape[1]).expand_as(L).double())),
     "full_gaussian_entropy": lambda L: full_normal(torch.zeros_like(L[:, 0]), L).entropy(),
+    "reparameterize_rank_one": lambda mean, logvar, u, eps: mean + torch.einsum(
+        "bij,bj->bi", rank_one_root(logvar, u), eps),
+    "rank_one_logdet": lambda logvar, u: torch.linalg.slogdet(rank_one_root(logvar, u))[1],
+    "rank_one_kl": lambda mean, logvar, u: kl_divergence(rank_one_normal(mean, logvar, u), full_normal(
+        torch.zeros_like(mean), torch.eye(mean.shape[1]).expand(*mean.shape, -1).double())),
+    "affine": lambda z, mean, logvar: (mean + (0.5 * logvar).exp() * z, 0.5 * logvar.sum(dim=1)),
+    "couple": lambda z, raw, shift: (z * (2.0 * torch.tanh(raw / 2)).exp() + shift,
+                                     2.0 * torch.tanh(raw / 2).sum(dim=1)),
+    "planar": planar,
     "bernoulli_nll": lambda a, x: -Independent(Bernoulli(logits=a, validate_args=False), 1).log_prob(x),
     "gaussian_nll": lambda m, v, x: -normal(m, v).log_prob(x),
     "gaussian_nll_shared": lambda m, v, x: -normal(m, v.expand_as(m)).log_prob(x),
     "gaussian_nll_fixed": lambda m, x, std=1.0: -Normal(m, std).log_prob(x).sum(dim=-1),
+    "gaussian_nll_optimal": lambda m, x, least=0.0: -Normal(
+        m, (m - x).square().mean().clamp(min=least).sqrt()).log_prob(x).sum(dim=-1),
+    "discretized_logistic_nll": logistic_nll,
+    "discretized_logistic_nll_shared": logistic_nll,
     "categorical_nll": lambda a, labels: -Categorical(logits=a).log_prob(labels),
 }
 
-NLLS = {                                                  # (outputs, x, shared log σ²) -> (B,)
+NLLS = {                                                  # (outputs, x, what is shared: log σ², or log s) -> (B,)
     "bernoulli": lambda outputs, x, _: F.binary_cross_entropy_with_logits(outputs, x, reduction="none").sum(dim=1),
     "gaussian_fixed": lambda outputs, x, _: -Normal(outputs, 1.0).log_prob(x).sum(dim=1),
     "gaussian_shared": lambda outputs, x, logvar: -Normal(outputs, (0.5 * logvar).exp()).log_prob(x).sum(dim=1),
+    "gaussian_optimal": lambda outputs, x, running: 0.0 * running - Normal(outputs, running.detach().sqrt()).log_prob(
+        x).sum(dim=1),
     "gaussian_pixel": lambda outputs, x, _: -normal(*outputs.chunk(2, dim=1)).log_prob(x),
+    "logistic_shared": lambda outputs, x, logscale: logistic_nll(outputs, logscale, x),
+    "logistic_pixel": lambda outputs, x, _: logistic_nll(*outputs.chunk(2, dim=1), x),
 }
 
 
@@ -132,7 +182,8 @@ def agree(ours, theirs) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * max(1.0, float(np.abs(b).max(initial=0.0))))
 
 
-ROWS = [case for section in ("minivae.ops", "minivae.conv", "minivae.distributions", "minivae.full_gaussian")
+ROWS = [case for section in ("minivae.ops", "minivae.conv", "minivae.distributions", "minivae.full_gaussian",
+                             "minivae.rank_one", "minivae.flows")
         for case in SECTIONS[section](np.random.default_rng(0))]
 
 
@@ -167,8 +218,9 @@ class TorchVAE:
         mean, logvar = self.linear("encoder.mean", h), self.linear("encoder.logvar", h)
         q, p = normal(mean, logvar), normal(torch.zeros_like(mean), torch.zeros_like(mean))
         z = [mean + (0.5 * logvar).exp() * e for e in eps]
+        shared = next((p for name, p in self.p.items() if name.startswith("likelihood.")), None)
         nll = [self.nll(self.linear("decoder.2", torch.tanh(self.linear("decoder.0", one))), x,
-                        self.p.get("likelihood.logvar")) for one in z]
+                        shared) for one in z]
         if closed_form:
             return sum(nll) / len(nll), kl_divergence(q, p)
         return torch.cat(nll), torch.cat([q.log_prob(one) - p.log_prob(one) for one in z])

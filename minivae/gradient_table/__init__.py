@@ -12,14 +12,34 @@ from types import ModuleType
 
 import numpy as np
 
-from minivae import conv, conv_layers, distributions, full_gaussian, layers, likelihoods, ops, posteriors, vae
+from minivae import (
+    conv,
+    conv_layers,
+    distributions,
+    flow_posteriors,
+    flows,
+    full_gaussian,
+    layers,
+    likelihoods,
+    ops,
+    posteriors,
+    rank_one,
+    vae,
+)
 from minivae.gradient_table.case import Case, check
+from minivae.gradient_table.deep_rows import deep_latent_cases, rank_one_cases
 from minivae.gradient_table.layer_rows import conv_layer_cases, layer_cases, likelihood_cases
 from minivae.gradient_table.model_rows import model_cases
 from minivae.gradient_table.ops_rows import conv_cases, distribution_cases, op_cases
-from minivae.gradient_table.posterior_rows import full_gaussian_cases, posterior_cases, structured_posterior_cases
+from minivae.gradient_table.posterior_rows import (
+    flow_cases,
+    flow_posterior_cases,
+    full_gaussian_cases,
+    posterior_cases,
+    structured_posterior_cases,
+)
 from minivae.layers import Layer
-from minivae.variants import structured_posterior
+from minivae.variants import deep_latent, structured_posterior
 
 __all__ = ["Case", "cases", "check", "missing_rows", "public_ops"]
 
@@ -28,12 +48,16 @@ TABLE = {
     conv: conv_cases,
     distributions: distribution_cases,
     full_gaussian: full_gaussian_cases,
+    rank_one: rank_one_cases,
+    flows: flow_cases,
     layers: layer_cases,
     conv_layers: conv_layer_cases,
     likelihoods: likelihood_cases,
     vae: model_cases,
     posteriors: posterior_cases,
+    flow_posteriors: flow_posterior_cases,
     structured_posterior: structured_posterior_cases,
+    deep_latent: deep_latent_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
@@ -41,12 +65,13 @@ EXEMPT = {
     "one_hot": "makes a constant: nothing to differentiate",
     "bernoulli_sample": "draws",
     "sum_of_logs": "a part of bernoulli_nll",
+    "rank_one_logvars": "to look at",
     "glorot": "draws initial weights",
     "he": "draws initial weights",
     "mlp": "builds a Sequential",
     "likelihood": "builds a Likelihood",
     "learning": "a context manager",
-    "batch_norms": "finds layers",
+    "batch_learners": "finds layers",
     "Layer": "abstract",
     "Likelihood": "abstract",
     "Posterior": "abstract",

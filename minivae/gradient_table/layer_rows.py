@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minivae import conv_layers, layers, likelihoods, ops
 from minivae.backend import Generator
-from minivae.gradient_table.case import Case, layer_row, off_zero
+from minivae.gradient_table.case import Case, layer_row, off_zero, row
 
 
 def layer_cases(rng: Generator) -> list[Case]:
@@ -52,11 +54,18 @@ def conv_layer_cases(rng: Generator) -> list[Case]:
 
 def likelihood_cases(rng: Generator) -> list[Case]:
     """likelihoods.py"""
-    n, p = rng.standard_normal, likelihoods
+    n, p, grey = rng.standard_normal, likelihoods, np.array([[0.0, 0.2, 1.0], [0.4, 0.0, 0.6]])
+    judge, learner = p.GaussianOptimal(), p.GaussianOptimal()
+    judge.running_var.value[...], learner.learning = 0.6, True             # the running average does not learn
     return [
         layer_row(rng, p.Bernoulli(), n((4, 3)), x=1.0 * (rng.random((4, 3)) < 0.5)),
         layer_row(rng, p.GaussianFixed(0.5), n((4, 3)), x=n((4, 3))),
         layer_row(rng, p.GaussianShared(), n((4, 3)), x=n((4, 3))),
         layer_row(rng, p.GaussianPixel(), n((4, 6)), x=n((4, 3))),
         layer_row(rng, p.GaussianPixel(), n((1, 2)), x=n((1, 1)), note="one row, one pixel"),
+        row(judge, n((4, 3)), x=n((4, 3))),
+        row(learner, n((4, 3)), x=n((4, 3)), note="learning"),
+        layer_row(rng, p.LogisticShared(), n((2, 3)), x=grey),
+        layer_row(rng, p.LogisticPixel(), n((2, 6)), x=grey),
+        layer_row(rng, p.LogisticPixel(), n((1, 2)), x=grey[:1, 1:2], note="one row, one pixel"),
     ]

@@ -77,6 +77,7 @@ def distribution_cases(rng: Generator) -> list[Case]:
     """distributions.py"""
     n = rng.standard_normal
     bits, grey = (lambda *shape: 1.0 * (rng.random(shape) < 0.5)), (lambda *shape: rng.random(shape))
+    levels = np.array([[0.0, 1.0, 0.2], [1.0, 0.6, 0.0], [0.4, 0.8, 0.0]])               # the first, the last, between
     return [
         row(D.reparameterize, n((4, 3)), n((4, 3)), eps=n((4, 3))),
         row(D.reparameterize, 5.0 * n((1, 2)), 3.0 * n((1, 2)), eps=n((1, 2)), note="one row, large"),
@@ -101,6 +102,16 @@ def distribution_cases(rng: Generator) -> list[Case]:
         row(D.gaussian_nll_shared, n((1, 2)), np.array(-2.5), x=n((1, 2)), note="one row"),
         row(D.gaussian_nll_fixed, n((4, 3)), x=n((4, 3))),
         row(D.gaussian_nll_fixed, n((1, 2)), x=n((1, 2)), std=0.3, note="one row, std 0.3"),
+        row(D.gaussian_nll_optimal, n((4, 3)), x=n((4, 3))),
+        row(D.gaussian_nll_optimal, n((1, 2)), x=n((1, 2)), note="one row"),
+        row(D.gaussian_nll_optimal, n((3, 2)), x=n((3, 2)), least=30.0, note="the least σ²"),
+        row(D.discretized_logistic_nll, grey(3, 3), n((3, 3)) - 1.0, x=levels),
+        row(D.discretized_logistic_nll, 3.0 * n((3, 3)), n((3, 3)) - 2.0, x=levels, note="far in the tails"),
+        row(D.discretized_logistic_nll, n((1, 2)), n((1, 2)), x=np.array([[0.5, 1.0]]), bin=0.5, note="three levels"),
+        row(D.discretized_logistic_nll, 0.2 + 0.001 * n((1, 3)), n((1, 3)) - 6.0, x=levels[:1, 2:] + 0.004 * bits(1, 3),
+            note="narrower than a bin"),
+        row(D.discretized_logistic_nll_shared, grey(3, 3), np.array(-2.0), x=levels),
+        row(D.discretized_logistic_nll_shared, n((1, 2)), np.array(0.7), x=levels[:1, 1:], note="one row"),
         row(D.categorical_nll, n((4, 3)), labels=np.array([2, 0, 1, 1])),
         row(D.categorical_nll, 5.0 * n((1, 4)), labels=np.array([3]), note="one row, large"),
     ]

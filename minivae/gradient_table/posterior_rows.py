@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minivae import flow_posteriors, flows, posteriors
 from minivae import full_gaussian as F
-from minivae import posteriors
 from minivae.backend import Array, Generator
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
@@ -35,12 +35,41 @@ def full_gaussian_cases(rng: Generator) -> list[Case]:
     ]
 
 
+def flow_cases(rng: Generator) -> list[Case]:
+    """flows.py"""
+    n = rng.standard_normal
+    return [
+        row(flows.affine, *n((3, 4, 3))),
+        row(flows.affine, *(2.0 * n((3, 1, 2))), note="one row, large"),
+        row(flows.couple, *n((3, 4, 3))),
+        row(flows.couple, *(3.0 * n((3, 1, 2))), note="one row, large"),
+        row(flows.planar, *n((3, 4, 3)), n((4, 1))),
+        row(flows.planar, *(2.0 * n((3, 1, 2))), n((1, 1)), note="one row, large"),
+    ]
+
+
+def flow_posterior_cases(rng: Generator) -> list[Case]:
+    """flow_posteriors.py"""
+    n = rng.standard_normal
+    planar = flow_posteriors.PlanarFlow(3, steps=2)
+    coupling = flow_posteriors.CouplingFlow(3, steps=2, context=2, hidden=4, rng=rng)
+    step = flow_posteriors.Coupling(3, 2, 4, rng=rng)
+    return [
+        layer_row(rng, planar, n((4, planar.outputs)), eps=n((4, 3))),
+        layer_row(rng, step, n((4, 3)), n((4, 2))),
+        layer_row(rng, coupling, n((4, coupling.outputs)), eps=n((4, 3))),
+    ]
+
+
 def posterior_cases(rng: Generator) -> list[Case]:
     """posteriors.py"""
     n, rows = rng.standard_normal, []
     for kind in (posteriors.FullCovariance,):
         q = kind(3)
         rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs)))]
+    for layers in (None, (2, 1, 3)):
+        blocks, note = posteriors.RankOne(6, layers), f"{layers or 'one block'}"
+        rows += [layer_row(rng, blocks, n((4, 18)), eps=n((4, 6)), note=note), row(blocks.kl, n((4, 18)), note=note)]
     return rows
 
 
@@ -50,5 +79,6 @@ def structured_posterior_cases(rng: Generator) -> list[Case]:
     for name in POSTERIORS:
         for B, L in ((3, 1), (2, 3)):
             config = PosteriorVAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", posterior=name)
-            rows += bounds_of(rng, config.build(dtype=np.float64), note=f"{name}, L={L}", B=B, L=L)
+            rows += bounds_of(rng, config.build(dtype=np.float64), note=f"{name}, L={L}", B=B, L=L,
+                              directions=4 if name == "coupling" else None)          # its networks are large
     return rows

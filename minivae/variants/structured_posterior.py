@@ -9,19 +9,21 @@ Rezende, Mohamed and Wierstra 2014; Rezende and Mohamed 2015; Kingma et al. 2016
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Device, device
+from minivae.backend import Array, Device, Generator, device
+from minivae.flow_posteriors import CouplingFlow, PlanarFlow
 from minivae.layers import Layer, mlp
 from minivae.likelihoods import Likelihood
 from minivae.mlp_vae import VAEConfig
 from minivae.objectives import Objective
 from minivae.ops import Pullback, repeat
 from minivae.optim import Optimizer
-from minivae.posteriors import FullCovariance, GaussianPosterior, Posterior
+from minivae.posteriors import FullCovariance, GaussianPosterior, Posterior, RankOne
 from minivae.vae import VAE
 
 
@@ -86,17 +88,23 @@ class StructuredVAE(FlowVAE):
         decoded, pull_decoder = self.decoder(z)
         nll, pull_nll = self.likelihood(decoded, x=repeat(x, samples=L)[0])
         kl, pull_kl = self.posterior.kl(outputs)
-        no_dlogdet = np.zeros_like(logdet)                           # the closed form needs no determinant
+
+        def pull_draws(dz: Array) -> Array:                          # the closed form needs no determinant
+            return pull_repeat(pull_z(dz, np.zeros_like(logdet)))
 
         def pullback(dnll: Array, dkl: Array) -> None:
             dz = pull_decoder(pull_nll(repeat(dnll / L, samples=L)[0]))
-            doutputs = pull_repeat(pull_z(dz, no_dlogdet))
-            pull_encoder(doutputs + pull_kl(dkl), need_dx=False)     # used twice: derivatives add
+            pull_encoder(pull_draws(dz) + pull_kl(dkl), need_dx=False)         # used twice: derivatives add
 
         return (nll.reshape(L, B).mean(axis=0), kl), pullback
 
 
-POSTERIORS = {"full": FullCovariance}
+POSTERIORS: dict[str, Callable[[int, Generator], Posterior]] = {
+    "full": lambda latents, rng: FullCovariance(latents),
+    "rank_one": lambda latents, rng: RankOne(latents),
+    "planar": lambda latents, rng: PlanarFlow(latents),
+    "coupling": lambda latents, rng: CouplingFlow(latents, rng=rng),
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class PosteriorVAEConfig(VAEConfig):
     """The size of a fully connected VAE with such a posterior: all that is needed to build it again."""
 
     posterior: str = "full"
-    """q(z|x): full"""
+    """q(z|x): full, rank_one, planar or coupling"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,7 +124,7 @@ class PosteriorVAEConfig(VAEConfig):
               objective: Objective | None = None) -> VAE:
         """The untrained VAE, as `VAEConfig.build`."""
         rng, p_x = self.begin(seed)
-        posterior = POSTERIORS[self.posterior](self.latents)
+        posterior = POSTERIORS[self.posterior](self.latents, rng)
         encoder = mlp(self.pixels, *self.hidden, posterior.outputs, rng=rng, activation=self.activation)
         kind = StructuredVAE if isinstance(posterior, GaussianPosterior) else FlowVAE
         return kind(encoder, self.decoder(p_x, rng, images), p_x, posterior, pixels=self.pixels,
