@@ -161,7 +161,7 @@ def posteriors(rng):
 
 @pytest.mark.parametrize("name", ["full", "planar", "coupling"])
 def test_a_whole_posterior_s_logdet_and_that_its_density_integrates_to_one(name, rng):
-    """∫ q(z) dz, a sum over small squares of ε and what becomes of them: q, from logdet, times the area they are then."""
+    """∫ q(z) dz, a sum over small squares of ε and what becomes of them: q, from logdet, times their new area."""
     q = posteriors(rng)[name]
     for p in q.parameters().values():
         p.value[...] = 0.7 * rng.standard_normal(p.value.shape)
