@@ -5,7 +5,8 @@ The KL of the ELBO, averaged over images, has two parts (Hoffman and Johnson 201
     E_x KL(q(z|x) ‖ p(z))  =  I(x; z)  +  KL(q(z) ‖ p(z)),        q(z) = (1/N) Σₙ q(z|xₙ)
 
 what z tells about the image, and how far the codes of all images together miss the prior.  A latent is collapsed if
-q(zⱼ|x) is the prior for (nearly) every x: then it says nothing, and costs nothing.
+q(zⱼ|x) is the prior for (nearly) every x: then it says nothing, and costs nothing.  (From N images no more than log N
+nats of information can be seen: once z names the image, there is nothing left to tell.)
 
 Shapes: N images of X pixels, Z latents.  Everything is in nats.
 """
@@ -21,9 +22,10 @@ from tqdm import tqdm
 from minivae.backend import Array, Generator, to_numpy
 from minivae.distributions import gaussian_kl_by_latent, reparameterize
 from minivae.evaluation import Estimate, over_parts
+from minivae.guard import NotFiniteError
 from minivae.ops import logsumexp
 
-SILENT = 0.01                          # nats below which a latent of an image says nothing
+SILENT = 0.01                          # ε, the nats below which a latent says nothing (Lucas et al. 2019)
 ACTIVE = 0.01                          # variance of a mean above which a latent is active (Burda et al. 2015)
 ROWS = 256                             # codes that are compared with all others at once
 
@@ -34,7 +36,7 @@ class Diagnosis:
 
     kl: np.ndarray                     # (Z,) KL of each latent, averaged over images
     variance: np.ndarray               # (Z,) variance over images of its posterior mean
-    silent: np.ndarray                 # (Z,) the share of images for which its KL is below 0.01 nats
+    silent: np.ndarray                 # (Z,) the share of images for which its KL is below ε = 0.01 nats: 1 − δ
     information: Estimate              # I(x; z), at most log N
     images: int
 
@@ -43,14 +45,19 @@ class Diagnosis:
         return float(self.kl.sum())
 
     @property
+    def marginal_kl(self) -> float:
+        """KL(q(z) ‖ p(z)), the rest of the KL; far too large where the information is capped"""
+        return self.total_kl - self.information.mean
+
+    @property
     def active(self) -> np.ndarray:
         """Burda et al. 2015, section 5.2        -> (Z,) bool"""
         return self.variance > ACTIVE
 
     @property
     def collapsed(self) -> np.ndarray:
-        """Silent for 99% of the images: (ε, δ)-collapse with ε = δ = 0.01 (Lucas et al. 2019)        -> (Z,) bool"""
-        return self.silent > 0.99
+        """KL below 0.01 nats on average; image by image, `silent` says more        -> (Z,) bool"""
+        return self.kl < SILENT
 
     @property
     def capped(self) -> bool:
@@ -60,9 +67,9 @@ class Diagnosis:
     def __str__(self) -> str:
         order = np.argsort(-self.kl)
         cap = f" (near its cap log N = {np.log(self.images):.2f}: the truth may be far above)" if self.capped else ""
-        rest = "" if self.capped else f", KL(q(z) ‖ p(z)) {self.total_kl - self.information.mean:.2f}"
+        rest = "" if self.capped else f", KL(q(z) ‖ p(z)) ≤ {self.marginal_kl:.2f}"
         return "\n".join([
-            f"{self.images:,} images: KL {self.total_kl:.2f} nats = information {self.information}{cap}{rest}",
+            f"{self.images:,} images: KL {self.total_kl:.2f} = information ≥ {self.information}{cap}{rest} nats",
             f"{self.active.sum()} of {len(self.kl)} latents active, {self.collapsed.sum()} collapsed",
             "latent   KL, nats   Var of its mean   silent for",
             *(f"{j:6} {self.kl[j]:10.3f} {self.variance[j]:17.3f} {self.silent[j]:11.0%}"
@@ -70,12 +77,19 @@ class Diagnosis:
 
 
 def diagnose(model: Any, x: np.ndarray, *, seed: int = 0, progress: bool = False) -> Diagnosis:
-    """The diagnosis of a model with a Gaussian q(z|x), by its `encode`, on images (N, X).
+    """The diagnosis of a model whose q(z|x) is a diagonal Gaussian, by its `encode`, on images (N, X).
 
     I(x; z) is estimated as E[ log q(z|x) − log q(z) ], with one z ~ q(z|x) for each image and the aggregate posterior
-    of all N images: N² densities, some rows at a time.
-    Raises ValueError if there are fewer than two images.
+    of all N images: N² densities, some rows at a time.  That is what z tells about which of these N images it is: at
+    most log N, and (it is concave in p(x)) on average less than what it tells among all images.  So it grows with N,
+    and KL(q(z) ‖ p(z)) shrinks.
+    Raises ValueError if there are fewer than two images, or latents that depend on each other given x; and
+    NotFiniteError if the encoder's answer is not finite.
     """
+    if hasattr(model, "posterior"):                    # variants/structured_posterior.py: encode gives marginals alone
+        raise ValueError(f"model: its latents depend on each other ({type(model.posterior).__name__}), "
+                         "expected a diagonal Gaussian q(z|x): the marginals of encode say less than q does")
+    model.check_images(x, "x")
     if len(x) < 2:
         raise ValueError(f"x: got {len(x)} images, expected at least 2: the aggregate posterior is about many")
 
@@ -85,6 +99,8 @@ def diagnose(model: Any, x: np.ndarray, *, seed: int = 0, progress: bool = False
         return tuple(to_numpy(a).astype(np.float64) for a in (mean, logvar, z))
 
     mean, logvar, z = (np.concatenate(part) for part in zip(*over_parts(model, x, encode, seed=seed)))
+    if not np.isfinite(mean).all() or not np.isfinite(logvar).all():
+        raise NotFiniteError("model: its encoder gives means or log-variances that are not finite")
     kl = gaussian_kl_by_latent(mean, logvar)[0]
     return Diagnosis(kl.mean(axis=0), mean.var(axis=0), (kl < SILENT).mean(axis=0),
                      Estimate.of(information(z, mean, logvar, progress=progress)), len(x))

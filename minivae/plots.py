@@ -169,6 +169,22 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") ->
     return fig
 
 
+def kl_by_latent(kls: Mapping[str, np.ndarray], *, title: str = "") -> Figure:
+    """For each name the KL of every latent (Z,), the most talkative first, as bars side by side."""
+    shapes = [np.shape(kl) for kl in kls.values()]
+    if not shapes or len(shapes[0]) != 1 or len(set(shapes)) > 1:
+        raise ValueError(f"kls: got shapes {shapes}, expected one (Z,) for each name, all alike")
+    fig, ax = figure(width=8.0, height=3.6)
+    width, place = 0.84 / len(kls), np.arange(1, shapes[0][0] + 1)
+    for i, (name, kl) in enumerate(kls.items()):
+        ax.bar(place + (i - (len(kls) - 1) / 2) * width, np.sort(kl)[::-1], width, color=COLOURS[i % len(COLOURS)],
+               label=name)
+    ax.set(xlabel="latent, the most talkative first", ylabel="KL, nats", title=title, xlim=(0.4, len(place) + 0.6))
+    ax.grid(False, axis="x")
+    ax.legend(fontsize=8)
+    return fig
+
+
 def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, int], *,
              seed: int = 0) -> Iterator[tuple[str, Figure]]:
     """(name, figure), one after another: every picture that says something about this model."""

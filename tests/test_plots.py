@@ -35,6 +35,7 @@ MAKERS = {
     "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
     "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),
     "learning_curves": lambda model: plots.learning_curves(HISTORY, title="title"),
+    "kl_by_latent": lambda model: plots.kl_by_latent({"one": X[0], "two": X[1]}, title="title"),
 }
 
 
@@ -46,7 +47,7 @@ def test_every_picture_is_a_figure_with_a_title(name, flat, tmp_path):
     assert plots.save(fig, tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["manifold", "latent_scatter", "learning_curves"])
+@pytest.mark.parametrize("name", ["manifold", "latent_scatter", "learning_curves", "kl_by_latent"])
 def test_axes_are_labelled(name, flat):
     for ax in MAKERS[name](flat).axes:
         assert ax.axison

@@ -7,6 +7,7 @@ chapters/assignments/a1/
     hints.py             what gradients are made of, so that mistakes can be named
     hidden.py            tests that they do not
     mutants.toml         planted mistakes, and what must be said about each
+    make.py              optional: files that are made of others, see `testing.made`
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from minivae.coursework.testing import Hints, Test, collect, hints_of
 
@@ -31,7 +31,7 @@ class Task:
     id: str
     title: str
     write: tuple[str, ...]
-    """their qualified names: "minivae/ops.py:linear.pullback" """
+    """their qualified names: "minivae/ops.py:linear.pullback"; or a whole file, "answers.py" """
 
     @property
     def files(self) -> set[str]:
@@ -115,10 +115,14 @@ class Assignment:
     def blanks(self) -> dict[str, list[tuple[str, str]]]:
         """file -> (function, what stands in its place)"""
         found: dict[str, list[tuple[str, str]]] = {}
-        named: list[tuple[str, Any]] = [(target, f"Task {task.id}: {task.title}") for task in self.tasks
-                                        for target in task.write]
+        titles: dict[str, list[str]] = {}
+        for task in self.tasks:
+            for target in task.write:
+                titles.setdefault(target, []).append(f"{task.id}: {task.title}")
+        named = [(target, f"Task {'; '.join(of_tasks)}") for target, of_tasks in titles.items()]
         named += [(target, "left out of this assignment") for target in self.also_blank]
         for target, says in named:
             file, _, name = target.partition(":")
-            found.setdefault(file, []).append((name, says))
+            if name:                                   # "answers.py": a whole file, as it is handed out
+                found.setdefault(file, []).append((name, says))
         return found

@@ -11,21 +11,21 @@ from pathlib import Path
 
 from minivae.coursework.assignment import Assignment, AssignmentError
 from minivae.coursework.cut import CutError, blank, find, leaks, only, statements, without
-from minivae.coursework.testing import record
+from minivae.coursework.testing import made, record
 
 ROOT = Path(__file__).parents[2]                       # of the repository: chapters/ and minivae/ lie in it
-STUDENTS_NEED = ("__init__", "assignment", "diagnose", "grade", "report", "sandbox", "student", "student_process",
-                 "submission", "testing", "things", "wire", "cli")
+STUDENTS_NEED = ("__init__", "assignment", "diagnose", "grade", "report", "sandbox", "seccomp", "student",
+                 "student_process", "submission", "testing", "things", "watch", "wire", "worlds", "cli")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same
 
 
 def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     """Write the starter tree into an empty folder.  Raises AssignmentError if an answer can be read in it."""
-    blanks = assignment.blanks()
+    blanks, texts = assignment.blanks(), made(assignment.folder, "starter")
     answers: set[str] = set()
     for entry in assignment.files:
         file, _, names = entry.partition(":")
-        source = (root / file).read_text()
+        source = texts[file] if file in texts else (root / file).read_text()
         try:
             source = only(source, names.split(",")) if names else source
             for name, says in blanks.get(file, []):
@@ -145,5 +145,5 @@ chmod -R go-rwx /autograder/source /autograder/venv/lib/python3*/site-packages/m
 RUN = """#!/usr/bin/env bash
 cd /autograder/source
 /autograder/venv/bin/python -m minivae course grade /autograder/submission --assignment assignment --starter starter \\
-    --seed "$(cat seed)" --format gradescope --out /autograder/results/results.json
+    --seed @seed --format gradescope --out /autograder/results/results.json
 """

@@ -37,7 +37,8 @@ class Context:
 def diagnose(got: object, want: np.ndarray, context: Context | None = None) -> str | None:
     """None if the gradient is right, else a sentence about it."""
     if not isinstance(got, (np.ndarray, np.generic, float, int)):
-        return "nothing was returned" if got is None else f"it is a {type(got).__name__}, expected an array"
+        kind = getattr(got, "kind", "") or type(got).__name__
+        return "nothing was returned" if got is None else f"it is a {kind}, expected an array"
     array = np.asarray(got, dtype=np.float64)
     if not np.isfinite(array).all():
         return f"{np.count_nonzero(~np.isfinite(array))} of its {array.size} entries are NaN or infinite"
@@ -53,8 +54,13 @@ def diagnose(got: object, want: np.ndarray, context: Context | None = None) -> s
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
     """Equal up to float32's rounding, of the same shape."""
-    return a.shape == b.shape and bool(
-        np.linalg.norm(a - b) <= TOLERANCE * max(np.linalg.norm(a), np.linalg.norm(b)) + 1e-12)
+    if a.shape != b.shape:
+        return False
+    size = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+    if size <= 1e-12 or not np.isfinite(size):
+        return bool(size <= 1e-12)
+    a, b = a / size, b / size          # or the squares of 1e200 would be infinite, and equal to any others that are
+    return bool(np.linalg.norm(a - b) <= TOLERANCE * max(np.linalg.norm(a), np.linalg.norm(b)) + 1e-12 / size)
 
 
 def mistakes(want: np.ndarray, context: Context, got: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -117,7 +123,7 @@ def _factor(name: str, factor: np.ndarray, part: np.ndarray) -> Iterator[tuple[s
 def _terms(want: np.ndarray, context: Context) -> Iterator[tuple[str, np.ndarray]]:
     for name, term in context.terms.items():
         rest = want - term
-        yield f"the term from {name} is missing (a value used twice: its derivatives add)", rest
+        yield f"the term from {name} is missing (where a value is used twice, its derivatives add)", rest
         yield f"the term from {name} has the wrong sign", rest - term
         yield f"the term from {name} is counted twice, or lacks a ½", rest + 2.0 * term
         yield f"the term from {name} has a ½ too many", rest + 0.5 * term
@@ -136,12 +142,15 @@ def unlike(got: np.ndarray, want: np.ndarray) -> str:
     wrong = np.abs(got - want) > 1e-4 * np.abs(want) + 1e-6 * np.abs(want).max(initial=0.0) + 1e-12
     if want.size == 1:
         return f"it is {float(got.item()):.6g}, should be {float(want.item()):.6g}"
-    length = float(np.linalg.norm(want))
-    ratio = float((got / length * (want / length)).sum()) if length else 0.0
-    if ratio and same(got, ratio * want):
+    length, error = float(np.linalg.norm(want)), float(np.linalg.norm(got - want))
+    ratio, offset = float((got / length * (want / length)).sum()) if length else 0.0, float((got - want).mean())
+    nearly = "it is nearly right: " if error < 3e-3 * length else ""
+    if np.linalg.norm(got - want - offset) < 1e-3 * error:             # it explains what is wrong, not only most of it
+        return f"{nearly}every entry is {offset:+.4g} off: a constant is missing, or there is one too many"
+    if abs(ratio - 1.0) > 0.02 and np.linalg.norm(got - ratio * want) < 1e-2 * error and same(got, ratio * want):
         return f"it is {ratio:.4g} times the right one: a constant factor is wrong"
-    if want.any() and np.linalg.norm(got - want) < 3e-3 * np.linalg.norm(want):
-        return "it is nearly right: low precision (float16?), or a small constant added that should not be there"
+    if nearly:
+        return f"{nearly}low precision (float16?), a small constant added, or what follows from a mistake elsewhere"
     where = np.unravel_index(np.argmax(np.abs(got - want)), want.shape)
     index = ", ".join(str(i) for i in where)
     return (f"{wrong.sum()} of its {want.size} entries are wrong{_pattern(wrong)}; the worst is [{index}]: "

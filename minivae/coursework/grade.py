@@ -4,69 +4,118 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minivae.coursework.assignment import Assignment
-from minivae.coursework.report import Report, Result
-from minivae.coursework.student import Limits, Student, StudentError
-from minivae.coursework.submission import SubmissionError, laid_out
+from minivae.coursework.report import Report, Result, plain
+from minivae.coursework.student import JudgeError, Limits, Student, StudentError
+from minivae.coursework.submission import SubmissionError, handed_in, laid_out
 from minivae.coursework.testing import Solution, Test, collect, compare, replay
+from minivae.coursework.wire import WireError
 
-Wants = Callable[[Test], dict[str, Any]]
-USERS = range(200_000, 2_000_000)      # none of a system's own
+WAITING = "not run: the grader was stopped before it came to this test"
+NOBODYS = range(1_900_000_000, 2_100_000_000)          # users that no system hands out, see systemd's UIDS-GIDS
 
 
-def grade(submission: Path, assignment: Assignment, starter: Path, *, seed: int,
-          after: Callable[[Report], None] = lambda report: None) -> Report:
+@dataclass(frozen=True)
+class Patience:
+    """How long a submission is waited for, in seconds: code that computes what it should takes a hundredth of it."""
+
+    request: float = 10.0
+    """for one answer"""
+    hangs: int = 3
+    """so often, and then"""
+    short: float = 2.0
+    """for one answer"""
+    test: float = 30.0
+    """for all the answers of a test"""
+    submission: float = 240.0
+    """for all tests; those that are left then are not run"""
+
+
+def grade(submission: Path, assignment: Assignment, starter: Path, *, seed: int, tasks: Sequence[str] = (),
+          after: Callable[[Report], None] = lambda report: None, limits: Limits | None = None,
+          patience: Patience | None = None) -> Report:
     """All tests on one submission.  The same submission and seed give the same report, but for its time.
 
+    tasks   only the tests of these; of all, if none is named
     after   called after every test, so that what was found is kept whatever comes
+    Raises JudgeError if the student's process cannot be started: then nobody loses points.
     """
-    begun, report = time.perf_counter(), Report(submission.name, assignment.name, seed)
-    user = random.SystemRandom().choice(USERS) if os.getuid() == 0 else None
-    limits = Limits(user=user)
+    limits, patience = limits or Limits(user=free_user()), patience or Patience()
+    tests = [test for test in assignment.tests if not tasks or test.task in tasks]
+    begun, hung = time.perf_counter(), 0
+    report = Report(submission.name, assignment.name, seed, waiting=[result(test, WAITING) for test in tests])
     try:
-        with laid_out(submission, starter, assignment.submitted, user) as (work, report.remarks):
-            for test in assignment.tests:
-                report.results.append(_judge(test, work, limits, test.run(Solution(), seed, assignment.hints), seed))
-                report.seconds = time.perf_counter() - begun
-                after(report)
+        contents, report.remarks = handed_in(submission, assignment.submitted)
     except SubmissionError as error:
         report.remarks.append(str(error))
-        report.results = [_result(test, f"nothing to test: {error}") for test in assignment.tests]
-    report.seconds = time.perf_counter() - begun
-    after(report)
+        report.results, report.waiting = [result(test, f"nothing to test: {error}") for test in tests], []
+        return report
+    for test in tests:
+        want = test.run(Solution(), seed, assignment.hints)
+        if time.perf_counter() - begun < patience.submission:
+            timeout = patience.request if hung < patience.hangs else patience.short
+            with laid_out(starter, contents) as work, \
+                    Student(work, limits, timeout=timeout, budget=patience.test) as student:
+                found = run(test, student, want, seed)
+            report.walls, hung = student.walls, hung + student.hung
+            if student.hung and hung == patience.hangs:
+                report.remarks.append(f"{hung} tests were stopped: from here on an answer is waited for "
+                                      f"{patience.short:g} s, no longer for {patience.request:g}")
+        else:
+            found = result(test, f"not run: the tests before it took {patience.submission:g} s, all the time there is")
+        report.add(found, time.perf_counter() - begun)
+        after(report)
     return report
-
-
-def _judge(test: Test, work: Path, limits: Limits, want: dict[str, Any], seed: int) -> Result:
-    """A process for each test: what one does to itself, the next does not see."""
-    try:
-        student = Student(work, limits)
-    except StudentError as error:
-        return _result(test, str(error))
-    with student:
-        return run(test, student, want, seed)
 
 
 def run(test: Test, student: Student, want: dict[str, Any], seed: int) -> Result:
     """One test in a process that is there already."""
+    student.begin()
     try:
-        says = compare(test.run(student, seed), want)
+        with np.errstate(all="ignore"):                # of numbers as large as anybody likes
+            says = compare(test.run(student, seed), want)
     except StudentError as error:
         says = str(error)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        # the test took the answer apart, and it was not made of what it should be
+    except WireError:                                  # the test asks for too much: not the student's fault
+        raise
+    except Exception as error:                         # the test took apart what it got, and that was something else
         says = f"the code returned something of another form than asked for ({type(error).__name__}: {error})"
-    return _result(test, says or "", student.printed())
+    return result(test, says or "", student.printed())
 
 
-def _result(test: Test, says: str, printed: str = "") -> Result:
+def result(test: Test, says: str, printed: str = "") -> Result:
+    """All of the points, or none."""
     points = 0.0 if says else test.points
-    return Result(test.name, test.task, test.title, points, test.points, test.hidden, says, printed)
+    return Result(test.name, test.task, test.title, points, test.points, test.hidden, plain(says), plain(printed))
+
+
+def free_user() -> int | None:
+    """If this process is root: the number of a user that nobody is, for a submission to run as.  Else None.
+
+    Raises JudgeError if there is none, in a container that has no users but root.
+    """
+    if sys.platform == "win32" or os.getuid() != 0:
+        return None
+    taken = {path.stat().st_uid for path in Path("/proc").glob("[0-9]*") if path.exists()}
+    try:
+        inside, _, count = (int(n) for n in Path("/proc/self/uid_map").read_text().split()[:3])
+    except (OSError, ValueError):
+        inside, count = 0, 65_536
+    known = NOBODYS if inside + count > NOBODYS[-1] else range(50_000, min(60_000, inside + count))
+    free = [user for user in random.SystemRandom().sample(known, min(len(known), 100)) if user not in taken]
+    if not free:
+        raise JudgeError("this is root, and there is no other user here that a submission could run as: grade as one "
+                         "who is not root")
+    return free[0]
 
 
 # ── what students run ─────────────────────────────────────────────────────────────────────────
@@ -85,14 +134,10 @@ def check(folder: Path, tasks: Sequence[str] = (), *, seed: int = 1,
     for test in visible_tests(folder):
         if tasks and not any(test.task == task or test.task.startswith(f"{task}.") for task in tasks):
             continue
-        try:
-            if student is None or not student.alive:
-                student = Student(folder, Limits(seconds=300))
-            result = run(test, student, wants[test.name], seed)
-        except StudentError as error:
-            result = _result(test, str(error))
-        report.results.append(result)
-        after(result)
+        if student is None or not student.alive:
+            student = Student(folder, Limits(seconds=300))
+        report.add(run(test, student, wants[test.name], seed), 0.0)
+        after(report.results[-1])
     if student is not None:
         student.close()
     return report

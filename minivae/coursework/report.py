@@ -39,8 +39,17 @@ class Report:
     assignment: str
     seed: int
     results: list[Result] = field(default_factory=list)
+    waiting: list[Result] = field(default_factory=list)
+    """what the tests to come count as, should the grader be stopped now"""
     remarks: list[str] = field(default_factory=list)
+    walls: list[str] = field(default_factory=list)
+    """what the code was shut in by (sandbox.py)"""
     seconds: float = 0.0
+
+    def add(self, result: Result, seconds: float) -> None:
+        """One test more is done."""
+        self.results.append(result)
+        self.waiting, self.seconds = self.waiting[1:], seconds
 
     @property
     def points(self) -> float:
@@ -48,31 +57,66 @@ class Report:
 
     @property
     def most(self) -> float:
-        return sum(result.most for result in self.results)
+        return sum(result.most for result in [*self.results, *self.waiting])
+
+
+PROMISES = {                           # each is kept if one of these walls stands
+    "memory is limited": {"limits"},
+    "hidden tests and solution cannot be read": {"own root", "Landlock"},
+    "no file is written": {"own root", "Landlock", "seccomp"},
+    "no process stays behind": {"own world", "own user", "seccomp"},
+    "the judge cannot be signalled or changed": {"own world", "own user", "seccomp"},
+    "no network": {"own world", "seccomp"},
+}
+WALLS = ("limits", "own world", "own root", "own user", "Landlock", "seccomp")
+
+
+def standing(walls: Sequence[str]) -> str:
+    """Which walls stood, which did not, and what therefore is not promised."""
+    missing = [wall for wall in WALLS if wall not in walls]
+    broken = [promise for promise, kept_by in PROMISES.items() if not kept_by & set(walls)]
+    return (f"walls: {', '.join(walls)}" + (f"; missing: {', '.join(missing)}" if missing else "")
+            + (f"; NOT promised here: {', '.join(broken)}" if broken else ""))
+
+
+def plain(text: str) -> str:
+    """Text that does nothing to the screen or file it is written to: no control characters, no turned direction."""
+    return "".join(c if c.isprintable() or c == "\n" else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def line(text: str) -> str:
+    """The same, on one line."""
+    return " ".join(plain(text).split())
 
 
 def table(reports: Sequence[Report]) -> str:
     """For a person: what passed, and what the first difference is."""
     lines: list[str] = []
     for report in reports:
-        lines += [f"{report.submission}", *(f"  note: {remark}" for remark in report.remarks)]
+        notes = [*report.remarks, *([standing(report.walls)] if report.walls else [])]
+        lines += [line(report.submission), *(f"  note: {line(remark)}" for remark in notes)]
         for r in report.results:
             mark = "ok  " if r.passed else "FAIL"
             lines.append(f"  {mark} {r.points:4g}/{r.most:<4g} {r.task:<5} {r.title}{'  (hidden)' if r.hidden else ''}")
-            lines += [f"{'':18}{line}" for line in r.says.splitlines()]
+            lines += [f"{'':18}{part}" for part in r.says.splitlines()]
         lines.append(f"  {report.points:g} of {report.most:g} points\n")
     return "\n".join(lines)
 
 
 def gradescope(report: Report) -> str:
-    """results.json, as https://gradescope-autograders.readthedocs.io/en/latest/specs/ has it."""
+    """results.json, as https://gradescope-autograders.readthedocs.io/en/latest/specs/ has it.
+
+    Every test is in it from the beginning, so that the sum of the points is right even if the grader is stopped.
+    The walls are in extra_data, which students do not see.
+    """
     tests = [{
         "number": r.task, "name": f"{r.task} {r.title}", "score": r.points, "max_score": r.most,
         "status": "passed" if r.passed else "failed", "visibility": "after_published" if r.hidden else "visible",
         "output": r.says + (f"\n\nprinted:\n{r.printed}" if r.printed and not r.hidden else ""),
-    } for r in report.results]
-    return json.dumps({"tests": tests, "output": "\n".join(report.remarks), "stdout_visibility": "hidden",
-                       "execution_time": round(report.seconds, 2)}, indent=1)
+    } for r in [*report.results, *report.waiting]]
+    return json.dumps({"tests": tests, "output": "\n".join(map(line, report.remarks)), "stdout_visibility": "hidden",
+                       "execution_time": round(report.seconds, 2),
+                       "extra_data": {"walls": standing(report.walls)}}, indent=1)
 
 
 def as_csv(reports: Sequence[Report]) -> str:
@@ -82,7 +126,7 @@ def as_csv(reports: Sequence[Report]) -> str:
     names = [r.name for r in reports[0].results] if reports else []
     writer.writerow(["submission", "points", "of", *names])
     for report in reports:
-        writer.writerow([report.submission, f"{report.points:g}", f"{report.most:g}",
+        writer.writerow([line(report.submission), f"{report.points:g}", f"{report.most:g}",
                          *(f"{r.points:g}" for r in report.results)])
     return text.getvalue()
 
@@ -90,8 +134,10 @@ def as_csv(reports: Sequence[Report]) -> str:
 def as_json(reports: Sequence[Report]) -> str:
     """Everything."""
     def plain(report: Report) -> dict[str, Any]:
-        return vars(report) | {"points": report.points, "of": report.most,
-                               "results": [vars(r) | {"passed": r.passed} for r in report.results]}
+        return vars(report) | {"submission": line(report.submission), "points": report.points, "of": report.most,
+                               "remarks": [*map(line, report.remarks)],
+                               "results": [vars(r) | {"passed": r.passed} for r in report.results],
+                               "waiting": [vars(r) for r in report.waiting]}
 
     return json.dumps([plain(report) for report in reports], indent=1)
 

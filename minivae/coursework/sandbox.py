@@ -2,7 +2,14 @@
 
 `restrict` is called by the student's process about itself, before it reads a line of the student's code, and cannot be
 taken back.  Every wall that the system offers is put up; the names of those that stand are returned, so that the report
-can say what was promised.  Linux has them all; elsewhere some are missing, and the report says so.
+can say what is promised.  Linux has them all; elsewhere some are missing, and the report says so.
+
+    limits        of processor time, memory, files, processes
+    own world     process numbers, network and shared memory of its own (worlds.py)
+    own root      a file system with nothing but Python, NumPy and the work folder, all to read (worlds.py)
+    own user      that owns nothing (if the judge is root)
+    Landlock      the same files, and all to read, by another mechanism
+    seccomp       no writing, no processes, no signals, no network (seccomp.py)
 
 This file is run inside the student's process, and stands alone: it imports nothing of minivae.
 """
@@ -11,126 +18,125 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
+import importlib.util
 import os
 import resource
 import signal
 import struct
 import sys
 import sysconfig
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
-PRIVATE, BIND = 0x44000, 0x5000                                            # of mounts, with all below them
+import seccomp  # type: ignore[import-not-found]
+import worlds  # type: ignore[import-not-found]
+
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446           # system calls, the same on every processor
-READ = 1 << 0 | 1 << 2 | 1 << 3                                            # execute, read a file, read a directory
-EVERYTHING = (1 << 13) - 1                                                 # all file rights of the first version
+READ, READ_FOLDER = 1 << 2, 1 << 3                                         # rights that Landlock gives
+OFFERED = ("numpy", "threadpoolctl", "tqdm")                               # what the starter's pyproject.toml names
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", f"{sys.base_prefix}/lib")
 
 Walls = list[str]
 
 
-def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: int | None) -> Walls:
-    """Shut this process in: it may write below `work`, and read Python and NumPy.  Returns the walls that stand.
+def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: int | None,
+             without: Sequence[str] = (), own_world: bool = False) -> Walls:
+    """Shut this process in: it may read `work`, Python and NumPy, and write nothing.  Returns the walls that stand.
 
     seconds     of processor time, after which the system kills it
-    megabytes   of memory; files may be a tenth of it
+    megabytes   of memory
     processes   at once, threads included
-    user        become this user, if root: one that owns nothing but `work`
+    user        become this user, if root: one that owns nothing
+    without     walls that are left out, to test the others
+    own_world   this is the first process of a world of its own
     """
-    walls = _limits(seconds, megabytes)
-    walls += _worlds(user)
-    if user is not None and os.getuid() == 0:
+    os.setsid()                                        # out of reach of signals to the judge's group, and it of ours
+    walls, plan = _limits(seconds, megabytes), _needed(work)
+    readable = [*_readable(plan), Path("/proc/self/maps")]                     # there threadpoolctl looks for BLAS
+    if own_world and worlds.leave():
+        walls.append("own world")
+        if "own root" not in without and worlds.own_root(plan):
+            walls.append("own root")
+    for name in OFFERED:                               # now: later the folder in which they lie cannot be searched
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if user is not None:
         os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
-        walls.append("user")
+        os.setgid(user)
+        os.setuid(user)                                # of root: for good, and all its rights with it
+        walls.append("own user")
     resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
-    _libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    _libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    return walls + _landlock(work)
+    if sys.platform == "linux":
+        _no_rights()
+        walls += [] if "Landlock" in without else _landlock(readable)
+        walls += [] if "seccomp" in without else seccomp.shut()
+    return walls
 
 
 def _limits(seconds: int, megabytes: int) -> Walls:
-    size = megabytes << 20
-    for what, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, size), (resource.RLIMIT_FSIZE, size // 10),
-                        (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 256)):
-        with contextlib.suppress(ValueError, OSError):                     # a system that does not know it
-            resource.setrlimit(what, (limit, limit))
-    return ["time", "memory", "file size", "processes"]
+    """Files of no more than 64 kB: where nothing else forbids it, they are at least small."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")                # if memory runs out, this process goes first
+    for name, limit in (("CPU", seconds), ("AS", megabytes << 20), ("FSIZE", 1 << 16), ("CORE", 0), ("NOFILE", 64),
+                        ("MSGQUEUE", 0)):
+        with contextlib.suppress(ValueError, OSError, AttributeError):     # a system that does not know it
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+    return ["limits" if sys.platform == "linux" else "limits (not of memory)"]
 
 
-def _worlds(user: int | None) -> Walls:
-    """Processes, network, mounts and shared memory of its own.  When its first process ends, so do all others of it."""
-    libc, uid, gid = _libc(), os.getuid(), os.getgid()
-    wanted = NEW_PIDS | NEW_NET | NEW_IPC | NEW_MOUNTS | (NEW_USER if uid else 0)
-    if sys.platform != "linux" or libc.unshare(wanted) != 0:
-        return []
-    if uid:                                            # in a world of its own it stays who it was
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+def _no_rights() -> None:
+    """No rights of root in its own world, none by running a program; and it ends when who watches it ends."""
+    libc = ctypes.CDLL(None)
+    libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    child = os.fork()                                  # who asked for the new world stays outside: its child is in it
-    if child:
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        os._exit(code if code >= 0 else 128 - code)
-    libc.mount(None, b"/", None, PRIVATE, None)
-    libc.mount(b"proc", b"/proc", b"proc", 0, None)
-    if user is not None and uid == 0:
-        for path in (Path(sys.base_prefix), Path(sys.prefix)):
-            _open_up(path)
-    return ["network", "nothing left behind"]
 
 
-def _open_up(path: Path) -> None:
-    """If others may not pass to Python (it lies in root's home, perhaps): an empty folder in the way, Python in it.
-
-    Only in this process's own world, and only Python: the rest of that home is gone from it.
-    """
-    closed = [folder for folder in reversed(path.parents) if not folder.stat().st_mode & 1]
-    if not closed:
-        return
-    libc, fd = _libc(), os.open(path, os.O_PATH)
-    libc.mount(b"tmpfs", bytes(closed[0]), b"tmpfs", 0, b"mode=755")
-    path.mkdir(parents=True)
-    libc.mount(f"/proc/self/fd/{fd}".encode(), bytes(path), None, BIND, None)
-    os.close(fd)
+def _needed(work: Path) -> list[tuple[Path, bool]]:
+    """What is read: (path, seen), or (path, not seen) for what lies in those before it, where the solution may be."""
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    libraries = [folder for folder in dict.fromkeys(map(Path, LIBRARIES)) if folder.is_dir()]
+    pythons = [path for folder in libraries for path in sorted(folder.glob("python*"))]
+    packages = [stdlib / "site-packages", stdlib / "dist-packages"]
+    offered = [path for name in OFFERED if (spec := importlib.util.find_spec(name)) and spec.origin
+               for path in _parts_of(Path(spec.origin), name)]
+    return [*((path, True) for path in libraries), *((path, False) for path in pythons), (stdlib, True),
+            *((path, False) for path in packages), *((path, True) for path in offered), (work, True)]
 
 
-def _landlock(work: Path) -> Walls:
-    """Files: everything below `work`; of the rest only Python and NumPy, to read."""
-    libc, attribute = _libc(), struct.pack("Q", EVERYTHING)
-    ruleset = libc.syscall(LANDLOCK_CREATE, attribute, len(attribute), 0) if sys.platform == "linux" else -1
-    if ruleset < 0:
+def _parts_of(origin: Path, name: str) -> list[Path]:
+    """A package, with the libraries that lie beside it: numpy/ and numpy.libs/"""
+    folder = origin.parent.parent if origin.name == "__init__.py" else origin.parent
+    return sorted(folder.glob(f"{name}*"))
+
+
+def _readable(plan: list[tuple[Path, bool]]) -> Iterator[Path]:
+    """The same without exceptions: for a folder with something hidden in it, what else is in it."""
+    hidden = {path for path, seen in plan if not seen}
+    for path in (path for path, seen in plan if seen):
+        if any(other.parent == path for other in hidden):
+            yield from (child for child in path.iterdir() if child not in hidden)
+        else:
+            yield path
+
+
+def _landlock(readable: list[Path]) -> Walls:
+    """Everything that Landlock can forbid is forbidden, but for reading these."""
+    libc = ctypes.CDLL(None)
+    version = libc.syscall(LANDLOCK_CREATE, None, 0, 1)
+    if version < 1:
         return []
-    for path, rights in [(work, EVERYTHING), *((path, READ) for path in _needed())]:
-        try:
+    files = (1 << 13) - 1 | (version >= 2) << 13 | (version >= 3) << 14 | (version >= 5) << 15
+    attribute = struct.pack("QQQ", files, 0b11, 0b11)[:8 if version < 4 else 16 if version < 6 else 24]
+    ruleset = libc.syscall(LANDLOCK_CREATE, attribute, len(attribute), 0)
+    for path in readable:
+        with contextlib.suppress(OSError):
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            continue
-        allowed = rights if path.is_dir() else rights & ~(1 << 3) & 0b111
-        rule = struct.pack("=Qi", allowed, fd)
-        libc.syscall(LANDLOCK_ADD, ruleset, 1, rule, 0)
-        os.close(fd)
+            rule = struct.pack("=Qi", READ | READ_FOLDER if path.is_dir() else READ, fd)
+            libc.syscall(LANDLOCK_ADD, ruleset, 1, rule, 0)
+            os.close(fd)
     stands = libc.syscall(LANDLOCK_RESTRICT, ruleset, 0) == 0
     os.close(ruleset)
-    return ["files"] if stands else []
-
-
-def _needed() -> list[Path]:
-    """What Python and NumPy read: not the folder of installed packages, in which the solution may lie."""
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")} | {
-        stdlib / "site-packages", stdlib / "dist-packages"}
-    numpy = [path for folder in packages for name in ("numpy*", "threadpoolctl*") for path in folder.glob(name)]
-    libraries = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/lib64")]
-    system = [path for folder in libraries if folder.is_dir() for path in folder.iterdir()
-              if not path.name.startswith("python")]
-    return [*(path for path in stdlib.iterdir() if path not in packages), *numpy, *system,
-            *map(Path, ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/dev/null",
-                        "/dev/urandom", "/etc/localtime", "/usr/share/zoneinfo")),
-            Path(sys.executable).resolve(), Path(__file__).parent]
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+    return ["Landlock"] if stands else []

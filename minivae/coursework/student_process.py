@@ -1,27 +1,38 @@
-"""The process in which the student's code runs: it does what the judge asks, one request after another.
+"""The process in which the student's code runs, and the one that watches it.
 
-    python -I student_process.py REQUESTS ANSWERS WORK LIMITS
+    python -I student_process.py REQUESTS ANSWERS LEASE WORK LIMITS
 
-REQUESTS and ANSWERS are file descriptors.  First this process shuts itself in (sandbox.py); then it answers:
-call a function, read a part of a thing, write into an array.  Arrays and numbers go back as they are; whatever else
-comes out, such as a pullback, stays here, and the judge gets a handle for it.
+REQUESTS, ANSWERS and LEASE are file descriptors.  This process forks: the child shuts itself in (sandbox.py) and then
+does what the judge asks, one request after another: call a function, read a part of a thing, write into an array.
+Arrays and numbers go back as they are; whatever else comes out, such as a pullback, stays there, and the judge gets a
+handle for it.  The parent waits until the child has ended, or the judge lets go of LEASE, if only by being killed; then
+it ends whatever is left (watch.py), and prints how the child ended.
 
-It stands alone: no test and no answer is ever in this process, so there is nothing here to find or to forge.
+It stands alone: no test and no answer is ever in these processes, so there is nothing here to find or to forge.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = str(Path(__file__).parent)
+sys.path.insert(0, HERE)
 import sandbox  # type: ignore[import-not-found]  # noqa: E402
+import watch  # type: ignore[import-not-found]  # noqa: E402
 import wire  # type: ignore[import-not-found]  # noqa: E402
+import worlds  # type: ignore[import-not-found]  # noqa: E402
 from things import Things  # type: ignore[import-not-found]  # noqa: E402
+
+sys.path.remove(HERE)
+REFUSED = "(the judge lets code compute, and not write files, start processes or use the network)"
 
 
 def complaint(error: BaseException, work: Path) -> str:
@@ -37,35 +48,69 @@ def complaint(error: BaseException, work: Path) -> str:
         where = f"\n  {name}, line {frames[-1].lineno}: {frames[-1].line}"
     elif isinstance(error, SyntaxError) and error.filename:
         where = f"\n  {os.path.relpath(error.filename, work)}, line {error.lineno}: {(error.text or '').strip()}"
-    return f"{type(error).__name__}: {str(error)[:500]}{where}"
+    refused = isinstance(error, OSError) and error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
+    return f"{type(error).__name__}: {str(error)[:500]}{f' {REFUSED}' if refused else ''}{where}"
+
+
+def explain(error: BaseException, work: Path) -> str:
+    """The complaint; but an error may be of the student's own making, and have no words."""
+    try:
+        return complaint(error, work)
+    except BaseException:
+        return f"{type(error).__name__}, which cannot be printed"
 
 
 def serve(requests: int, answers: int, work: Path) -> None:
-    """Answer until nobody asks."""
+    """Answer until nobody asks: with the number of the request, whether it went well, and what came out."""
     things = Things(wire)
     while True:
         try:
-            request = wire.receive(requests)
+            number, *request = wire.receive(requests)
         except wire.WireError:                              # the judge has what it wanted
             return
+        answer: Any
         try:
-            answer = (True, things.answer(request))
-        except Exception as error:
-            answer = (False, complaint(error, work))
+            answer = (number, True, things.answer(request))
+        except BaseException as error:                      # SystemExit too: the code asked for it, we did not
+            answer = (number, False, explain(error, work))
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
         try:
-            wire.send(answers, answer)
-        except wire.WireError as error:
-            wire.send(answers, (False, str(error)))
+            frame = wire.pack(answer)
+        except Exception as error:                          # too large, or no text
+            frame = wire.pack((number, False, f"what came out cannot be read: {error}"))
+        wire.send(answers, frame)
+
+
+def inside(requests: int, answers: int, work: Path, limits: dict[str, Any], own_world: bool) -> None:
+    """Shut in, then serve."""
+    os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)             # type: ignore[union-attr]
+    walls = sandbox.restrict(work, own_world=own_world, **limits)
+    os.chdir(work)
+    sys.path[:0] = [str(work), str(work / "chapters")]
+    for path in (work, Path(os.__file__).parent):           # if not, the student is not to blame
+        if not os.access(path, os.R_OK):
+            raise SystemExit(f"{path} cannot be read by the user that the code runs as: grade as one who is not root, "
+                             "or with a Python that does not lie in root's home")
+    wire.send(answers, wire.pack((0, True, walls)))
+    serve(requests, answers, work)
 
 
 def main() -> None:
-    """Shut in, then serve."""
-    requests, answers, work, limits = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
-    walls = sandbox.restrict(work, **limits)
-    os.chdir(work)
-    sys.path[:1] = [str(work), str(work / "chapters")]
-    wire.send(answers, (True, walls))
-    serve(requests, answers, work)
+    """Two processes of one."""
+    requests, answers, lease = (int(argument) for argument in sys.argv[1:4])
+    work, limits = Path(sys.argv[4]), json.loads(sys.argv[5])
+    watch.gather_orphans()
+    own_world = "own world" not in limits["without"] and worlds.enter()
+    child = os.fork()
+    if child == 0:
+        os.close(lease)
+        inside(requests, answers, work, limits, own_world)
+        return
+    os.close(requests)
+    os.close(answers)
+    print(watch.until_the_end(child, lease, limits["megabytes"], limits["user"]))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import numpy as np
 
 from minivae.coursework import wire
 from minivae.coursework.diagnose import Context, diagnose
-from minivae.coursework.things import Things
+from minivae.coursework.things import Things, module_of
 from minivae.coursework.wire import Handle, Name
 
 CHAPTERS = Path(__file__).parents[2] / "chapters"
@@ -45,6 +45,7 @@ class Library(Protocol):
     def call(self, target: str | Handle, *arguments: Any, **keywords: Any) -> Any: ...
     def get(self, thing: str | Handle, path: str) -> Any: ...
     def set(self, thing: Handle, path: str, values: Any) -> None: ...
+    def module(self, name: str, source: str) -> Handle: ...
 
 
 class Solution:
@@ -63,6 +64,9 @@ class Solution:
 
     def set(self, thing: Handle, path: str, values: Any) -> None:
         self.things.answer(("set", thing, path, values))
+
+    def module(self, name: str, source: str) -> Handle:
+        return self.things.answer(("module", name, source))
 
 
 def _name(target: str | Handle) -> Name | Handle:
@@ -113,8 +117,26 @@ def points(number: float, *, task: str, hidden: bool = False) -> Callable[[Work]
 
 def collect(path: Path) -> list[Test]:
     """The tests of a file, in its order."""
+    for file, text in made(path.parent, "starter", "solution").items():       # importable here, where the solution runs
+        name = file.removesuffix(".py").replace("/", ".")
+        sys.modules[name] = module_of(name, text)
     return [Test(name, (work.__doc__ or name).strip().splitlines()[0], work.task, work.points, work.hidden, work)
             for name, work in _names_in(path).items() if hasattr(work, "points")]
+
+
+def made(folder: Path, *functions: str) -> dict[str, str]:
+    """file -> text, of what functions of the folder's make.py return: files that are made of others, and lie nowhere.
+
+    make.py has `starter()`, all files that are made for students, and `solution()`, those that a right one hands in.
+    Without a make.py there are none.
+    """
+    path = folder / "make.py"
+    found: dict[str, str] = {}
+    if path.exists():
+        names = _names_in(path)
+        for function in functions:
+            found |= names[function]()
+    return found
 
 
 def hints_of(path: Path) -> Hints:

@@ -6,6 +6,7 @@ This file is run by both sides, and stands alone: it imports nothing of minivae.
 from __future__ import annotations
 
 import importlib
+import types
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,10 @@ class Things:
             return type(x)(self.out(part) for part in x)
         if type(x) is dict:
             return {str(key): self.out(part) for key, part in x.items()}
-        if x is None or isinstance(x, (bool, int, float, str)) or type(x).__module__ == "numpy":
+        if x is None or isinstance(x, (bool, int, float, str, np.ndarray)) or type(x).__module__ == "numpy":
             return x
         self.kept.append(x)
-        return self.wire.Handle(len(self.kept) - 1)
+        return self.wire.Handle(len(self.kept) - 1, type(x).__name__)
 
     def back(self, x: Any) -> Any:
         """A thing that the judge sent."""
@@ -43,6 +44,8 @@ class Things:
 
     def answer(self, request: Any) -> Any:
         kind, target, *rest = request
+        if kind == "module":
+            return self.out(module_of(target, *rest))
         thing = self.back(target)
         if kind == "call":
             arguments, keywords = rest
@@ -63,9 +66,16 @@ def part(thing: Any, name: str) -> Any:
 
 
 def look_up(path: str) -> Any:
-    """ "minivae.ops:linear", "minivae.vae:VAE.elbo_terms" """
+    """ "minivae.ops:linear", "minivae.vae:VAE.elbo_terms", "minivae.ops" """
     module, _, names = path.partition(":")
     thing = importlib.import_module(module)
-    for name in names.split("."):
+    for name in names.split(".") if names else ():
         thing = getattr(thing, name)
     return thing
+
+
+def module_of(name: str, source: str) -> types.ModuleType:
+    """A module made of this text, which is kept nowhere."""
+    module = types.ModuleType(name)
+    exec(compile(source, f"<{name}>", "exec"), module.__dict__)
+    return module

@@ -16,6 +16,7 @@ from minivae.coursework.build import ROOT, starter
 from minivae.coursework.cut import only, without
 from minivae.coursework.grade import grade
 from minivae.coursework.report import Report
+from minivae.coursework.testing import made
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,11 @@ def mutants(assignment: Assignment) -> list[Mutant]:
 def solution(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     """What a student would hand in who has everything right."""
     names = {entry.partition(":")[0]: entry.partition(":")[2] for entry in assignment.files}
+    texts = made(assignment.folder, "solution")
     for file in sorted(assignment.submitted):
         (out / file).parent.mkdir(parents=True, exist_ok=True)
-        source = without((root / file).read_text(), set(assignment.left_out))
+        source = texts[file] if file in texts else (root / file).read_text()
+        source = without(source, set(assignment.left_out))
         (out / file).write_text(only(source, names[file].split(",")) if names[file] else source)
 
 
@@ -67,7 +70,7 @@ def verify(assignment: Assignment, seed: int) -> bool:
             wrong = Path(folder) / f"mutant{number}"
             shutil.copytree(right, wrong)
             (wrong / mutant.file).write_text(mutant.apply((wrong / mutant.file).read_text()))
-            good.append(_judged(mutant, grade(wrong, assignment, tree, seed=seed)))
+            good.append(_judged(mutant, grade(wrong, assignment, tree, seed=seed, tasks=[mutant.task])))
     return all(good)
 
 

@@ -7,17 +7,16 @@ from minivae.coursework.wire import Name, Seed
 
 
 def sizes(rng, count):
-    """Different ones, so that a transpose cannot pass."""
-    return [int(n) for n in rng.permutation(np.arange(2, 9))[:count]]
+    """Different ones, so that a transpose cannot pass; not 2, so that no size is mistaken for a factor of 2."""
+    return [int(n) for n in rng.permutation(np.arange(3, 9))[:count]]
 
 
 @points(2, task="1.1", hidden=True)
 def difference_of_a_norm(lib, rng):
     """∂‖w‖/∂w"""
-    w = rng.standard_normal(sizes(rng, 1)[0]) + 2.0
-    f = Name("numpy.linalg:norm")
-    slopes = [lib.call("ch01_gradient:central_difference", f, w, i, 1e-4) for i in range(len(w))]
-    return {"∂f/∂w": Expected(np.array(slopes), "difference")}
+    w, h = rng.standard_normal(sizes(rng, 1)[0]) + 2.0, float(rng.uniform(0.05, 0.2))
+    slopes = [lib.call("ch01_gradient:central_difference", Name("numpy.linalg:norm"), w, i, h) for i in range(len(w))]
+    return {"∂f/∂w": Expected(np.array(slopes), "difference", w, h, "norm")}
 
 
 @points(1, task="2.1", hidden=True)
@@ -54,39 +53,49 @@ def layer_twice_in_a_chain(lib, rng):
     x, dy = rng.standard_normal((2, 4, n))
     h, pull1 = lib.call(layer, x)
     _, pull2 = lib.call(layer, h)
-    dx = lib.call(pull1, lib.call(pull2, dy))
-    return {"W.grad": lib.get(layer, "W.grad"), "b.grad": lib.get(layer, "b.grad"), "dx": dx}
+    dh = lib.call(pull2, dy)
+    dx = lib.call(pull1, dh)
+    return {"dx of the second": dh, "dx of the first": dx,
+            "W.grad": Expected(lib.get(layer, "W.grad"), "weights_of_two_calls", h, dy, x, dh),
+            "b.grad": Expected(lib.get(layer, "b.grad"), "bias_of_two_calls", dy, dh)}
 
 
 @points(1, task="3.1", hidden=True)
 def relu_of_any_size(lib, rng):
     """relu of three axes"""
-    return activation(lib, rng, "relu", rng.standard_normal(sizes(rng, 3)))
+    x = rng.standard_normal(sizes(rng, 3))
+    return activation(lib, "relu", x, 0.5 + rng.random(x.shape))
 
 
 @points(1, task="3.2", hidden=True)
 def tanh_of_any_size(lib, rng):
     """tanh of three axes"""
-    return activation(lib, rng, "tanh", rng.standard_normal(sizes(rng, 3)))
+    x = rng.standard_normal(sizes(rng, 3))
+    return activation(lib, "tanh", x, 0.5 + rng.random(x.shape))
+
+
+FAR = np.array([[-1000.0, -60.0, -30.0, 0.0, 30.0, 60.0, 1000.0]])
 
 
 @points(2, task="3.3", hidden=True)
 def sigmoid_far_out(lib, rng):
-    """sigmoid at ±700"""
-    return activation(lib, rng, "sigmoid", np.array([[-700.0, -50.0, 0.0, 700.0]]))
+    """sigmoid far out, where it is nearly 0 or 1"""
+    x = rng.uniform(0.8, 1.2) * FAR
+    # dy as large as dx would be small, but for ±1000: a derivative that lost its digits shows
+    return activation(lib, "sigmoid", x, np.exp(np.minimum(np.abs(x), 75.0)), "sigmoid_far_out")
 
 
 @points(1, task="3.4", hidden=True)
 def softplus_far_out(lib, rng):
-    """softplus at ±700"""
-    return activation(lib, rng, "softplus", np.array([[-700.0, -50.0, 0.0, 700.0]]))
+    """softplus far out"""
+    x = rng.uniform(0.8, 1.2) * FAR
+    return activation(lib, "softplus", x, np.exp(np.clip(-x, 0.0, 75.0)), "softplus_far_out")
 
 
-def activation(lib, rng, name, x):
-    dy = 0.5 + rng.random(x.shape)
-    _, pull = lib.call(f"minivae.ops:{name}", x)
-    # relative to the right answer's size, entry by entry: far out it is tiny
-    return {f"dx[{i}]": dx for i, dx in enumerate(np.ravel(lib.call(pull, dy)).tolist())}
+def activation(lib, name, x, dy, hint="activation"):
+    y, pull = lib.call(f"minivae.ops:{name}", x)
+    lib.call(pull, 2.0 * dy)                           # a pullback may be called twice
+    return {"dx": Expected(lib.call(pull, dy), hint, x, y, dy)}
 
 
 @points(3, task="3.5", hidden=True)
@@ -110,6 +119,15 @@ def logsumexp_of_three_axes(lib, rng):
     x = 30.0 * rng.standard_normal(sizes(rng, 3))
     y, pull = lib.call("minivae.ops:logsumexp", x)
     return {"y": y, "dx": lib.call(pull, rng.standard_normal(x.shape[:-1]))}
+
+
+@points(2, task="4.2", hidden=True)
+def log_softmax_of_three_axes(lib, rng):
+    """dx over the last of three axes, where exp x overflows"""
+    x = 1000.0 + 3.0 * rng.standard_normal(sizes(rng, 3))
+    dy = rng.standard_normal(x.shape)
+    _, pull = lib.call("minivae.ops:log_softmax", x)
+    return {"dx": Expected(lib.call(pull, dy), "log_softmax", x, dy)}
 
 
 @points(2, task="4.3", hidden=True)

@@ -10,11 +10,13 @@ from minivae.coursework.wire import Name, Seed
 
 
 @points(2, task="1.1")
-def central_difference_of_a_product(lib, rng):
-    """∂/∂wᵢ of w₁ w₂ w₃ is the product of the others"""
-    w = rng.standard_normal(3)
-    slopes = [lib.call("ch01_gradient:central_difference", Name("numpy:prod"), w, i, 1e-5) for i in range(3)]
-    return {"∂f/∂w": Expected(np.array(slopes), "difference")}
+def central_difference_of_a_variance(lib, rng):
+    """∂/∂wᵢ of the variance of w; and w stays as it was"""
+    w, h = rng.standard_normal(4), 0.1
+    slopes = [lib.call("ch01_gradient:central_difference", Name("numpy:var"), w, i, h) for i in range(4)]
+    once = lib.call("functools:partial", Name("ch01_gradient:central_difference"), Name("numpy:var"), w, 1, h)
+    lib.call(once)
+    return {"∂f/∂w": Expected(np.array(slopes), "difference", w, h, "var"), "w afterwards": lib.get(once, "args.1")}
 
 
 @points(2, task="2.1")
