@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from minivae.coursework import cut, wire
+from minivae.coursework import cut, student, wire
 from minivae.coursework import report as r
+from minivae.coursework.cli import number
 from minivae.coursework.diagnose import Context, diagnose, same
 from minivae.coursework.grade import free_user
 from minivae.coursework.seccomp import ALLOW, ERRNO, KILL, MACHINES, program
@@ -163,9 +164,9 @@ def test_the_numbers_of_the_calls_are_those_of_the_kernels_headers():
     tables = " ".join(re.findall(r'_table\("(?:"")?(.*?)"', source, re.DOTALL)).split()
     assert len(tables) > 200
     for name, *numbers in zip(tables[::3], tables[1::3], tables[2::3]):
-        for number, names in zip(numbers, known):
-            if name in names or number == "-":         # the headers may be older than a call
-                assert names.get(name, "-") == number, name
+        for call, names in zip(numbers, known):
+            if name in names or call == "-":           # the headers may be older than a call
+                assert names.get(name, "-") == call, name
 
 
 # ── submissions ───────────────────────────────────────────────────────────────────────────────
@@ -272,6 +273,43 @@ def test_root_becomes_somebody_that_nobody_is():
     user = free_user()
     assert (user is None) == (sys.platform == "win32" or os.getuid() != 0)
     assert user is None or user > 1000
+
+
+# ── the judge's own troubles ──────────────────────────────────────────────────────────────────
+
+
+def test_a_process_that_cannot_start_is_nobodys_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(student, "PROCESS", tmp_path / "nothing.py")
+    with pytest.raises(student.JudgeError, match="did not start"):
+        student.Student(tmp_path)
+
+
+def test_a_test_that_asks_for_too_much_is_not_the_students_fault(tmp_path):
+    with student.Student(tmp_path, student.Limits()) as one:
+        with pytest.raises(WireError, match="too large to cross"):
+            one.call("numpy:sum", np.zeros(wire.ENTRIES + 1))
+        assert one.call("numpy:sum", np.ones(3)) == 3.0
+        with pytest.raises(student.StudentError, match="No module named 'minivae'"):
+            one.call("minivae.ops:linear", 1.0)
+    assert not one.alive
+    with pytest.raises(student.StudentError, match="has ended"):
+        one.call("numpy:sum", np.ones(3))
+
+
+def test_what_is_printed_belongs_to_one_test(tmp_path):
+    (tmp_path / "loud.py").write_text("def f(x):\n    print(x, end='')\n    return x\n")
+    with student.Student(tmp_path, student.Limits()) as one:
+        one.call("loud:f", "first " * 10_000)
+        assert one.printed() == ("first " * 1000)[:2000]
+        one.begin()
+        one.call("loud:f", "second")
+        assert one.printed() == "second"
+
+
+def test_a_seed_may_be_in_a_file(tmp_path):
+    (tmp_path / "seed").write_text("secret\n")
+    assert number(f"@{tmp_path / 'seed'}") == number("secret") != number("public")
+    assert number("12") == 12
 
 
 # ── cuts ──────────────────────────────────────────────────────────────────────────────────────

@@ -108,6 +108,8 @@ def _grade(options: argparse.Namespace) -> int:
     assignment, reports = Assignment.read(_folder(options.assignment)), []
     if options.format == "gradescope" and len(options.submissions) > 1:
         raise AssignmentError("--format gradescope is for one submission")
+    text = {"table": r.table, "csv": r.as_csv, "json": r.as_json,
+            "gradescope": lambda all_: r.gradescope(all_[0])}[options.format]
     with TemporaryDirectory(prefix="minivae-starter-") as folder:
         tree = options.starter or Path(folder) / "starter"
         if options.starter is None:
@@ -123,12 +125,10 @@ def _grade(options: argparse.Namespace) -> int:
                         r.write(options.out, r.gradescope(report))
 
                 reports.append(grade(submission, assignment, tree, seed=number(options.seed), after=after))
-    text = {"table": r.table, "csv": r.as_csv, "json": r.as_json,
-            "gradescope": lambda all_: r.gradescope(all_[0])}[options.format](reports)
-    if options.out:
-        r.write(options.out, text)
-    else:
-        print(text)
+                if options.out:                        # what is graded is kept, whatever comes
+                    r.write(options.out, text(reports))
+    if not options.out:
+        print(text(reports))
     return OK
 
 

@@ -63,7 +63,7 @@ def grade(submission: Path, assignment: Assignment, starter: Path, *, seed: int,
         want = test.run(Solution(), seed, assignment.hints)
         if time.perf_counter() - begun < patience.submission:
             timeout = patience.request if hung < patience.hangs else patience.short
-            with laid_out(starter, contents) as work, \
+            with laid_out(starter, contents, limits.user) as work, \
                     Student(work, limits, timeout=timeout, budget=patience.test) as student:
                 found = run(test, student, want, seed)
             report.walls, hung = student.walls, hung + student.hung

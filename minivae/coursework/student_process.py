@@ -87,12 +87,12 @@ def inside(requests: int, answers: int, work: Path, limits: dict[str, Any], own_
     os.dup2(2, 1)
     sys.stdout.reconfigure(line_buffering=True)             # type: ignore[union-attr]
     walls = sandbox.restrict(work, own_world=own_world, **limits)
-    os.chdir(work)
     sys.path[:0] = [str(work), str(work / "chapters")]
     for path in (work, Path(os.__file__).parent):           # if not, the student is not to blame
         if not os.access(path, os.R_OK):
             raise SystemExit(f"{path} cannot be read by the user that the code runs as: grade as one who is not root, "
                              "or with a Python that does not lie in root's home")
+    os.chdir(work)
     wire.send(answers, wire.pack((0, True, walls)))
     serve(requests, answers, work)
 

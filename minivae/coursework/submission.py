@@ -52,15 +52,16 @@ def handed_in(submission: Path, files: Iterable[str]) -> tuple[dict[str, bytes],
 
 
 @contextmanager
-def laid_out(starter: Path, contents: Mapping[str, bytes]) -> Iterator[Path]:
-    """A fresh working tree with these files in it; gone afterwards."""
+def laid_out(starter: Path, contents: Mapping[str, bytes], user: int | None = None) -> Iterator[Path]:
+    """A fresh working tree with these files in it, for this process and that user to read; gone afterwards."""
     with TemporaryDirectory(prefix="minivae-work-") as folder:
         work = Path(folder) / "work"
         shutil.copytree(starter, work, ignore=NOT_FOR_STUDENTS_CODE)
         for file, content in contents.items():
             (work / file).write_bytes(content)
-        if os.getuid() == 0:                           # the code runs as another user, who must be able to read it
-            Path(folder).chmod(0o755)
+        if user is not None:
+            os.chown(folder, 0, user)                  # its group: it may pass and read, and change nothing
+            Path(folder).chmod(0o750)
             for path in [work, *work.rglob("*")]:
                 path.chmod(0o755 if path.is_dir() else 0o644)
         yield work
