@@ -74,17 +74,25 @@ def rank_one_normal(mean, logvar, u):
                               validate_args=False)
 
 
-def planar(z, u, w, b):
+def planar(z, u, w, b, offset=0.0):
     """Row by row, with the log-determinant of autograd's own Jacobian."""
     def one(z, u, w, b):
         inner = w @ u
-        u_hat = u + (softplus(inner) - 1.0 - inner) * w / (w @ w)
+        u_hat = u + (softplus(inner + offset) - 1.0 - inner) * w / (w @ w)
         return z + u_hat * torch.tanh(w @ z + b)
 
     ys = torch.stack([one(*row) for row in zip(z, u, w, b[:, 0])])
     jacobians = torch.stack([torch.autograd.functional.jacobian(lambda v, rest=row[1:]: one(v, *rest), row[0],
                                                                 create_graph=True) for row in zip(z, u, w, b[:, 0])])
     return ys, torch.linalg.slogdet(jacobians)[1]
+
+
+def chain(z, *parameters, maps):
+    total = 0.0
+    for g, n in maps:
+        z, logdet = TORCH[g.__name__](z, *parameters[:n])
+        total, parameters = total + logdet, parameters[n:]
+    return z, total
 
 
 def softplus(x):
@@ -152,6 +160,7 @@ TORCH = {
     "couple": lambda z, raw, shift: (z * (2.0 * torch.tanh(raw / 2)).exp() + shift,
                                      2.0 * torch.tanh(raw / 2).sum(dim=1)),
     "planar": planar,
+    "chain": chain,
     "bernoulli_nll": lambda a, x: -Independent(Bernoulli(logits=a, validate_args=False), 1).log_prob(x),
     "gaussian_nll": lambda m, v, x: -normal(m, v).log_prob(x),
     "gaussian_nll_shared": lambda m, v, x: -normal(m, v.expand_as(m)).log_prob(x),

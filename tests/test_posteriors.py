@@ -154,6 +154,80 @@ def test_the_logdet_is_that_of_the_numeric_jacobian(name, rng):
         assert logdet[0] == pytest.approx(numeric, abs=1e-6)
 
 
+@pytest.mark.parametrize("offset", [0.0, flows.STILL])
+def test_the_logdet_of_a_planar_map_in_float32_is_that_of_the_maths(offset, rng):
+    """Where space is squeezed most, wᵀz = −b and wᵀu far below 0, 1 + (1 − tanh²) wᵀû would round to 0, or below."""
+    z, u, w = rng.standard_normal((3, 20_000, 10)) * np.array([1.0, 5.0, 2.2])[:, None, None]
+    b = 0.01 * rng.standard_normal((20_000, 1)) - (w * z).sum(axis=1, keepdims=True)
+    z, u, w, b = (part.astype(np.float32) for part in (z, u, w, b))
+    (_, logdet), _ = flows.planar(z, u, w, b, offset=offset)
+    z, u, w, b = (part.astype(np.float64) for part in (z, u, w, b))
+    t = np.tanh((w * z).sum(axis=1) + b[:, 0])
+    exact = np.log(t * t + (1.0 - t * t) * np.logaddexp((w * u).sum(axis=1) + offset, 0.0))
+    assert np.isfinite(logdet).all()
+    assert np.abs(np.exp(logdet) - np.exp(exact)).max() < 1e-3 * np.exp(exact).max()
+    assert np.median(np.abs(logdet - exact)) < 1e-4
+
+
+def test_a_planar_map_is_undone_by_bisection_along_w(rng):
+    """y ↦ z: wᵀz solves wᵀy = a + wᵀû tanh(a + b), which rises; then z = y − û tanh.  And q(z) ∝ 1/|det| there."""
+    u, w, z = 2.0 * rng.standard_normal((3, 50, 3))
+    b = rng.standard_normal((50, 1))
+    (y, logdet), _ = flows.planar(z, u, w, b)
+    inner, square = (w * u).sum(axis=1), (w * w).sum(axis=1)
+    reach = np.logaddexp(inner, 0.0) - 1.0
+    u_hat = u + ((reach - inner) / square)[:, None] * w
+    along_y = (w * y).sum(axis=1)
+    low, high = along_y - np.abs(reach) - 1.0, along_y + np.abs(reach) + 1.0
+    for _ in range(80):
+        a = 0.5 * (low + high)
+        above = a + reach * np.tanh(a + b[:, 0]) > along_y
+        low, high = np.where(above, low, a), np.where(above, a, high)
+    np.testing.assert_allclose(y - u_hat * np.tanh(a + b[:, 0])[:, None], z, atol=1e-6)
+    np.testing.assert_allclose(np.exp(logdet), 1.0 + (1.0 - np.tanh(a + b[:, 0]) ** 2) * reach, rtol=1e-5)
+
+
+def test_a_planar_map_with_u_zero_is_the_identity_if_it_is_still(rng):
+    """With the paper's m it is not; and for a small w the paper's û grows like 1/‖w‖, ours does not."""
+    z, w, b = rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), rng.standard_normal((4, 1))
+    (y, logdet), _ = flows.planar(z, np.zeros_like(z), w, b, offset=flows.STILL)
+    np.testing.assert_allclose(y, z, atol=1e-12)
+    np.testing.assert_allclose(logdet, 0.0, atol=1e-12)
+    assert np.abs(flows.planar(z, np.zeros_like(z), w, b)[0][1]).min() > 1e-3
+    u, tiny = rng.standard_normal((4, 3)), 1e-4 * w
+    moved = [np.abs(flows.planar(z, u, tiny, b, offset=offset)[0][0] - z).max() for offset in (flows.STILL, 0.0)]
+    assert moved[0] <= np.linalg.norm(u, axis=1).max()
+    assert moved[1] > 100.0
+
+
+def test_a_chain_is_its_maps_one_after_the_other(rng):
+    z, mean, logvar, u, w, raw, shift = rng.standard_normal((7, 5, 3))
+    b = rng.standard_normal((5, 1))
+    maps = ((flows.affine, 2), (flows.planar, 3), (flows.couple, 2))
+    (y, logdet), _ = flows.chain(z, mean, logvar, u, w, b, raw, shift, maps=maps)
+    (one, first), _ = flows.affine(z, mean, logvar)
+    (two, second), _ = flows.planar(one, u, w, b)
+    (three, third), _ = flows.couple(two, raw, shift)
+    np.testing.assert_array_equal(y, three)
+    np.testing.assert_allclose(logdet, first + second + third, rtol=1e-12)
+    for i in range(5):
+        own = [part[i:i + 1] for part in (mean, logvar, u, w, b, raw, shift)]
+        numeric = jacobian(lambda v, own=own: flows.chain(v[None], *own, maps=maps)[0][0][0], z[i])
+        assert logdet[i] == pytest.approx(np.linalg.slogdet(numeric)[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["planar", "coupling"])
+def test_an_untrained_flow_is_nearly_its_base(name, rng):
+    """For images of a whole network's size: z moves by less than a fifth of the base's spread."""
+    vae = PosteriorVAEConfig(784, (200,), 10, "tanh", posterior=name).build(dtype=np.float64)
+    outputs = vae.encoder(1.0 * (rng.random((100, 784)) < 0.2))[0]
+    eps = rng.standard_normal((100, 10))
+    (z, logdet), _ = vae.posterior(outputs, eps=eps)
+    (base, stretch), _ = flows.affine(eps, outputs[:, :10], outputs[:, 10:20])
+    assert 0.0 < np.sqrt(np.square(z - base).mean()) < 0.2 * base.std()
+    assert np.abs(logdet - stretch).mean() < 0.5
+
+
 def posteriors(rng):
     return {"full": FullCovariance(2), "planar": PlanarFlow(2, steps=3),
             "coupling": CouplingFlow(2, steps=3, context=2, hidden=5, rng=rng)}
@@ -221,6 +295,7 @@ def test_a_model_trains_and_does_what_every_model_does(name, rng):
     (lambda: PosteriorVAEConfig(8, (6,), 3, posterior="fancy"), "posterior: got 'fancy', expected one of full"),
     (lambda: PlanarFlow(3, steps=0), "steps: got 0"),
     (lambda: CouplingFlow(1, rng=np.random.default_rng(0)), "got 1 latents and 4 steps, expected at least 2"),
+    (lambda: flows.chain(*np.zeros((4, 2, 3)), maps=((flows.affine, 2),)), "got 3 parameters, expected 2"),
     (lambda: F.triangle(np.zeros((2, 5)), latents=3), r"raw has shape \(2, 5\), expected \(B, 6\) for 3 latents"),
     (lambda: F.full_gaussian_kl(np.zeros((2, 3)), np.zeros((2, 3, 2))), r"L has shape \(2, 3, 2\)"),
 ])

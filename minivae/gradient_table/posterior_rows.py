@@ -45,6 +45,10 @@ def flow_cases(rng: Generator) -> list[Case]:
         row(flows.couple, *(3.0 * n((3, 1, 2))), note="one row, large"),
         row(flows.planar, *n((3, 4, 3)), n((4, 1))),
         row(flows.planar, *(2.0 * n((3, 1, 2))), n((1, 1)), note="one row, large"),
+        row(flows.planar, *n((3, 4, 3)), n((4, 1)), offset=flows.STILL, note="still where u is 0"),
+        row(flows.chain, *n((5, 4, 3)), n((4, 1)), *n((2, 4, 3)),
+            maps=((flows.affine, 2), (flows.planar, 3), (flows.couple, 2))),
+        row(flows.chain, *n((3, 1, 2)), maps=((flows.couple, 2),), note="one row, one map"),
     ]
 
 
