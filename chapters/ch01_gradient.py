@@ -190,7 +190,7 @@ def main(argv=None):
     w, losses = learn(x, t, 20 if opt.quick else opt.epochs)
     test, labels = zeros_and_ones(digits.test, digits.test_labels)
     accuracy = np.mean((test @ w > 0) == labels)
-    opt.save(draw(steps, curves, w, losses), "gradient")
+    opt.save(draw(steps, curves, w, losses), "gradient", alt="Left, the relative error")
     best = {name: (steps[np.argmin(error)], error.min()) for name, error in curves.items()}
     for name, (h, error) in best.items():
         print(f"{name:20} is best at h = {h:.0e}, where its relative error is {error:.0e}")

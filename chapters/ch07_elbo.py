@@ -35,11 +35,8 @@ What you'll see  a model of real digits in which everything is exact: the bound 
 import numpy as np
 
 from minivae import plots
-from minivae.backend import device
 from minivae.chapter import options, parser
-from minivae.layers import Linear
-from minivae.likelihoods import GaussianFixed
-from minivae.vae import VAE, Encoder
+from minivae.variants import probabilistic_pca as library
 
 LOG_2PI = np.log(2 * np.pi)
 
@@ -95,21 +92,6 @@ def log_p(x, mean, W, sigma):
     mahalanobis = ((offset**2).sum(1) - (projected @ np.linalg.inv(C) * projected).sum(1)) / sigma**2
     logdet = np.linalg.slogdet(C)[1] + (X - Z) * np.log(sigma**2)
     return -0.5 * (mahalanobis + logdet + X * LOG_2PI)
-
-
-def as_vae(mean, W, sigma):
-    """The library's VAE with linear networks, set to this model and its exact posterior."""
-    rng, (Z, X) = np.random.default_rng(0), W.shape
-    variance = sigma**2 / ((W**2).sum(1) + sigma**2)
-    vae = VAE(Encoder(Linear(X, X, rng=rng), Linear(X, Z, rng=rng), Linear(X, Z, rng=rng)), Linear(Z, X, rng=rng),
-              GaussianFixed(sigma), pixels=X, latents=Z, device=device("cpu"), dtype=np.float64)
-    to_mean = W.T * variance / sigma**2
-    vae.arena.load({
-        "encoder.trunk.W": np.eye(X), "encoder.trunk.b": -mean,
-        "encoder.mean.W": to_mean, "encoder.mean.b": np.zeros(Z),
-        "encoder.logvar.W": np.zeros((X, Z)), "encoder.logvar.b": np.log(variance),
-        "decoder.W": W, "decoder.b": mean})
-    return vae
 
 
 def exact_eps(Z):
@@ -188,7 +170,9 @@ def main(argv=None):
     mean, W, sigma = probabilistic_pca(digits.train.astype(np.float64), 20)
     test = digits.test[:50 if opt.quick else 200].astype(np.float64)
     truth = log_p(test, mean, W, sigma)
-    vae = as_vae(mean, W, sigma)
+    theirs = library.log_p(test, *library.probabilistic_pca(digits.train.astype(np.float64), 20))
+    print(f"our log p(x) and minivae's differ by at most {np.abs(truth - theirs).max():.0e}")
+    vae = library.as_vae(mean, W, sigma)                          # its encoder: the exact posterior, two linear maps
     error = np.abs(exact_elbo(vae, test) - truth).max()
     print(f"digits, 20 latents, σ = {sigma:.3f}: log p(x) = {truth.mean():.3f} nats on unseen digits;\n"
           f"the VAE's ELBO at the exact posterior differs by at most {error:.0e}")

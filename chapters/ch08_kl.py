@@ -28,11 +28,11 @@ What you'll see  the cost as a landscape in nats, a closed form confirmed by ten
 
 # %%
 import numpy as np
-from ch07_elbo import probabilistic_pca
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
 from minivae.gradcheck import gradcheck
+from minivae.variants.probabilistic_pca import probabilistic_pca
 
 
 # %%

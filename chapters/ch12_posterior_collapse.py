@@ -38,7 +38,6 @@ What you'll see  latents that are rightly silent, predicted nat by nat; latents 
 
 # %%
 import numpy as np
-from ch07_elbo import as_vae, probabilistic_pca
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
@@ -52,6 +51,7 @@ from minivae.objectives import FreeBits, Objective, WeightedKL, warm_up
 from minivae.optim import Adam
 from minivae.training import fit
 from minivae.vae import VAE, Encoder
+from minivae.variants.probabilistic_pca import as_vae, probabilistic_pca
 
 BATCH, SPEAKS = 64, 0.05               # images per step; nats, beyond those that are free, of a latent that speaks
 FREE = {"free bits, λ = 0.1": 0.1, "free bits, λ = 0.5": 0.5}
@@ -162,7 +162,7 @@ def without_the_free(score, kl, least):
 
 
 def draw(linear, runs, steps):
-    fig, axes = plots.figure(2, 2, width=11, height=7.2)
+    fig, axes = plots.figure(2, 2, width=8.0, height=6.8)
     (a, b), (c, d) = axes
     for (sigma, (exact, theory, trained)), colour in zip(linear.items(), plots.COLOURS):
         place = np.arange(1, len(theory) + 1)
@@ -170,18 +170,18 @@ def draw(linear, runs, steps):
         a.plot(place, exact, "x", color=colour, markersize=5, label="the best linear VAE")
         a.plot(place, trained, "o", color=colour, markersize=4, mfc="none", label="a trained one")
     a.set(xlabel="latent, sorted", ylabel="KL, nats", title="silence that is right: a linear VAE")
-    for (name, (_, history, kls)), colour in zip(runs.items(), plots.COLOURS):
+    for (name, (_, history, kls)), colour, dashes in zip(runs.items(), plots.COLOURS, ("-", "--", "-.", (0, (1, 1)))):
         epochs, style = np.arange(1, len(kls) + 1), {"color": colour, "marker": "o" if len(kls) == 1 else None}
-        b.plot(epochs, kls.sum(axis=1), label=name, **style)
-        c.plot(epochs, speaking(name, kls), label=name, **style)
+        b.plot(epochs, kls.sum(axis=1), label=name, ls=dashes, **style)
+        c.plot(epochs, speaking(name, kls), label=name, ls=dashes, **style)
         if name in ("the ELBO", "warm-up"):
-            d.plot(epochs, [r["train_elbo"] for r in history], label=f"{name}: the true ELBO", **style)
-    d.plot(epochs, mistaken(runs["warm-up"][1], steps), color=plots.COLOURS[1], ls="--",
+            d.plot(epochs, [r["train_elbo"] for r in history], label=f"{name}: the true ELBO", ls=dashes, **style)
+    d.plot(epochs, mistaken(runs["warm-up"][1], steps), color=plots.COLOURS[1], ls=":",
            label="warm-up: −(nll + βₜ KL), no bound")
-    b.set(xlabel="epoch", ylabel="KL, nats", title="how much the latents say", ylim=(0, None))
+    b.set(xlabel="epoch", ylabel="KL, nats per image", title="how much the latents say", ylim=(0, None))
     c.set(xlabel="epoch", ylabel=f"latents with KL above λ + {SPEAKS} nats", title="how many speak", ylim=(0, 31))
     d.set(xlabel="epoch", ylabel="nats per training image", title="the ELBO, and what is no ELBO")
-    for ax in axes.flat:
+    for ax in (a, c, d):                                         # the lines of b are those of c
         ax.legend(fontsize=8)
     return fig
 
@@ -229,9 +229,13 @@ def main(argv=None):
     print(f"\nclimbing the ELBO, {diagnoses['the ELBO']}")
     table(runs, diagnoses, scores)
     print(f"(information: at most log N = {np.log(len(test)):.2f} can be seen from {len(test)} images)")
-    opt.save(draw(linear, runs, steps), "collapse")
+    opt.save(draw(linear, runs, steps), "collapse", alt="Four panels. The KL in nats of each latent of a linear VAE, sorted: "
+             "exact and trained lie on the formula, and fewer latents speak at the larger σ. Then over the epochs, for four "
+             "objectives: the KL in nats, how many of 30 latents speak, and the ELBO in nats per training image, beside the "
+             "quantity that warm-up climbs, which begins above the true ELBO and meets it when warm-up ends.")
     opt.save(plots.kl_by_latent({name: d.kl for name, d in diagnoses.items()}, title="four objectives, one network"),
-             "kl_by_latent")
+             "kl_by_latent", alt="Bars: the KL in nats of each of 30 latents, the most talkative first, for four objectives. "
+             + "; ".join(f"{name}: {speaking(name, d.kl)} latents speak" for name, d in diagnoses.items()) + ".")
     seen(linear, runs, diagnoses, scores, steps)
 
 

@@ -148,25 +148,28 @@ def closing_in(models, test, Ks, opt):
                       for K in tqdm(Ks, desc=name, leave=False, disable=opt.quick)] for name, vae in models.items()])
 
 
-def draw(Ks, ratios, models, bounds, spread, many):
-    fig, axes = plots.figure(1, 3, width=13, height=3.7)
-    for i, (label, slope) in enumerate((("as it comes", -0.5), ("doubly reparameterized", 0.5))):
-        axes[0].loglog(Ks, ratios[:, i, 2], "o", color=plots.COLOURS[i], label=label)
-        axes[0].loglog(Ks, ratios[-1, i, 2] * (np.array(Ks) / Ks[-1]) ** slope, "--", color=plots.COLOURS[i], lw=1)
-    axes[0].set(xlabel="draws K", ylabel="|mean| ÷ standard deviation",
-                title="one gradient for the encoder, two estimates")
-    axes[0].legend(fontsize=8)
-    axes[0].annotate("dashed: slopes ∓ ½", (0.03, 0.03), xycoords="axes fraction", fontsize=8)
-    for (name, _), row, colour in zip(models.items(), bounds, plots.COLOURS):
-        axes[1].semilogx(many, row, "o-", color=colour, label=name, markersize=4)
-    axes[1].set(xlabel="draws K of the bound", ylabel="nats per image", title="unseen digits: the bound closes in")
-    axes[1].legend(fontsize=8)
-    for (name, _), variances, colour in zip(models.items(), spread, plots.COLOURS):
-        axes[2].plot(np.arange(1, len(variances) + 1), np.sort(variances)[::-1], "o-", color=colour, label=name, markersize=4)
-    axes[2].set(xlabel="latent, sorted", ylabel="Var of its mean over images", yscale="log",
-                title="which latents are in use: above the dashed line")
-    axes[2].axhline(0.01, color="grey", ls="--", lw=1)
-    axes[2].legend(fontsize=8)
+def draw_ratios(Ks, ratios):
+    fig, ax = plots.figure(width=6.4, height=3.6)
+    for i, (label, slope, marker) in enumerate((("as it comes", -0.5, "o"), ("doubly reparameterized", 0.5, "s"))):
+        ax.loglog(Ks, ratios[:, i, 2], marker, color=plots.COLOURS[i], label=label)
+        ax.loglog(Ks, ratios[-1, i, 2] * (np.array(Ks) / Ks[-1]) ** slope, "--", color=plots.COLOURS[i], lw=1,
+                  label=f"slope {'−' if slope < 0 else '+'}½")
+    ax.set(xlabel="draws K", ylabel="|mean| ÷ standard deviation", title="one gradient for the encoder, two estimates")
+    ax.legend()
+    return fig
+
+
+def draw_models(models, bounds, spread, many):
+    fig, axes = plots.figure(1, 2, width=8.0, height=3.6)
+    for name, row, variances, colour, marker in zip(models, bounds, spread, plots.COLOURS, "os^"):
+        style = {"color": colour, "marker": marker, "label": name, "markersize": 4, "lw": 1.2}
+        axes[0].semilogx(many, row, **style)
+        axes[1].semilogy(np.arange(1, len(variances) + 1), np.sort(variances)[::-1], **style)
+    axes[0].set(xlabel="draws K of the bound", ylabel="nats per image", title="unseen digits: the bound closes in")
+    axes[1].axhline(0.01, color="black", ls="--", lw=1, label="in use: above")
+    axes[1].set(xlabel="latent, sorted", ylabel="variance of its mean over images", title="which latents are in use")
+    for ax in axes:
+        ax.legend(fontsize=9)
     return fig
 
 
@@ -182,6 +185,9 @@ def main(argv=None):
 
     Ks = [1, 3, 10, 30, 100, 300]
     ratios = signal_to_noise(Ks, 2_000 if opt.quick else 100_000, rng)
+    opt.save(draw_ratios(Ks, ratios), "signal_to_noise", alt="The mean of an estimated gradient, divided by its standard "
+             "deviation, against the number of draws K, both axes logarithmic. As it comes, the estimate falls along a line "
+             "of slope −½; doubly reparameterized it rises along one of slope +½.")
     print("∂L/∂m     as it comes          doubly reparameterized     signal to noise")
     for K, ((a, da, ra), (b, db, rb)) in zip(Ks, ratios):
         print(f"K = {K:<4}  {a:8.5f} ± {da:.5f}   {b:8.5f} ± {db:.5f}        {ra:6.3f}   {rb:6.2f}")
@@ -198,7 +204,10 @@ def main(argv=None):
     many = [1, 5, 20] if opt.quick else [1, 5, 20, 100, 500]
     bounds = closing_in(models, test, many, opt)
     spread = [latent_variances(vae, test) for vae in models.values()]
-    opt.save(draw(Ks, ratios, models, bounds, spread, many), "iwae")
+    opt.save(draw_models(models, bounds, spread, many), "iwae", alt="Left: the bound in nats per unseen digit against its "
+             "number of draws K, on a logarithmic axis: it rises for the VAE and for the IWAEs with 5 and 20 draws. Right: the "
+             "variance of each latent's posterior mean over images, sorted, on a logarithmic axis, and a dashed line at 0.01 "
+             f"above which a latent is in use: {', '.join(f'{(v > 0.01).sum()} for the {n}' for n, v in zip(models, spread))}.")
 
     last = {name: log_likelihoods(vae, test, samples=many[-1], seed=opt.seed + 1) for name, vae in models.items()}
     vae, best = last["VAE"], last["IWAE, K = 20"]

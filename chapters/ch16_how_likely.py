@@ -35,7 +35,6 @@ What you'll see  log p(x) found without an encoder, on a model where it is known
 from itertools import pairwise
 
 import numpy as np
-from ch07_elbo import as_vae, log_p, probabilistic_pca
 
 from minivae import plots
 from minivae.ais import Chains, annealed_importance_sampling, bidirectional, schedule
@@ -45,6 +44,7 @@ from minivae.evaluation import Estimate, evaluate, log_likelihoods
 from minivae.mlp_vae import VAEConfig
 from minivae.optim import Adam, cosine
 from minivae.training import fit
+from minivae.variants.probabilistic_pca import as_vae, log_p, probabilistic_pca
 
 # %% [markdown]
 # ## Moving without getting lost

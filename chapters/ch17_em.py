@@ -28,7 +28,6 @@ What you'll see  EM climbing a staircase to the eigenvectors of real digits; EM 
 import time
 
 import numpy as np
-from ch07_elbo import log_p, probabilistic_pca
 from tqdm import trange
 
 from minivae import plots
@@ -43,6 +42,7 @@ from minivae.mlp_vae import VAEConfig
 from minivae.ops import repeat
 from minivae.optim import Adam, cosine
 from minivae.vae import draw as draw_z
+from minivae.variants.probabilistic_pca import log_p, probabilistic_pca
 
 # %% [markdown]
 # ## Exact EM: probabilistic PCA

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,11 +57,18 @@ class Options:
             raise SystemExit(2)
         return dataset
 
-    def save(self, fig: Figure, name: str) -> None:
-        """Write out/NAME.png, say so, and show it if asked."""
+    def save(self, fig: Figure, name: str, *, alt: str = "TODO") -> None:
+        """Write out/NAME.png and say so; show it in a notebook, and in a window if asked.
+
+        alt   what there is to see, in words, for those who cannot see it
+        """
         if self.show:
             plt.show()
-        print(f"picture: {plots.save(fig, self.out / f'{name}.png')}")
+        path = plots.save(fig, self.out / f"{name}.png")
+        if in_notebook():
+            show_page(plots.svg(fig, alt=alt))
+        else:
+            print(f"picture: {path}")
 
 
 def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits") -> argparse.ArgumentParser:
@@ -77,9 +86,9 @@ def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits") -> 
 
 
 def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tuple[Options, argparse.Namespace]:
-    """Parse argv (None: the command line, or nothing in a notebook)."""
+    """Parse argv (None: the command line; in a notebook, which has none, the variable MINIVAE_ARGS)."""
     if argv is None:
-        argv = [] if "ipykernel" in sys.modules else sys.argv[1:]
+        argv = shlex.split(os.environ.get("MINIVAE_ARGS", "")) if in_notebook() else sys.argv[1:]
     args = parser.parse_args(argv)
     plots.use_style()
     if args.epochs < 1:
@@ -92,3 +101,15 @@ def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tupl
         parser.error(str(error))
     return Options(where, args.seed, 1 if args.quick else args.epochs, args.data, args.out, args.quick,
                    args.show), args
+
+
+def in_notebook() -> bool:
+    """Whether this is a cell of a notebook."""
+    return "ipykernel" in sys.modules
+
+
+def show_page(html: str) -> None:
+    """Show HTML below a notebook's cell."""
+    from IPython.display import HTML, display  # comes with every notebook
+
+    display(HTML(html))

@@ -6,7 +6,9 @@ Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper, photograp
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -24,6 +26,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 TEN = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F", "#6A3D9A", "#000000")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.09, "figure.constrained_layout.w_pad": 0.06,          # between panels, inches
     "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
@@ -53,6 +56,26 @@ def save(fig: Figure, path: Path) -> Path:
         plt.close(fig)
     write_atomically(path, png.getvalue())
     return path
+
+
+def svg(fig: Figure, *, alt: str) -> str:
+    """The figure as an element of a page that takes the page's colours for ink and paper: for light and dark pages.
+
+    alt   what there is to see, in words
+    Raises ValueError if these are missing.
+    """
+    if not alt.strip():
+        raise ValueError("alt: got nothing, expected what the picture shows, in words")
+    for image in (image for ax in fig.axes for image in ax.images):
+        image.set_interpolation("none")                # its own pixels go into the page, and the page scales them
+    text = io.StringIO()
+    with plt.rc_context(STYLE | {"svg.hashsalt": alt}):                      # the same picture, the same text
+        fig.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    body = text.getvalue()[text.getvalue().index("<svg"):]
+    body = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', r' style="width: \1pt" fill="currentColor"', body, count=1)
+    for theirs, ours in (("#000000", "currentColor"), ("#ffffff", "var(--paper, #ffffff)"), ("*{", ".picture svg *{")):
+        body = body.replace(theirs, ours)
+    return f'<figure class="picture" role="img" aria-label="{escape(alt)}">{body}</figure>'
 
 
 def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, paper: float = 0.0) -> np.ndarray:

@@ -1,0 +1,101 @@
+"""The book, from a fresh clone:    python -m pip install -e ".[book]" && python chapters/book/build.py
+
+Gathers the chapters and the pages made from the library, lets Sphinx run every chapter and set every page, and then holds
+the result against what it promises: no warning, no chapter that fails, no link that leads nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Build the book: every chapter as a page that has run.")
+    parser.add_argument("--quick", action="store_true", help="run every chapter with --quick: minutes instead of half an hour")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "book", help="folder of the pages (default: build/book)")
+    args = parser.parse_args(argv)
+    try:
+        import pages
+        import promises
+        import reading
+    except ModuleNotFoundError as error:
+        print(f'{error}: the book needs more than the library:\n    python -m pip install -e ".[book]"', file=sys.stderr)
+        return 2
+    begun, out = time.monotonic(), args.out.resolve()
+    source = out.with_name(out.name + "-source")
+    gather(source, pages)
+    code = sphinx(source, out, args.quick)
+    if code:
+        return code
+    downloads(out, reading)
+    prune_mathjax(out / "_static" / "mathjax")
+    problems = promises.problems(out)
+    print("\n".join(problems), file=sys.stderr)
+    if problems:
+        return 1
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{out / 'index.html'}: {len(list(out.rglob('*.html')))} pages, {size / 1e6:.0f} MB, "
+          f"in {time.monotonic() - begun:.0f} s; all links lead somewhere")
+    return 0
+
+
+def gather(source: Path, pages) -> None:
+    """Everything that Sphinx reads, in one folder."""
+    import links
+
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    for path in [*HERE.parent.glob("ch*.py"), HERE.parent / "index.md", *(HERE / "text").glob("*.md")]:
+        shutil.copy(path, source)
+    index, bibliography = source / "index.md", source / "bibliography.md"
+    index.write_text(pages.contents(index.read_text(), source))
+    bibliography.write_text(links.with_labels(bibliography.read_text()))
+    (source / "derivations.md").write_text(pages.derivations())
+    pages.write_reference(source / "api")
+
+
+def sphinx(source: Path, out: Path, quick: bool) -> int:
+    """Run the chapters, unless they have run before with this library, and write the pages."""
+    code = hashlib.sha256(b"quick" if quick else b"")
+    for path in sorted([*(ROOT / "minivae").rglob("*.py"), *HERE.parent.glob("ch*.py")]):
+        code.update(path.read_bytes())
+    cache = out.with_name(out.name + "-cache") / code.hexdigest()[:16]
+    environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "PYTHONPATH": str(HERE), "TQDM_DISABLE": "1"}
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-E", "-c", HERE,
+               "-d", out.with_name(out.name + "-doctrees"), "-D", f"nb_execution_cache_path={cache}", source, out]
+    return subprocess.run(list(map(str, command)), env=environment, check=False).returncode
+
+
+def downloads(out: Path, reading) -> None:
+    """Each chapter as a notebook and as a script."""
+    folder = out / "_downloads"
+    folder.mkdir(exist_ok=True)
+    for script in HERE.parent.glob("ch*.py"):
+        shutil.copy(script, folder)
+        reading.write(script, folder)
+
+
+def prune_mathjax(folder: Path) -> None:
+    """24 MB become what a page can load: one component, and its fonts."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "tex-chtml.js" and "fonts" not in path.parts:
+            path.unlink()
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
