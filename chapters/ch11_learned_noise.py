@@ -5,6 +5,7 @@ What is new      the σ of the likelihood: learned, in closed form, pixel by pix
                  and the mass of a grey level.
 What you'll see  the same network with six kinds of noise, in bits per pixel; what σ = 1 quietly does to the latents;
                  a density that promises to describe digits in less than nothing, and its two cures.
+What it needs    Frey Faces, if they are in the folder that MINIVAE_DATA names; else the digits that come with minivae
 
     python chapters/ch11_learned_noise.py                    Frey Faces if they are here, else digits: a minute
     python chapters/ch11_learned_noise.py --data fashion_mnist --epochs 10

@@ -155,31 +155,37 @@ def trained(digits, opt):
     return vae
 
 
-def draw(path, curves, Ks, Ts, errors, scores, acceptance):
-    fig, axes = plots.figure(1, 4, width=16, height=3.8)
-    for t, colour, label in ((1, "#bbbbbb", "early"), (len(path) // 2, plots.COLOURS[5], "half way"),
+def draw_chains(path, acceptance):
+    fig, axes = plots.figure(1, 2, width=8.0, height=3.8)
+    for t, colour, label in ((1, plots.COLOURS[4], "early"), (len(path) // 2, plots.COLOURS[2], "half way"),
                              (len(path) - 1, plots.COLOURS[0], "at the posterior")):
-        axes[0].scatter(*path[t][:400].T, s=5, color=colour, label=label, linewidths=0)
-    axes[0].set(xlabel="$z_1$", ylabel="$z_2$", title="400 chains walk from the prior", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
-    axes[0].legend(fontsize=8, loc="lower left", markerscale=2)
-    for (name, row), colour in zip(curves.items(), plots.COLOURS):
-        axes[1].errorbar(Ks, [e.mean for e in row], [2 * e.standard_error for e in row], fmt="o-", color=colour,
+        axes[0].scatter(*path[t][:400].T, s=6, color=colour, label=label, linewidths=0, rasterized=True)
+    axes[0].set(xlabel="$z_1$", ylabel="$z_2$", title="400 chains walk from the prior", xlim=(-3.5, 3.5), ylim=(-5, 3.5))
+    axes[0].legend(loc="lower center", ncols=3, markerscale=2.5, handletextpad=0.1, columnspacing=0.8)
+    axes[1].plot(np.arange(1, len(acceptance) + 1), acceptance, lw=1.2)
+    axes[1].axhline(0.65, color="black", ls="--", lw=1, label="what the pilot run aims at")
+    axes[1].set(xlabel="temperature", ylabel="share of moves accepted", title="HMC on a VAE, steps from a pilot run", ylim=(0, 1))
+    axes[1].legend(loc="lower right")
+    return fig
+
+
+def draw_bounds(curves, Ks, Ts, errors, scores):
+    fig, axes = plots.figure(1, 2, width=8.0, height=3.6, width_ratios=(1.5, 1))
+    for (name, row), style, colour in zip(curves.items(), ("o-", "^--"), plots.COLOURS):
+        axes[0].errorbar(Ks, [e.mean for e in row], [2 * e.standard_error for e in row], fmt=style, color=colour,
                          label=f"importance weighting, q {name}", markersize=4)
-    axes[1].errorbar(Ts, [e.mean for e in errors], [2 * e.standard_error for e in errors], fmt="s-",
+    axes[0].errorbar(Ts, [e.mean for e in errors], [2 * e.standard_error for e in errors], fmt="s-.",
                      color=plots.COLOURS[2], label="annealing, 16 chains", markersize=4)
-    axes[1].axhline(0, color="k", ls="--", lw=1)
-    axes[1].set(xscale="log", yscale="symlog", xlabel="draws K, or temperatures T", ylabel="nats above the truth",
-                title="digits, log p(x) known")
-    axes[1].legend(fontsize=8)
+    axes[0].axhline(0, color="black", ls=":", lw=1)
+    axes[0].set(xscale="log", yscale="symlog", xlabel="draws K, or temperatures T", ylabel="nats above the truth",
+                title="digits, log p(x) known", ylim=(None, 30))
+    axes[0].legend(fontsize=9, loc="upper left")
     names, values = list(scores), list(scores.values())
-    axes[2].errorbar([v.mean for v in values], range(len(values)), xerr=[2 * v.standard_error for v in values], fmt="o",
+    axes[1].errorbar([v.mean for v in values], range(len(values)), xerr=[2 * v.standard_error for v in values], fmt="o",
                      color=plots.COLOURS[0])
-    axes[2].set_yticks(range(len(values)), names)
-    axes[2].invert_yaxis()
-    axes[2].set(xlabel="nats above the ELBO, paired", title="a VAE's unseen digits")
-    axes[3].plot(np.arange(1, len(acceptance) + 1), acceptance, lw=1)
-    axes[3].axhline(0.65, color="grey", ls="--", lw=1)
-    axes[3].set(xlabel="temperature", ylabel="share of moves accepted", title="HMC, steps from a pilot run", ylim=(0, 1))
+    axes[1].set_yticks(range(len(values)), names)
+    axes[1].set(xlabel="nats above the ELBO, image by image\n(± 2 standard errors)", title="a VAE's unseen digits",
+                ylim=(len(values) - 0.5, -0.5))
     return fig
 
 
@@ -215,7 +221,14 @@ def main(argv=None):
           f"digits that it invented: at least {lower}, at most {upper}; the gap is {gap}")
     scores = {"ELBO": Estimate.of(elbo - elbo), f"IW({many})": Estimate.of(weighted - elbo),
               f"AIS({temperatures})": Estimate.of(annealed.log_p - elbo)}
-    opt.save(draw(path, curves, Ks, Ts, errors, scores, annealed.acceptance), "ais")
+    opt.save(draw_chains(path, annealed.acceptance), "chains", alt="Left: 400 dots in the plane of z₁ and z₂. Early they are "
+             "spread like the prior, at the end they lie on two arcs, left and right, which are the two modes of the "
+             "posterior. Right: the share of moves that HMC accepts, at each temperature on the way to a VAE's posterior, "
+             "beside a dashed line at 0.65.")
+    opt.save(draw_bounds(curves, Ks, Ts, errors, scores), "bounds", alt="Left: nats above the true log p(x), on a "
+             "symmetric logarithmic axis, against the number of draws or temperatures. Importance weighting with the right q "
+             "is at zero, with a spoiled q far below and rising slowly; annealing comes up to zero. Right, for a VAE, nats "
+             "above the ELBO: " + ", ".join(f"{name} {gain}" for name, gain in scores.items()) + ".")
     print(f"\nSeen: with a spoiled q, {Ks[-1]} importance samples miss log p(x) by {-curves['spoiled'][-1].mean:.2f} nats, and "
           f"annealing through {Ts[-1]}\ntemperatures by {abs(errors[-1].mean):.3f} ± {errors[-1].standard_error:.3f}. On a real "
           f"VAE annealing lies {Estimate.of(annealed.log_p - weighted)} nats above\nthe importance-weighted bound, and on "

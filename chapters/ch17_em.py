@@ -370,23 +370,23 @@ def gaps(opt, amortized, train, test):
 
 # %%
 def draw_staircase(found, history):
-    fig, (steps, rate) = plots.figure(1, 2, width=11, height=3.8)
+    fig, (steps, rate) = plots.figure(1, 2, width=10.0, height=3.8)
     first, last = 4, 9
     for t in range(first, last):
         (e, _, m), following = history[t], history[t + 1, 1]     # what the M step gains for log p, F gets at the next E
         before, names = history[t - 1, 2], ("E step", "M step", "log p(x)") if t == first else (None,) * 3
         steps.plot([t, t], [before, e], color=plots.COLOURS[0], lw=4, label=names[0])
         steps.plot([t + 0.5, t + 0.5], [e, m], color=plots.COLOURS[1], lw=4, label=names[1])
-        steps.plot([t - 0.5, t + 0.5, t + 0.5], [e, e, following], "k--", lw=1, label=names[2])
+        steps.plot([t - 0.5, t + 0.5, t + 0.5], [e, e, following], "--", color="black", lw=1, label=names[2])
         for left, right, height in ((t - 0.5, t, before), (t, t + 0.5, e)):
-            steps.plot([left, right], [height, height], color="grey", lw=1.2)
+            steps.plot([left, right], [height, height], color=plots.TEN[7], lw=1.2)
     steps.set(xlabel="iteration", ylabel="F, nats per digit", title="EM's staircase: E up to log p, M lifts both")
     steps.legend(loc="lower right")
     left = found["best"] - history[:, 2]
     t = np.arange(len(left))
     half = len(left) // 2
     rate.semilogy(t, left, label="log p by eigenvectors − F")
-    rate.semilogy(t, 2.5 * left[half] * found["theory"] ** (t - half), "k--", lw=1,
+    rate.semilogy(t, 2.5 * left[half] * found["theory"] ** (t - half), "--", color="black", lw=1,
                   label=f"slope of $r^2$ = {found['theory']:.4f} per iteration")
     rate.set(xlabel="iteration", ylabel="nats per digit", title="the last nats take long", ylim=(left[-1] / 3, 3 * left[0]))
     rate.legend()
@@ -394,12 +394,13 @@ def draw_staircase(found, history):
 
 
 def draw_race(curves, more):
-    fig, axes = plots.figure(1, 2, width=11, height=3.8, sharey=True)
-    for (name, (updates, seconds, f)), colour in zip(((n, c.T) for n, c in curves.items()), ("#000000", *plots.COLOURS)):
-        axes[0].plot(updates, f, color=colour, label=name)
-        axes[1].plot(seconds[1:], f[1:], color=colour)
+    fig, axes = plots.figure(1, 2, width=8.0, height=3.8, sharey=True)
+    styles = zip(("black", *plots.COLOURS), ("-", (0, (1, 1)), "-.", (0, (5, 1))))
+    for (name, (updates, seconds, f)), (colour, dashes) in zip(((n, c.T) for n, c in curves.items()), styles):
+        axes[0].plot(updates, f, color=colour, ls=dashes, label=name)
+        axes[1].plot(seconds[1:], f[1:], color=colour, ls=dashes)
     best = max(more[-1, 2], *(curve[-1, 2] for curve in curves.values()))
-    axes[1].plot(more[:, 1] + curves["an encoder"][-1, 1], more[:, 2], "--", color="k", lw=1, label="an encoder, more updates")
+    axes[1].plot(more[:, 1] + curves["an encoder"][-1, 1], more[:, 2], color="black", lw=0.8, label="an encoder, more updates")
     axes[1].legend(loc="lower right")
     axes[0].set(xlabel="updates of the decoder", ylabel="F, nats per training image", ylim=(best - 90, best + 5),
                 title="per update: better inference learns faster")
@@ -409,7 +410,7 @@ def draw_race(curves, more):
 
 
 def draw_gaps(found):
-    fig, ax = plots.figure(width=7.5, height=3.8)
+    fig, ax = plots.figure(width=8.0, height=4.0)
     names, parts = [], []
     for epochs, both in found.items():
         for which, gap in both.items():
@@ -436,7 +437,10 @@ def main(argv=None):
     images = opt.images()
     n, few, rng = (200, 20, np.random.default_rng(opt.seed)) if opt.quick else (1000, 300, np.random.default_rng(opt.seed))
     found, history = linear_part(opt, images.train[:n].astype(np.float64))
-    opt.save(draw_staircase(found, history), "staircase")
+    opt.save(draw_staircase(found, history), "staircase", alt="Left: F in nats per digit over some early iterations of EM. An E "
+             "step lifts F up to the dashed line, log p(x); the M step lifts F and that line further: a staircase. Right: "
+             "what is missing of the eigenvectors' log p, in nats per digit on a logarithmic axis. It falls fast at first, "
+             f"then along a straight line, by a factor of {found['theory']:.4f} per iteration, as predicted.")
 
     train, test = (bernoulli_sample(part, rng=rng) for part in (images.train[:n], plots.spread(images.test, few)))
     config = VAEConfig(train.shape[1], hidden=(16,) if opt.quick else (100,), latents=10)
@@ -444,8 +448,13 @@ def main(argv=None):
     amortized, em, curves = race_part(opt, config, train)
     new = new_images(opt, amortized, em, test)
     gap, more = gaps(opt, amortized, train, test)
-    opt.save(draw_race(curves, more), "race")
-    opt.save(draw_gaps(gap), "gaps")
+    opt.save(draw_race(curves, more), "race", alt="F in nats per training image for an encoder and for variational EM with 1, "
+             "5 and 20 inner steps. Left, over the updates of the decoder: the more inner steps, the steeper the curve. "
+             "Right, over the seconds of training, on a logarithmic axis: the encoder's curve lies furthest to the left.")
+    opt.save(draw_gaps(gap), "gaps", alt="Bars in nats below log p(x), each the approximation gap of diagonal Gaussians and, "
+             "added to it, the amortization gap of the encoder. The latter: "
+             + "; ".join(f"{which} images, {epochs} epochs: {part.amortization}" for epochs, both in gap.items()
+                         for which, part in both.items()) + ".")
 
     first, last = gap.values()
     slow, quick, long = curves["EM, 20 inner steps"][-1], curves["an encoder"][-1], more[-1]

@@ -4,6 +4,7 @@ The question     A second computer stands idle.  Can it take half of every step,
 What is new      the all-reduce: a sum over processes that all of them get, and the ring that does it
 What you'll see  the same bound from one, two and four processes; what a step costs them, beside what two measured
                  numbers predicted; how far a faster wire would carry it.
+What it needs    an MPI to measure anything: python -m pip install -e ".[mpi]" mpich
 
     python chapters/ch19_processes.py                   starts mpiexec itself (python -m pip install mpi4py mpich)
     mpiexec -n 2 python -m minivae train                the same for any recipe

@@ -36,6 +36,9 @@ def tex(formula: str) -> str:
 def displayed(formula: str, width: int = 70) -> str:
     """The same for a line of its own; one longer than `width` is broken at its wide spaces into lines below each other."""
     parts = re.split(r"(?<=,) {2,}", formula) if len(formula) > width else [formula]
+    if len(parts[0]) > width:                          # still too long: the right side goes below the left one
+        left, equals, right = parts[0].partition(" = ")
+        parts[:1] = [left, f"   = {right}"] if equals else [left]
     return tex(formula) if len(parts) == 1 else \
         r"\begin{aligned}" + r" \\ ".join("& " + tex(part.rstrip(",")) for part in parts) + r"\end{aligned}"
 
@@ -108,7 +111,9 @@ WIDE = re.compile(r" {4,}")
 
 def is_formula(line: str) -> bool:
     """Whether a line is mathematics with perhaps a few words, and not a sentence with perhaps a few signs."""
-    bare = re.sub(r"`[^`]*`", "", line)
+    bare, sentence = re.sub(r"`[^`]*`", "", line), re.match(r"([A-Za-z]{2,}) [A-Za-z]{2,}", line)
+    if sentence and sentence[1] not in FUNCTIONS:
+        return False
     words = [word for word in WORD.findall(bare) if word not in FUNCTIONS | WORDS]
     return bool(RELATION.search(bare)) and len(line) <= 110 and sum(map(len, words)) <= 0.3 * len(bare.replace(" ", ""))
 
@@ -158,7 +163,7 @@ def _paragraph(lines: list[str]) -> list[str]:
     if all(line.startswith("    ") for line in lines):
         if all(is_formula(line) for line in lines):
             return [row for line in lines for row in _math(line.strip(), "")]
-        return ["::", "", *lines]
+        return [".. code-block:: text", "", *lines]
     if re.match(r"^[\w*][\w, .*=()]*? {3,}\S", lines[0]) and not is_formula(left):
         return _arguments(lines)
     if lines[0].startswith("- "):
@@ -167,7 +172,8 @@ def _paragraph(lines: list[str]) -> list[str]:
     if formula:
         words = [*(text for _, text in rest), *(line.strip() for line in lines[1:])]
         return [*_math(first, right), *map(inline, words)]
-    return [inline(re.sub(r" {3,}", "   ", line.strip())) for line in lines]
+    shapes = ["", f"``{right}``"] if "->" in right else [inline(right)] if right else []
+    return [inline(line.strip()) for line in [left, *lines[1:]]] + shapes
 
 
 def _math(formula: str, note: str) -> list[str]:

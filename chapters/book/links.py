@@ -32,8 +32,9 @@ def papers(bibliography: str) -> dict[str, str]:
 
 
 def with_labels(bibliography: str) -> str:
-    """The bibliography with a label before every entry."""
-    return ENTRY.sub(lambda found: f"({anchor(*found.groups())})=\n{found[0]}", bibliography)
+    """The bibliography with a label before every entry, and the addresses of preprints."""
+    linked = re.sub(r"arXiv:([\w./-]+\d)", r"[arXiv:\1](https://arxiv.org/abs/\1)", bibliography)
+    return ENTRY.sub(lambda found: f"({anchor(*found.groups())})=\n{found[0]}", linked)
 
 
 class Link(SphinxTransform):

@@ -28,7 +28,9 @@ REFERENCE = {
     "Data, pictures, chapters": ("data", "plots", "chapter"),
     "Devices, threads, processes": ("backend", "kernels", "team", "workers", "processes"),
 }
-SOURCE = re.compile(r"[^.;]*?[A-Z][\w\-ø]+(?:,? (?:[A-Z][\w\-]+ )?and [A-Z][\w\-]+| et al\.)?,? \(?(?:19|20)\d\d[^.]*(?:\.\d[^.]*)*")
+NAME = r"[A-Z][\w\-ø]+"
+SOURCE = re.compile(rf"(?:{NAME}, )*{NAME}(?:,? and (?:van den )?{NAME}| et al\.)?,? (?:19|20)\d\d"
+                    r"(?:, (?:eq\.|section|appendix|algorithm|table|figure) ?[\w.]*\w)?")
 
 
 def module(name: str) -> ModuleType:
@@ -130,7 +132,7 @@ def derivations() -> str:
             if previous:
                 out.append("::::\n")
             title = re.split(r"[.:;]", first_line(where))[0]
-            out += [f"## {title}\n", "::::{list-table}\n:class: derivations\n:header-rows: 1\n:widths: 40 60\n\n"
+            out += [f"## {title}\n", "::::{list-table}\n:class: derivations\n:header-rows: 1\n:widths: 43 57\n\n"
                     "* - value\n  - pullback"]
             previous = where
         out.append(_row(where, op, *results[op.__name__]))
@@ -143,9 +145,9 @@ def _row(where: ModuleType, op: Callable[..., Any], rows: int, worst: float) -> 
     (formula, value), *more = formulas.pieces(left)
     cited = SOURCE.findall(" ".join(line.strip() for line in [right, *rest, *(line for lines in others for line in lines)]))
     shapes = right if "->" in right or "all (" in right else _shapes_of(op)
-    notes = [f"`{shapes}`" if shapes else "", "; ".join(text.strip(" ()") for text in cited),
+    notes = [f"`{shapes}`" if shapes else "", "; ".join(cited),
              f"{rows} checks, worst error {worst:.0e}"]
-    value = f"$$\n{formulas.displayed(value, 40)}\n$$" if formula else value
+    value = f"$$\n{formulas.displayed(value, 46)}\n$$" if formula else value
     cell = [f"{{py:func}}`~{where.__name__}.{op.__name__}`", value, *(text for _, text in more), *filter(None, notes)]
     return "\n".join([textwrap.indent("\n\n".join(cell), "    ").replace("    ", "* - ", 1), "",
                       "  - ```python", textwrap.indent(pullback_source(op), "    "), "    ```"])
