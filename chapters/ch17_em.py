@@ -370,7 +370,7 @@ def gaps(opt, amortized, train, test):
 
 # %%
 def draw_staircase(found, history):
-    fig, (steps, rate) = plots.figure(1, 2, width=10.0, height=3.8)
+    fig, (steps, rate) = plots.figure(1, 2, width=8.0, height=3.6)
     first, last = 4, 9
     for t in range(first, last):
         (e, _, m), following = history[t], history[t + 1, 1]     # what the M step gains for log p, F gets at the next E
@@ -388,8 +388,8 @@ def draw_staircase(found, history):
     rate.semilogy(t, left, label="log p by eigenvectors − F")
     rate.semilogy(t, 2.5 * left[half] * found["theory"] ** (t - half), "--", color="black", lw=1,
                   label=f"slope of $r^2$ = {found['theory']:.4f} per iteration")
-    rate.set(xlabel="iteration", ylabel="nats per digit", title="the last nats take long", ylim=(left[-1] / 3, 3 * left[0]))
-    rate.legend()
+    rate.set(xlabel="iteration", ylabel="nats per digit", title="the last nats take long", ylim=(left[-1] / 3, 1e3 * left[0]))
+    rate.legend(fontsize=9, loc="upper right")
     return fig
 
 
@@ -400,8 +400,8 @@ def draw_race(curves, more):
         axes[0].plot(updates, f, color=colour, ls=dashes, label=name)
         axes[1].plot(seconds[1:], f[1:], color=colour, ls=dashes)
     best = max(more[-1, 2], *(curve[-1, 2] for curve in curves.values()))
-    axes[1].plot(more[:, 1] + curves["an encoder"][-1, 1], more[:, 2], color="black", lw=0.8, label="an encoder, more updates")
-    axes[1].legend(loc="lower right")
+    axes[1].plot(more[:, 1] + curves["an encoder"][-1, 1], more[:, 2], color="black", lw=0.8, label="an encoder,\nmore updates")
+    axes[1].legend(loc="upper left")
     axes[0].set(xlabel="updates of the decoder", ylabel="F, nats per training image", ylim=(best - 90, best + 5),
                 title="per update: better inference learns faster")
     axes[1].set(xlabel="seconds of training", xscale="log", title="per second: the encoder is cheap")

@@ -222,24 +222,24 @@ def operations(batch, hidden):
 
 # %%
 def staircase(names, times):
-    fig, ax = plots.figure(height=3.4)
+    fig, ax = plots.figure(width=8.0, height=3.2)
     bars = ax.barh(names, times, color=[plots.COLOURS[0]] * (len(times) - 1) + [plots.COLOURS[1]])
     ax.bar_label(bars, [f"{t:.2f}" for t in times], padding=3)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.set(xlabel="ms per training step", title="one idea after another, each on top of those before",
+    ax.set(xlabel="milliseconds per training step", title="one idea after another, each on top of those before",
            xlim=(0, 1.12 * max(times)))
     return fig
 
 
 def roofline(peak, bandwidth, points):
-    fig, ax = plots.figure(height=4.4)
+    fig, ax = plots.figure(width=8.0, height=4.6)
     span = np.geomspace(0.05, 500, 100)
     ax.plot(span, np.minimum(peak, span * bandwidth) / 1e9, color="black", label="the roof, memory's part and arithmetic's")
-    for i, (name, (intensity, rate)) in enumerate(points.items()):
-        ax.plot(intensity, rate / 1e9, "o", color=plots.COLOURS[i % 6], markersize=7)
-        aside = {"relu": (-8, 4, "right"), "Adam": (-4, 8, "right"), "its gradient": (0, -16, "center"),
-                 "NLL": (9, -2, "left"), "xᵀ dy": (-9, -4, "right")}.get(name, (9, -8, "left"))
+    for name, (intensity, rate) in points.items():
+        ax.plot(intensity, rate / 1e9, "o", color=plots.COLOURS[1], markersize=8, markeredgecolor="white")
+        aside = {"relu": (-8, 4, "right"), "Adam": (-4, 8, "right"), "its gradient": (3, -16, "left"),
+                 "NLL": (9, -2, "left"), "xᵀ dy": (-9, -12, "right")}.get(name, (9, -10, "left"))
         ax.annotate(name, (intensity, rate / 1e9), aside[:2], textcoords="offset points", ha=aside[2])
     ax.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="billion operations per second",
            title=f"what the machine could do: {peak / 1e9:.0f} billion operations, {bandwidth / 1e9:.1f} GB a second")
@@ -260,7 +260,8 @@ def main(argv=None):
     times = race(models, images, batch, *((2, 2) if opt.quick else (25, 11)))
     for name, t, before in zip(IDEAS, times, [times[0], *times]):
         print(f"{name:30} {t:8.2f} ms   {before / t:5.2f} times faster than the line before")
-    opt.save(staircase(IDEAS, times), "staircase")
+    opt.save(staircase(IDEAS, times), "staircase", alt="Bars: milliseconds per training step, one idea after another. "
+             + ", ".join(f"{name} {t:.2f}" for name, t in zip(IDEAS, times)) + ".")
 
     peak, bandwidth = machine(opt.quick)
     work = {name: (flops, size, seconds(run, 2 if opt.quick else 20))
@@ -269,7 +270,10 @@ def main(argv=None):
     for name, (flops, size, t) in work.items():
         roof = min(peak, flops / size * bandwidth)
         print(f"{name:14} {1e6 * t:8.1f}  {flops / size:19.2f}   {flops / t / roof:8.0%}")
-    opt.save(roofline(peak, bandwidth, {name: (f / n, f / t) for name, (f, n, t) in work.items()}), "roofline")
+    opt.save(roofline(peak, bandwidth, {name: (f / n, f / t) for name, (f, n, t) in work.items()}), "roofline",
+             alt="A roofline: billion operations per second against operations per byte, both axes logarithmic. The roof rises "
+             "with the memory's bandwidth and then is flat at the peak; each piece of a training step is a point, in the "
+             "order of operations per byte: " + ", ".join(sorted(work, key=lambda name: work[name][0] / work[name][1])) + ".")
 
     flops, _, t = work["x W"]
     print(f"\nSeen: the same step takes {times[0]:.1f} ms as the textbook writes it and {times[-1]:.1f} ms in the library, "

@@ -220,12 +220,15 @@ def rank_s_work(opt, batch):
 
 def measure(N, batch, opt):
     """The report of N processes that train together.  Raises OSError if they cannot."""
+    script = Path(globals().get("__file__", "ch19_processes.py"))  # a notebook has no __file__
+    if not script.exists():
+        raise OSError(f"in a notebook this needs the script beside it, and there is no {script} in this folder")
     beside = Path(sys.executable).with_name("mpiexec")            # where pip puts it
     mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
-    if mpiexec is None or "__file__" not in globals():
+    if mpiexec is None:
         raise OSError("there is no mpiexec here: python -m pip install mpi4py mpich")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
-    command = [mpiexec, "-n", N, sys.executable, __file__, "--rank-of-batch", batch, "--data", opt.data,
+    command = [mpiexec, "-n", N, sys.executable, script, "--rank-of-batch", batch, "--data", opt.data,
                "--seed", opt.seed, "--epochs", opt.epochs, "--device", "cpu", *["--quick"] * opt.quick]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
     if result.returncode:
@@ -234,12 +237,12 @@ def measure(N, batch, opt):
 
 
 def measured(opt, counts, batches):
-    """{batch: {N: report}}, and this machine's numbers: without times, and guessed, if mpiexec cannot be started."""
+    """{batch: {N: report}}, and this machine's numbers: without times, and guessed, if the processes cannot be started."""
     machine = {"cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()}
     try:
         reports = {batch: {N: measure(N, batch, opt) for N in counts} for batch in batches}
     except OSError as error:
-        print(f"not measured: {error}")
+        print(f"nothing is timed: {error}")
         a, b = np.zeros((2, 1_000_000), np.float32)
         with threadpool_limits(1):
             speed, copies = rate(128, 784, 400), median_seconds(lambda: np.copyto(a, b))
@@ -266,35 +269,37 @@ WIRES = {"1 Gbit/s": (1.25e8, 5e-5), "10 Gbit/s": (1.25e9, 2e-5), "100 Gbit/s": 
 
 
 def draw(reports, machine, large, batch):
-    fig, axes = plots.figure(1, 2, width=11, height=4.0, width_ratios=(1.25, 1))
+    fig, axes = plots.figure(1, 2, width=10.0, height=4.2, width_ratios=(1.25, 1))
     place, labels = 0, []
     for size, by_count in reports.items():
         for N, report in by_count.items():
-            bars = {"predicted": (place - 0.2, 0.45, *predicted(N, report, machine))}
+            bars = {"predicted": (place - 0.2, False, *predicted(N, report, machine))}
             if "step" in report:
-                bars["measured"] = (place + 0.2, 1.0, report["step"] - report["sum"], report["sum"])
-            for kind, (x, alpha, own, total) in bars.items():
-                own, total = 1e6 * own / size, 1e6 * total / size
-                axes[0].bar(x, own, 0.36, color=plots.COLOURS[0], alpha=alpha,
-                            label=None if place else f"{kind}: its own work")
-                axes[0].bar(x, total, 0.36, bottom=own, color=plots.COLOURS[1], alpha=alpha,
-                            label=None if place else f"{kind}: the sum")
+                bars["measured"] = (place + 0.2, True, report["step"] - report["sum"], report["sum"])
+            for kind, (x, full, *parts) in bars.items():
+                floor = 0.0
+                for part, colour, name in zip(parts, plots.COLOURS, ("its own work", "the sum")):
+                    if part > 0:                                 # a single process has nothing to add up
+                        axes[0].bar(x, 1e6 * part / size, 0.34, bottom=floor, fill=full, color=colour, edgecolor=colour,
+                                    lw=not full, label=f"{kind}: {name}" if place == 1 else None)
+                    floor += 1e6 * part / size
             labels.append((place, f"{N}\nbatch {size}" if N == 2 else str(N)))
             place += 1
         place += 0.5
     axes[0].set_xticks(*zip(*labels))
     axes[0].set_ylim(0, 1.3 * axes[0].get_ylim()[1])
-    axes[0].legend(fontsize=8, ncols=2, loc="upper right")
+    axes[0].grid(False, axis="x")
+    axes[0].legend(ncols=2, loc="upper right")
     axes[0].set(xlabel="processes", ylabel="µs per image", title=f"on this machine's {machine['cores']} cores")
     counts = 2.0 ** np.arange(0, 11)
-    for name, (bandwidth, latency) in WIRES.items():
+    for (name, (bandwidth, latency)), marker in zip(WIRES.items(), "os^"):
         there = {"cores": np.inf, "rate": machine["rate"], "bandwidth": bandwidth, "latency": latency}
         gain = [sum(predicted(1, large, there)) / sum(predicted(N, large, there)) for N in counts]
-        axes[1].loglog(counts, gain, marker="o", ms=3, base=2, label=name)
-    axes[1].loglog(counts, counts, color="grey", lw=1, ls="--", base=2, label="N times as fast")
+        axes[1].loglog(counts, gain, marker=marker, ms=4, lw=1.2, base=2, label=name)
+    axes[1].loglog(counts, counts, color="black", lw=1, ls="--", base=2, label="N times as fast")
     axes[1].set(xlabel="machines with one core", ylabel="times as fast as one",
                 title=f"predicted for other wires, batch {batch}")
-    axes[1].legend(fontsize=8)
+    axes[1].legend()
     return fig
 
 
@@ -332,11 +337,16 @@ def main(argv=None):
                   + (f"   {1e3 * r['step']:6.2f} ms, sum {1e3 * r['sum']:.2f}   bound {r['bound']:.3f} nats"
                      if "step" in r else ""))
     model = VAEConfig(digits.train.shape[1], (400,), 20).build()
-    opt.save(draw(reports, machine, step_of(model, 4096), 4096), "processes")
+    opt.save(draw(reports, machine, step_of(model, 4096), 4096), "processes", alt="Left: bars of µs per image for "
+             f"{', '.join(map(str, counts))} processes and batches of {' and '.join(map(str, batches))}, each the rank's own work "
+             "and, on top, the sum over processes: as the formula predicts and, where it was timed, as measured. The sum "
+             "weighs less in the larger batch. Right, both axes logarithmic: how many times as fast the formula says so many "
+             "machines are as one, for three wires. The faster the wire, the longer its curve keeps to the dashed line of N "
+             "times as fast.")
 
     first = reports[batches[0]][2]
     if "step" not in first:
-        print(f"\nSeen: four simulated ranks take the steps of one, to {apart:.0e}. Without mpiexec nothing was timed; the "
+        print(f"\nSeen: four simulated ranks take the steps of one, to {apart:.0e}. Nothing was timed here; the "
               f"formula gives two\nprocesses {1e3 * sum(predicted(2, first, machine)):.2f} ms for a step of batch "
               f"{batches[0]}.")
         return

@@ -59,7 +59,7 @@ def save(fig: Figure, path: Path) -> Path:
 
 
 def svg(fig: Figure, *, alt: str) -> str:
-    """The figure as an element of a page that takes the page's colours for ink and paper: for light and dark pages.
+    """The figure as an element of a page, in the page's own colours of ink and paper: for light and dark pages.
 
     alt   what there is to see, in words
     Raises ValueError if these are missing.
@@ -73,7 +73,8 @@ def svg(fig: Figure, *, alt: str) -> str:
         fig.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     body = text.getvalue()[text.getvalue().index("<svg"):]
     body = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', r' style="width: \1pt" fill="currentColor"', body, count=1)
-    for theirs, ours in (("#000000", "currentColor"), ("#ffffff", "var(--paper, #ffffff)"), ("*{", ".picture svg *{")):
+    for theirs, ours in (("#000000", "currentColor"), ("#ffffff", "var(--paper, #ffffff)"), ("*{", ".picture svg *{"),
+                         (COLOURS[0].lower(), f"var(--blue, {COLOURS[0]})")):                  # dim on a dark page
         body = body.replace(theirs, ours)
     return f'<figure class="picture" role="img" aria-label="{escape(alt)}">{body}</figure>'
 

@@ -1,6 +1,9 @@
 """Pictures: every function returns a labelled figure, pixels land where they belong, files are whole."""
 
+import base64
 import os
+import re
+import struct
 from statistics import NormalDist
 
 import numpy as np
@@ -56,7 +59,7 @@ def test_axes_are_labelled(name, flat):
 
 
 def test_every_public_picture_is_in_the_table():
-    helpers = {"figure", "use_style", "save", "mosaic", "spread", "portrait"}
+    helpers = {"figure", "use_style", "save", "svg", "mosaic", "spread", "portrait"}
     public = {name for name, f in vars(plots).items()
               if callable(f) and getattr(f, "__module__", "") == plots.__name__ and not name.startswith("_")}
     assert public == helpers | MAKERS.keys()
@@ -196,3 +199,29 @@ def test_the_style_stays_inside():
     with plt.rc_context():
         plots.use_style()
         assert plt.rcParams["figure.dpi"] == plots.STYLE["figure.dpi"]
+
+
+def test_svg_takes_the_pages_ink_and_paper_and_says_what_there_is_to_see():
+    fig, ax = plots.figure()
+    ax.plot([0, 1], [0, 1], "k", label="a line")
+    ax.legend(facecolor="white", frameon=True)
+    html = plots.svg(fig, alt='a "rising" line')
+    assert html.startswith('<figure class="picture" role="img" aria-label="a &quot;rising&quot; line"><svg')
+    assert "stroke: currentColor" in html
+    assert "fill: var(--paper, #ffffff)" in html
+    assert "#000000" not in html
+    assert html == plots.svg(fig, alt='a "rising" line'), "the same figure, the same text"
+
+
+def test_svg_keeps_the_pixels_of_an_image():
+    """28 × 28 of them go into the page, and it scales them: nothing is drawn larger first."""
+    fig, ax = plots.figure()
+    ax.imshow(np.random.default_rng(0).random((28, 28)), cmap="gray")
+    data = re.search(r"data:image/png;base64,([^\"]+)", plots.svg(fig, alt="noise"))[1]
+    width, height = struct.unpack(">II", base64.b64decode("".join(data.split()))[16:24])
+    assert (width, height) == (28, 28)
+
+
+def test_svg_wants_words():
+    with pytest.raises(ValueError, match="alt: got nothing, expected what the picture shows"):
+        plots.svg(plots.figure()[0], alt=" ")
