@@ -1,4 +1,4 @@
-"""The command line: minivae train | evaluate | sample | plot | gradcheck | data | bench | course."""
+"""The command line: minivae train | evaluate | sample | plot | explore | gradcheck | data | bench | course."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from minivae.checkpoint import CheckpointError, write_atomically
 from minivae.coursework import cli as course
 from minivae.diagnosis import diagnose
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
+from minivae.explorer.cli import Explore
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.gradient_table import cases, check
 from minivae.guard import NotFiniteError
@@ -79,8 +80,7 @@ class Train:
         recipe = self.recipe
         if self.resume:
             old = read_recipe(self.resume)
-            recipe = replace(old, epochs=max(old.epochs, recipe.epochs) if recipe.epochs != Recipe.epochs
-                             else old.epochs)
+            recipe = replace(old, epochs=max(old.epochs, recipe.epochs) if recipe.epochs != Recipe.epochs else old.epochs)
         run = self.resume or free_folder(self.out or Path("runs") / Path(recipe.data).stem)
         dataset = data.load(recipe.data, folder=self.folder)
         print(f"{dataset}\nrun folder: {run}, device: {device(self.device).name}, processes: {processes().size}")
@@ -279,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["course"]:                       # which students have without the rest
         return course.main(arguments[1:])
     commands: dict[str, Callable[..., Any]] = {"train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot,
-                "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
+                "explore": Explore, "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
     group = ALONE
     try:
         group = processes()

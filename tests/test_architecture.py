@@ -35,6 +35,8 @@ FLOORS = {                                            # lowest first; files of o
     "8, course, processes": ("coursework.student_process", "coursework.student", "coursework.testing"),
     "8, course, assignments": ("coursework.assignment",), "8, course, above": ("coursework.grade", "coursework.build"),
     "8, course, top": ("coursework.verify",), "8, course, commands": ("coursework.cli",),
+    "8, explorer, rounding": ("explorer.quantise",), "8, explorer, page": ("explorer.export",),
+    "8, explorer": ("explorer",), "8, explorer, command": ("explorer.cli",),
     "8, targets": ("targets",), "8": ("cli",), "8, above": ("__main__",),
 }
 PACKAGE = ROOT / "minivae"
