@@ -3,7 +3,8 @@
 The question     Can a machine learn to write digits that nobody wrote?
 What is new      nothing: every piece is already derived.  Here they become one training step.
 What you'll see  a VAE trained on real handwritten digits, its bound in nats, digits it invents, what
-                 it makes of digits it never saw, a map of the latent plane, and which latents it uses.
+                 it makes of digits it never saw, a map of the latent plane, a page to drag through it, and
+                 which latents it uses.
 
     python chapters/ch10_train_vae.py                        5,000 digits, about a minute
     python chapters/ch10_train_vae.py --data mnist --paper --epochs 50    the AEVB paper's size
@@ -38,6 +39,7 @@ from minivae.backend import device
 from minivae.chapter import options, parser
 from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
+from minivae.explorer import explorer
 from minivae.gradcheck import gradcheck
 from minivae.layers import Layer, Linear, mlp
 from minivae.mlp_vae import VAEConfig
@@ -100,6 +102,7 @@ def same_as_library(seed):
 #
 # More latents make better digits, two can be drawn.  Both are trained.  In the map every point of the plane is
 # decoded, and the grid is even in probability, $z = \Phi^{-1}(u)$: each picture stands for the same share of the prior.
+# Pictures stand still, so the decoder of the plane also becomes a page, `explorer.html`: drag, and it runs in the browser.
 #
 # The Bernoulli likelihood is about black and white.  So a pixel of grey 0.8 is ink in eight of ten batches: the images
 # are drawn anew each time, which also keeps the network from learning 4,000 digits by heart.
@@ -135,6 +138,8 @@ def pictures(opt, digits, test, vae, flat, history):
     if digits.test_labels is not None:
         opt.save(plots.latent_scatter(flat.encode(opt.device.asarray(test))[0], digits.test_labels,
                                       title="where unseen images lie; dashed: 95% of the prior"), "latents")
+    opt.save_page(explorer(flat, test, digits.test_labels, shape, title="The latent plane of chapter 10"), "explorer",
+                  alt="the latent plane: drag through it, and see what the decoder makes of each point")
 
 
 # %%

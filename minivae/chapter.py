@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.backend import Device, DeviceError, device
+from minivae.checkpoint import write_atomically
 from minivae.data import DataError, Dataset, load
 
 
@@ -69,6 +71,19 @@ class Options:
             show_page(plots.svg(fig, alt=alt))
         else:
             print(f"picture: {path}")
+
+    def save_page(self, page: str, name: str, *, alt: str) -> None:
+        """Write out/NAME.html, a page of its own, and say so; in a notebook, show it in a frame.
+
+        alt   what the page is, in words
+        """
+        path = self.out / f"{name}.html"
+        write_atomically(path, page.encode())
+        if in_notebook():
+            show_page(f'<iframe srcdoc="{escape(page)}" title="{escape(alt)}" style="width: 100%; height: 60rem; '
+                      'border: 0"></iframe>')
+        else:
+            print(f"page: {path}")
 
 
 def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits") -> argparse.ArgumentParser:

@@ -79,8 +79,8 @@ class Train:
     def _prepare(self) -> tuple[Recipe, Path, data.Dataset]:
         recipe = self.recipe
         if self.resume:
-            old = read_recipe(self.resume)
-            recipe = replace(old, epochs=max(old.epochs, recipe.epochs) if recipe.epochs != Recipe.epochs else old.epochs)
+            old, epochs = read_recipe(self.resume), recipe.epochs
+            recipe = replace(old, epochs=old.epochs if epochs == Recipe.epochs else max(old.epochs, epochs))
         run = self.resume or free_folder(self.out or Path("runs") / Path(recipe.data).stem)
         dataset = data.load(recipe.data, folder=self.folder)
         print(f"{dataset}\nrun folder: {run}, device: {device(self.device).name}, processes: {processes().size}")

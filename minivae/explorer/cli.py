@@ -1,0 +1,93 @@
+"""minivae explore"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minivae.checkpoint import CheckpointError, load_checkpoint, write_atomically
+from minivae.data import DataError, Dataset, available, load
+from minivae.explorer.export import MARK, explorer
+from minivae.likelihoods import likelihood
+from minivae.recipe import Recipe, read_recipe
+from minivae.runs import CHECKPOINT, load_parameters
+from minivae.vae import VAE
+
+
+@dataclass
+class Explore:
+    """Write one page that runs the decoder in a browser: drag through its latent space.  No server, no network.
+
+    Example: minivae explore runs/digits -o digits.html
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
+    """run folder, or one of its .safetensors files"""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("explorer.html")
+    """file to write; another page of this kind is replaced, nothing else is"""
+    title: str = ""
+    """of the page; default: the data set and the number of latents"""
+    shape: tuple[int, int] | None = None
+    """height and width of an image; only where the data set, which knows them, is not here"""
+    folder: Path | None = None
+    """where the data files lie, if not in MINIVAE_DATA or the cache"""
+
+    def __call__(self) -> int:
+        if self.out.is_dir() or (self.out.exists() and MARK.encode() not in self.out.read_bytes()):
+            raise FileExistsError(f"out: {self.out} exists already and is no page of `minivae explore`; choose another")
+        recipe, checkpoint = find(self.run)
+        dataset, why = images_of(recipe, self.folder)
+        shape = dataset.image_shape if dataset else self.shape or guess(recipe, checkpoint)
+        model = model_of(recipe, checkpoint, shape[0] * shape[1])
+        images, labels = (recipe.test(dataset), dataset.test_labels) if dataset else (None, None)
+        title = self.title or f"{Path(recipe.data).stem.replace('_', ' ').capitalize()}, {recipe.latents} latents"
+        page = explorer(model, images, labels, shape, title=title).encode()
+        write_atomically(self.out, page)
+        print(f"{checkpoint}: {self.out}, {len(page) / 1000:.0f} kB" + (f"; without test images: {why}" if why else ""))
+        return 0
+
+
+def find(run: Path) -> tuple[Recipe, Path]:
+    """The recipe and the checkpoint file of a run folder, or of one of its files.  Raises CheckpointError."""
+    if not run.exists():
+        raise CheckpointError(f"{run}: no such run folder or checkpoint")
+    checkpoint = run / CHECKPOINT if run.is_dir() else run
+    recipe = read_recipe(checkpoint.parent)
+    if not checkpoint.exists():
+        raise CheckpointError(f"{checkpoint}: no such checkpoint")
+    return recipe, checkpoint
+
+
+def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]:
+    """The data set of a run, or None and why it cannot be had.  Raises ValueError if nobody knows its name."""
+    try:
+        return load(recipe.data, folder=folder), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def model_of(recipe: Recipe, checkpoint: Path, pixels: int) -> VAE:
+    """The trained model, on the host.  Raises CheckpointError if the file holds another one."""
+    model = recipe.model(pixels).build()
+    load_parameters(checkpoint, model.arena)
+    return model
+
+
+def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, int]:
+    """Height and width without the images: those of a named data set, or the square that fits the decoder's outputs."""
+    for row in available():
+        if row.name == recipe.data:
+            return row.image_shape
+    last = f"parameter/decoder.{2 * len(recipe.hidden)}.b"
+    arrays, _ = load_checkpoint(checkpoint)
+    if last not in arrays:
+        raise CheckpointError(f"{checkpoint} holds another model: it has no {last}")
+    pixels = arrays[last].size // likelihood(recipe.likelihood).outputs_per_pixel
+    if isqrt(pixels) ** 2 != pixels:
+        raise ValueError(f"shape: {recipe.data} is not here to say how its {pixels} pixels lie; give --shape, "
+                         "its height and width")
+    return isqrt(pixels), isqrt(pixels)
