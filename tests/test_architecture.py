@@ -126,12 +126,15 @@ def test_nobody_draws_without_a_generator(name):
 
 
 def test_training_needs_nothing_but_numpy_and_its_few_helpers():
-    """NumPy, threadpoolctl, matplotlib, tqdm, safetensors, tyro and pooch: no autodiff comes in by a side door."""
+    """NumPy, threadpoolctl, matplotlib, tqdm, safetensors, tyro and pooch: no autodiff comes in by a side door.
+
+    (IPython, which a notebook has anyway, shows pictures in it.)
+    """
     outside = {name.split(".")[0] for file, path in FILES.items() for name in imports(tree(path))
                if file not in ("bench.torch_peer", "bench.jax_peer")}      # those that we are timed against
     outside -= set(sys.stdlib_module_names) | {"minivae"}
     outside -= {"wire", "sandbox", "things", "seccomp", "worlds", "watch"}         # alone in the student's process
-    assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch"}
+    assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch", "IPython"}
 
 
 @pytest.mark.parametrize("name", FILES)

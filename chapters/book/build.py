@@ -68,8 +68,8 @@ def gather(source: Path, pages) -> None:
 def sphinx(source: Path, out: Path, quick: bool) -> int:
     """Run the chapters, unless they have run before with this library, and write the pages."""
     code = hashlib.sha256(b"quick" if quick else b"")
-    for path in sorted([*(ROOT / "minivae").rglob("*.py"), *HERE.parent.glob("ch*.py")]):
-        code.update(path.read_bytes())
+    for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.glob("ch*.py")]):
+        code.update(b"" if path.suffix == ".pyc" else path.read_bytes())
     cache = out.with_name(out.name + "-cache") / code.hexdigest()[:16]
     environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "PYTHONPATH": str(HERE), "TQDM_DISABLE": "1"}
     shutil.rmtree(out, ignore_errors=True)

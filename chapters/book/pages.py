@@ -25,7 +25,7 @@ REFERENCE = {
     "Training": ("objectives", "optim", "training", "recipe", "runs", "checkpoint", "guard"),
     "Evaluation": ("evaluation", "ais", "diagnosis", "amortization", "imputation", "grey_levels"),
     "Checking gradients": ("gradcheck", "gradient_table"),
-    "Data, pictures, chapters": ("data", "plots", "chapter"),
+    "Data, pictures, chapters": ("data", "plots", "explorer", "chapter"),
     "Devices, threads, processes": ("backend", "kernels", "team", "workers", "processes"),
 }
 NAME = r"[A-Z][\w\-ø]+"
