@@ -149,7 +149,7 @@ def learn(x, t, steps, rate=0.1):
 
 # %%
 def draw(steps, curves, w, losses):
-    fig, axes = plots.figure(1, 3, width=11, height=3.4, width_ratios=(1.5, 1.2, 1))
+    fig, axes = plots.figure(1, 3, width=10, height=3.2, width_ratios=(1.5, 1.2, 1))
     for name, error in curves.items():
         axes[0].loglog(steps, error, label=name)
     axes[0].set(xlabel="step $h$", ylabel="relative error", title="how wrong is a difference quotient?")
@@ -190,7 +190,11 @@ def main(argv=None):
     w, losses = learn(x, t, 20 if opt.quick else opt.epochs)
     test, labels = zeros_and_ones(digits.test, digits.test_labels)
     accuracy = np.mean((test @ w > 0) == labels)
-    opt.save(draw(steps, curves, w, losses), "gradient", alt="Left, the relative error")
+    opt.save(draw(steps, curves, w, losses), "gradient",
+             alt="Left: the relative error of three difference quotients against the step h, V-shaped curves on logarithmic "
+                 "axes; the central difference in float64 has the deepest valley. Middle: the loss of the neuron in nats per "
+                 "image, falling with every gradient step. Right: its weights as an image, red along the stroke of a one, "
+                 "blue where a zero has its ring.")
     best = {name: (steps[np.argmin(error)], error.min()) for name, error in curves.items()}
     for name, (h, error) in best.items():
         print(f"{name:20} is best at h = {h:.0e}, where its relative error is {error:.0e}")

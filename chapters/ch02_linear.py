@@ -104,8 +104,8 @@ def draw(W, curves):
     axes[0].imshow(templates, cmap="RdBu_r", vmin=0, vmax=1)
     axes[0].set_title("the columns of $W$: ink on red speaks for 0 … 9, ink on blue against")
     axes[0].set_axis_off()
-    for name, losses in curves.items():
-        axes[1].plot(np.arange(1, len(losses) + 1), losses, label=name)
+    for (name, losses), dashes in zip(curves.items(), ("-", "--")):
+        axes[1].plot(np.arange(1, len(losses) + 1), losses, dashes, label=name)
     axes[1].set(xlabel="epoch", ylabel="½ squared error per image", title="a sum is not a mean")
     axes[1].legend()
     return fig
@@ -137,7 +137,10 @@ def main(argv=None):
         W, b, curves[name] = learn(function, train, labels, opt.epochs, np.random.default_rng(opt.seed))
         if function is linear:
             right = W, b
-    opt.save(draw(right[0], curves), "templates")
+    opt.save(draw(right[0], curves), "templates",
+             alt="Left: the ten columns of W as images, red where ink speaks for a digit and blue where it speaks against. "
+                 "Right: half the squared error per image over the epochs, with the bias gradient as a sum and as a mean; "
+                 "the sum is lower throughout.")
     test = accuracy(digits.test, digits.test_labels, *right)
     first, second = (losses[-1] for losses in curves.values())
     print(f"\nSeen: ten linear templates read {test:.1%} of {len(digits.test):,} unseen digits. Averaging the bias "

@@ -114,18 +114,19 @@ def fit_pixels(x, steps, rate):
 
 
 def draw(logits, losses, optimum, x):
-    fig, axes = plots.figure(1, 4, width=12, height=3.1, width_ratios=(1.35, 1.35, 1.2, 1.9))
+    fig, axes = plots.figure(2, 2, width=8, height=6.2)
+    axes = axes.ravel()
     a = np.linspace(-40, 10, 400)[:, None]
     ones = np.ones_like(a)
-    for name, function in (("from logits", bernoulli_nll), ("clipped", clipped_nll)):
+    for name, function, dashes in (("from logits", bernoulli_nll, "-"), ("clipped", clipped_nll, "--")):
         nll, pullback = function(a, x=ones)
-        axes[0].plot(a, nll, label=name)
-        axes[1].plot(a, pullback(np.ones(len(a))), label=name)
+        axes[0].plot(a, nll, dashes, label=name)
+        axes[1].plot(a, pullback(np.ones(len(a))), dashes, label=name)
     axes[0].set(xlabel="logit of an ink pixel", ylabel="nats", title="the loss")
     axes[1].set(xlabel="logit of an ink pixel", ylabel="∂loss / ∂logit", title="its gradient")
     axes[0].legend()
     axes[2].plot(np.arange(1, len(losses) + 1), losses)
-    axes[2].axhline(optimum, color="grey", ls="--", lw=1, label="best possible")
+    axes[2].axhline(optimum, color="k", ls="--", lw=1, label="best possible")
     axes[2].set(xlabel="gradient step", ylabel="nats per image", title="784 logits learn", xscale="log")
     axes[2].legend()
     p = 1 / (1 + np.exp(-logits))
@@ -164,7 +165,12 @@ def main(argv=None):
     optimum = float(bernoulli_nll(np.log(p / (1 - p))[None].repeat(len(x), axis=0), x=x)[0].mean())
     logits, losses = fit_pixels(x, 20 if opt.quick else opt.epochs, rate=4.0)
     on_test = bernoulli_nll(logits.repeat(len(test), axis=0), x=test)[0]
-    opt.save(draw(logits, losses, optimum, x), "likelihoods")
+    opt.save(draw(logits, losses, optimum, x), "likelihoods",
+             alt="Upper left: the surprise in nats at an ink pixel against its logit; computed from the logit it goes on rising, "
+                 "computed from a clipped probability it becomes flat. Upper right: the gradient, which is minus one where the "
+                 "pixel is badly wrong, and zero there for the clipped one. Lower left: 784 logits learn, nats per image down "
+                 "to the best possible. Lower right: five digits, below them the learned probabilities and draws from them, "
+                 "which are specks and no digits.")
     fair = 784 * np.log(2)
     print(f"\nSeen: guessing every pixel with a coin costs {fair:.0f} nats per image; 784 learned probabilities cost "
           f"{on_test.mean():.1f} on\nunseen digits ({losses[-1]:.1f} in training; {optimum:.1f} is the best this model "

@@ -96,9 +96,10 @@ def plane(codes, size=20):
 
 
 def draw(on_the_plane, box, codes, labels, samples, pairs):
-    fig, axes = plots.figure(1, 4, width=15, height=4.1)
+    fig, axes = plots.figure(2, 2, width=8, height=8)
+    axes = axes.ravel()
     for k in range(10):
-        axes[0].scatter(*codes[labels == k].T, s=4, color=plots.TEN[k], linewidths=0)
+        axes[0].scatter(*codes[labels == k].T, s=4, color=plots.TEN[k], linewidths=0, rasterized=True)
         axes[0].annotate(str(k), np.median(codes[labels == k], axis=0), fontweight="bold", ha="center",
                          bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": plots.TEN[k], "alpha": 0.85})
     axes[0].set(title="two numbers per digit: unseen digits", xlabel="$z_1$", ylabel="$z_2$",
@@ -141,7 +142,11 @@ def main(argv=None):
     flat_codes = to_numpy(flat.encoder(test_x)[0])
     grid, box = plane(flat_codes)
     on_the_plane = to_numpy(flat.draw(opt.device.asarray(grid)))
-    opt.save(draw(on_the_plane, box, flat_codes, digits.test_labels, samples[:64], pairs), "autoencoder")
+    opt.save(draw(on_the_plane, box, flat_codes, digits.test_labels, samples[:64], pairs), "autoencoder",
+             alt="Upper left: unseen digits in a plane of two codes, coloured by digit, in clumps with empty stretches between. "
+                 "Upper right: what the decoder makes of the same box, digits near the clumps and blots between. Lower left: "
+                 "digits and their reconstructions from twenty codes, hard to tell apart. Lower right: codes drawn at random "
+                 "and decoded, hardly a digit among them.")
     lost = np.mean(far > np.quantile(near, 0.95))
     print(f"\nSeen: twenty numbers rebuild an unseen digit to a distance of {near.mean():.1f} from the nearest training "
           f"digit; decoded\ndraws lie at {far.mean():.1f}, and {lost:.0%} of them are further out than 95% of the "

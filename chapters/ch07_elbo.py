@@ -137,21 +137,21 @@ def normal(z, mean, std):
 def draw(fits, grid, target, spread):
     x, w, sigma = 1.5, 1.0, 0.5
     _, s_star = posterior_1d(x, w, sigma)
-    fig, axes = plots.figure(1, 3, width=13, height=3.5)
+    fig, axes = plots.figure(1, 3, width=10, height=3.3)
     m = np.linspace(-0.5, 2.5, 200)
     for factor, colour in ((1.0, plots.COLOURS[0]), (2.0, plots.COLOURS[1]), (0.4, plots.COLOURS[2])):
-        axes[0].plot(m, elbo_1d(x, m, factor * s_star, w, sigma), color=colour, label=f"s = {factor:g} × the true one")
+        axes[0].plot(m, elbo_1d(x, m, factor * s_star, w, sigma), color=colour, label=f"{factor:g} × the true σ")
     axes[0].axhline(log_p_1d(x, w, sigma), color="k", ls="--", lw=1.2, label="log p(x)")
-    axes[0].set(xlabel="mean of q", ylabel="nats", title="the bound touches where q is the posterior", ylim=(-6, -1))
-    axes[0].legend(fontsize=8)
-    axes[1].fill_between(grid, target, color="lightgrey", label="the truth")
+    axes[0].set(xlabel="mean of q", ylabel="nats", title="where q is the posterior", ylim=(-9, -1))
+    axes[0].legend(fontsize=8, loc="lower center")
+    axes[1].fill_between(grid, target, color="#8c8c8c", alpha=0.45, lw=0, label="the truth")
     for (name, (mean, std, value)), colour in zip(fits.items(), plots.COLOURS):
-        axes[1].plot(grid, normal(grid, mean, std), color=colour, label=f"{name}: {value:.2f} nats")
-    axes[1].set(xlabel="z", ylabel="density", title="one Gaussian for two modes", ylim=(0, 1.05))
+        axes[1].plot(grid, normal(grid, mean, std), color=colour, label=f"{name}: {value:.2f} nats".replace(", started", ","))
+    axes[1].set(xlabel="z", ylabel="density", title="one Gaussian for two modes", ylim=(0, 1.2))
     axes[1].legend(fontsize=8, loc="upper left")
     factors, gaps, kls = spread
-    axes[2].plot(factors, gaps, "o", label="log p(x) − ELBO, by minivae's VAE")
-    axes[2].plot(factors, kls, "-", label="KL(q ‖ p(z|x)), by hand")
+    axes[2].plot(factors, gaps, "o", label="log p(x) − ELBO")
+    axes[2].plot(factors, kls, "-", label="KL(q ‖ p(z|x))")
     axes[2].set(xlabel="q's variance ÷ the posterior's", ylabel="nats per digit", xscale="log",
                 title="digits: the gap is the KL")
     axes[2].legend(fontsize=8)
@@ -189,7 +189,11 @@ def main(argv=None):
     fits = {"reverse KL, started left": best_gaussian(target, grid, "reverse", (-2, -0.5)),
             "reverse KL, started right": best_gaussian(target, grid, "reverse", (2, -0.5)),
             "forward KL": best_gaussian(target, grid, "forward", (0.5, 0))}
-    opt.save(draw(fits, grid, target, (factors, gaps, kls)), "elbo")
+    opt.save(draw(fits, grid, target, (factors, gaps, kls)), "elbo",
+             alt="Left: the ELBO in nats against the mean of q, for three widths of q; only the true width touches the dashed "
+                 "line of log p(x), at the true mean. Middle: a density with two modes and single Gaussians fitted to it; under "
+                 "reverse KL they sit on one mode, under forward KL one covers both. Right: nats between log p(x) and the ELBO of "
+                 "digits against the error in q's variance; the points lie on the curve of the KL.")
     worst = np.abs(np.array(gaps) - kls).max()
     print(f"\nSeen: on real digits the ELBO equals log p(x) to {error:.0e} nats when q is the posterior, and with a wrong "
           f"variance it\nmisses it by the KL to {worst:.0e}. A single Gaussian under reverse KL picks one of two modes "

@@ -101,15 +101,16 @@ def nats_per_component(x, test, latents):
 
 
 def draw(drawn, closed, components, theory):
-    fig, axes = plots.figure(1, 3, width=13, height=3.6)
+    fig, axes = plots.figure(1, 3, width=10, height=3.3)
     mean, std = np.meshgrid(np.linspace(-3, 3, 241), np.logspace(-1.3, 0.7, 201))
     levels = [0.1, 0.5, 1, 2, 3, 4, 5]
-    contour = axes[0].contour(mean, std, 0.5 * (mean**2 + std**2 - 2 * np.log(std) - 1), levels=levels, cmap="viridis_r")
+    contour = axes[0].contour(mean, std, 0.5 * (mean**2 + std**2 - 2 * np.log(std) - 1), levels=levels, colors="k", linewidths=0.9)
     axes[0].clabel(contour, fmt="%g", fontsize=8)
     axes[0].plot(0, 1, "k*", ms=10)
     axes[0].set(xlabel="mean $\\mu$", ylabel="standard deviation $\\sigma$", yscale="log", title="KL to the prior, in nats")
     axes[0].grid(False)
-    count, average, error = drawn
+    some = np.unique(np.logspace(0, np.log10(len(drawn[0])), 300).astype(int)) - 1
+    count, average, error = (np.asarray(values)[some] for values in drawn)
     axes[1].fill_between(count, average - 2 * error, average + 2 * error, color=plots.COLOURS[5], alpha=0.4, lw=0,
                          label="± 2 standard errors")
     axes[1].plot(count, average, label="average of the draws")
@@ -141,7 +142,11 @@ def main(argv=None):
     drawn = kl_by_drawing(mean, logvar, 10_000, rng)
     digits = opt.digits()
     components, theory = nats_per_component(digits.train.astype(np.float64), digits.test.astype(np.float64), 20)
-    opt.save(draw(drawn, closed, components, theory), "kl")
+    opt.save(draw(drawn, closed, components, theory), "kl",
+             alt="Left: contours of the KL to the prior in nats over mean and standard deviation, closed curves around mean 0 and "
+                 "standard deviation 1, marked by a star. Middle: the average over more and more draws with its band of two "
+                 "standard errors closes in on the dashed line of the closed form. Right: nats per principal component of "
+                 "unseen digits, bars that fall slowly, with the theory's points on their tops.")
     print(f"\nSeen: the closed form says {closed:.4f} nats, ten thousand draws say {drawn[1][-1]:.4f} ± {drawn[2][-1]:.4f}. "
           f"The first principal\ncomponent of a digit is worth {components[0]:.2f} nats, the twentieth "
           f"{components[-1]:.2f}, all twenty {components.sum():.1f} (theory: {theory.sum():.1f}).")

@@ -128,16 +128,23 @@ def recipes(args, opt):
 def pictures(opt, digits, test, vae, flat, history):
     rng, shape = opt.device.rng(opt.seed), digits.image_shape
     few = opt.device.asarray(plots.spread(test, 48))
-    opt.save(plots.learning_curves(history), "curves")
-    opt.save(plots.image_grid(vae.sample(100, rng), shape, title="drawn from the prior: nobody wrote these"), "samples")
+    opt.save(plots.learning_curves(history), "curves", alt="ELBO, −log p(x|z) and KL in nats per image over the epochs, for "
+             "training and validation images: the bound rises and flattens, the validation curve a little below.")
+    opt.save(plots.image_grid(vae.sample(100, rng), shape, title="drawn from the prior: nobody wrote these"), "samples",
+             alt="A hundred images that the model drew: most can be read as digits.")
     opt.save(plots.reconstructions(few, vae.reconstruct(few, rng), shape,
-                                   title="above: images it never saw; below: what it made of them"), "reconstructions")
+                                   title="above: images it never saw; below: what it made of them"), "reconstructions",
+             alt="Rows of unseen images, and below each row its reconstructions: the same digits, a little smoother.")
     opt.save(plots.interpolation(vae, few[:8], few[-8:], shape, title="from one unseen image to another"),
-             "interpolation")
-    opt.save(plots.manifold(flat, shape, title="the latent plane, evenly in probability"), "manifold")
+             "interpolation", alt="Eight rows of images; in each one digit turns into another in small steps.")
+    opt.save(plots.manifold(flat, shape, title="the latent plane, evenly in probability"), "manifold",
+             alt="Twenty by twenty decoded points of the latent plane: neighbouring images differ little, and regions of one "
+                 "digit flow into the next.")
     if digits.test_labels is not None:
         opt.save(plots.latent_scatter(flat.encode(opt.device.asarray(test))[0], digits.test_labels,
-                                      title="where unseen images lie; dashed: 95% of the prior"), "latents")
+                                      title="where unseen images lie; dashed: 95% of the prior"), "latents",
+                 alt="Unseen images as points of the latent plane, coloured by digit: the digits form overlapping regions that "
+                     "fill the dashed circle without large holes.")
     opt.save_page(explorer(flat, test, digits.test_labels, shape, title="The latent plane of chapter 10"), "explorer",
                   alt="the latent plane: drag through it, and see what the decoder makes of each point")
 

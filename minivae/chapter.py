@@ -59,7 +59,7 @@ class Options:
             raise SystemExit(2)
         return dataset
 
-    def save(self, fig: Figure, name: str, *, alt: str = "TODO") -> None:
+    def save(self, fig: Figure, name: str, *, alt: str) -> None:
         """Write out/NAME.png and say so; show it in a notebook, and in a window if asked.
 
         alt   what there is to see, in words, for those who cannot see it

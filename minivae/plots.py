@@ -154,7 +154,7 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "") -> Figure:
     fig, ax = figure(width=6.0, height=5.4)
     for k, label in enumerate(np.unique(labels)):
         points = means[labels == label]
-        ax.scatter(*points.T, s=7, color=TEN[k % 10], alpha=0.7, linewidths=0, label=str(label))
+        ax.scatter(*points.T, s=7, color=TEN[k % 10], alpha=0.7, linewidths=0, label=str(label), rasterized=True)
         ax.annotate(str(label), np.median(points, axis=0), fontsize=13, fontweight="bold", ha="center",
                     bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": TEN[k % 10], "alpha": 0.85})
     ring = np.sqrt(-2 * np.log(0.05))                  # P(‖z‖ < r) = 1 − exp(−r²/2)
