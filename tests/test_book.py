@@ -186,3 +186,25 @@ def test_the_command_helps_and_says_what_is_missing(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "reading", None)
     assert build.main(["--quick", "--out", os.devnull]) == 2
     assert 'python -m pip install -e ".[book]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("code", "text", "fails"), [
+    ("print(1)", "a word", False),
+    ("raise ValueError('broken')", "a word", True),
+    ("print(1)", "a [link](nowhere.md)", True),
+    ("print(1)", "{nothing}`of this kind`", True),
+])
+def test_a_chapter_that_fails_a_broken_link_and_a_warning_end_the_build(tmp_path, code, text, fails):
+    import build
+
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "index.md").write_text("# A book\n\n```{toctree}\nch01_one\nbibliography\n```\n")
+    (source / "bibliography.md").write_text("# Bibliography\n")
+    (source / "ch01_one.py").write_text(
+        f'"""Chapter 1.\n\nThe question     Why?\n"""\n\n# %% [markdown]\n# # 1 · One\n#\n# {text}\n\n# %%\n{code}\n')
+    assert (build.sphinx(source, tmp_path / "out", True) != 0) == fails
+    if not fails:
+        page = (tmp_path / "out" / "ch01_one.html").read_text()
+        assert "<strong>The question.</strong> Why?" in page
+        assert re.search(r"needs nothing but minivae: .* · ran \d+ s with <code>--quick</code> when", page)
