@@ -23,7 +23,7 @@ html_title = "minivae"
 html_static_path = [str(HERE / "static")]
 html_css_files = ["book.css"]
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_show_search_summary = False                       # it would be fetched, which pages without a server may not
 html_favicon = str(HERE / "static" / "favicon.svg")
 html_theme_options = {"navigation_with_keys": True}

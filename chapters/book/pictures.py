@@ -17,7 +17,7 @@ def main(folder: str = "out/ch10") -> None:
     for name in NAMES:
         picture = Image.open(Path(folder) / f"{name}.png").convert("RGB")
         width = round(picture.width * HEIGHT / picture.height)
-        small = picture.resize((width, HEIGHT), Image.Resampling.LANCZOS).quantize(48, dither=Image.Dither.NONE)
+        small = picture.resize((width, HEIGHT), Image.Resampling.LANCZOS).quantize(160, dither=Image.Dither.NONE)
         small.save(HERE / f"{name}.png", optimize=True)
         print(f"{HERE / name}.png: {width}×{HEIGHT}, {(HERE / f'{name}.png').stat().st_size / 1000:.0f} kB")
 
