@@ -208,3 +208,13 @@ def test_a_chapter_that_fails_a_broken_link_and_a_warning_end_the_build(tmp_path
         page = (tmp_path / "out" / "ch01_one.html").read_text()
         assert "<strong>The question.</strong> Why?" in page
         assert re.search(r"needs nothing but minivae: .* · ran \d+ s with <code>--quick</code> when", page)
+
+
+def test_it_never_takes_the_place_of_what_is_no_book(tmp_path, capsys):
+    import build
+
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    assert build.main(["--quick", "--out", str(tmp_path / "thesis")]) == 2
+    assert "thesis exists, and is not of this command's making; choose another" in capsys.readouterr().err
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"

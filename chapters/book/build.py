@@ -33,17 +33,24 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{error}: the book needs more than the library:\n    python -m pip install -e ".[book]"', file=sys.stderr)
         return 2
     begun, out = time.monotonic(), args.out.resolve()
-    source = out.with_name(out.name + "-source")
-    gather(source, pages)
-    code = sphinx(source, out, args.quick)
+    work = out.with_name(out.name + "-work")
+    new = work / "html"
+    for folder, mark in ((out, "objects.inv"), (work, "book-source")):
+        if folder.exists() and not (folder / mark).exists():
+            print(f"--out: {folder} exists, and is not of this command's making; choose another", file=sys.stderr)
+            return 2
+    gather(work / "book-source", pages)
+    code = sphinx(work / "book-source", new, args.quick)
     if code:
         return code
-    downloads(out, reading)
-    prune_mathjax(out / "_static" / "mathjax")
-    problems = promises.problems(out)
+    downloads(new, reading)
+    prune_mathjax(new / "_static" / "mathjax")
+    problems = promises.problems(new)
     print("\n".join(problems), file=sys.stderr)
     if problems:
         return 1
+    shutil.rmtree(out, ignore_errors=True)             # the book before this one stays until this one is whole
+    new.rename(out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out / 'index.html'}: {len(list(out.rglob('*.html')))} pages, {size / 1e6:.0f} MB, "
           f"in {time.monotonic() - begun:.0f} s; all links lead somewhere")
@@ -70,11 +77,11 @@ def sphinx(source: Path, out: Path, quick: bool) -> int:
     code = hashlib.sha256(b"quick" if quick else b"")
     for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.glob("ch*.py")]):
         code.update(b"" if path.suffix == ".pyc" else path.read_bytes())
-    cache = out.with_name(out.name + "-cache") / code.hexdigest()[:16]
+    cache = out.with_name("executed") / code.hexdigest()[:16]
     environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "PYTHONPATH": str(HERE), "TQDM_DISABLE": "1"}
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-E", "-c", HERE,
-               "-d", out.with_name(out.name + "-doctrees"), "-D", f"nb_execution_cache_path={cache}", source, out]
+               "-d", out.with_name("doctrees"), "-D", f"nb_execution_cache_path={cache}", source, out]
     return subprocess.run(list(map(str, command)), env=environment, check=False).returncode
 
 

@@ -37,6 +37,22 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"minivae.{name}")
 
 
+def public_names() -> dict[str, str]:
+    """{a name as the text gives it: its full name}: gaussian_kl, VAE.elbo_terms, minivae.vae.VAE; none that two things have."""
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for name in (name for names in REFERENCE.values() for name in names):
+        for key, thing in vars(module(name)).items():
+            if key.startswith("_") or getattr(thing, "__module__", None) != f"minivae.{name}" or not inspect.getdoc(thing):
+                continue
+            if not (inspect.isfunction(thing) or inspect.isclass(thing)):
+                continue
+            full = f"minivae.{name}.{key}"
+            for said in (key, f"{name.rpartition('.')[2]}.{key}", full):
+                twice |= {said} if found.setdefault(said, full) != full else set()
+    return {said: full for said, full in found.items() if said not in twice}
+
+
 def contents(index: str, folder: Path) -> str:
     """The front page with the chapters of its tables of contents written out, each with the question that it asks."""
     out = []
@@ -98,12 +114,10 @@ def pullback_source(op: Callable[..., Any]) -> str:
     if not inner:
         body = [n for n in function.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))]
         return textwrap.dedent("\n".join(lines[body[0].lineno - 1:function.end_lineno]))
-    start, last = inner[0], inner[0].end_lineno
-    arguments = ast.unparse(_without_types(start.args))
-    comment = lines[start.body[0].lineno - 2].partition("#")[2].strip() if start.body[0].lineno > start.lineno + 1 else \
-        lines[start.lineno - 1].partition("#")[2].strip()
-    head = f"def pullback({arguments}):" + (f"    # {comment}" if comment else "")
-    body = textwrap.indent(textwrap.dedent("\n".join(lines[start.body[0].lineno - 1:last])), "    ")
+    begins, ends = inner[0].body[0].lineno - 1, inner[0].end_lineno
+    comments = [line.partition("#")[2] for line in lines[inner[0].lineno - 1:begins] if "#" in line]
+    head = "".join([f"def pullback({ast.unparse(_without_types(inner[0].args))}):", *(f"    #{said}" for said in comments)])
+    body = textwrap.indent(textwrap.dedent("\n".join(lines[begins:ends])), "    ")
     return re.sub(r" {6,}#", "    #", f"{head}\n{body}")
 
 
@@ -163,19 +177,3 @@ Every op of the library: what it computes, and the function that carries the der
 page is made from the code, so it cannot drift from it; *checks* are the rows of the gradient table about the op, compared
 with central differences in float64 when this page was built.
 """
-
-
-def public_names() -> dict[str, str]:
-    """{a name as the text gives it: its full name}: gaussian_kl, VAE.elbo_terms, minivae.vae.VAE; none that two things have."""
-    found: dict[str, str] = {}
-    twice: set[str] = set()
-    for name in (name for names in REFERENCE.values() for name in names):
-        for key, thing in vars(module(name)).items():
-            if key.startswith("_") or getattr(thing, "__module__", None) != f"minivae.{name}" or not inspect.getdoc(thing):
-                continue
-            if not (inspect.isfunction(thing) or inspect.isclass(thing)):
-                continue
-            full = f"minivae.{name}.{key}"
-            for said in (key, f"{name.rpartition('.')[2]}.{key}", full):
-                twice |= {said} if found.setdefault(said, full) != full else set()
-    return {said: full for said, full in found.items() if said not in twice}
