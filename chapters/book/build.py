@@ -25,36 +25,42 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="run every chapter with --quick: a minute or two instead of about ten")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "book", help="folder of the pages (default: build/book)")
     args = parser.parse_args(argv)
-    try:
-        import pages
-        import promises
-        import reading
-    except ModuleNotFoundError as error:
-        print(f'{error}: the book needs more than the library:\n    python -m pip install -e ".[book]"', file=sys.stderr)
-        return 2
     begun, out = time.monotonic(), args.out.resolve()
     work = out.with_name(out.name + "-work")
-    new = work / "html"
     for folder, mark in ((out, "objects.inv"), (work, "book-source")):
         if folder.exists() and not (folder / mark).exists():
             print(f"--out: {folder} exists, and is not of this command's making; choose another", file=sys.stderr)
             return 2
-    gather(work / "book-source", pages)
-    code = sphinx(work / "book-source", new, args.quick)
+    try:
+        code = build(work, args.quick)
+    except ModuleNotFoundError as error:
+        print(f'{error}: the book needs more than the library:\n    python -m pip install -e ".[book]"', file=sys.stderr)
+        return 2
     if code:
         return code
-    downloads(new, reading)
-    prune_mathjax(new / "_static" / "mathjax")
-    problems = promises.problems(new)
-    print("\n".join(problems), file=sys.stderr)
-    if problems:
-        return 1
     shutil.rmtree(out, ignore_errors=True)             # the book before this one stays until this one is whole
-    new.rename(out)
+    (work / "html").rename(out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out / 'index.html'}: {len(list(out.rglob('*.html')))} pages, {size / 1e6:.0f} MB, "
           f"in {time.monotonic() - begun:.0f} s; all links lead somewhere")
     return 0
+
+
+def build(work: Path, quick: bool) -> int:
+    """Everything in a folder, the pages in its html/; 0 if they are as promised."""
+    import pages
+    import promises
+    import reading
+
+    source, html = work / "book-source", work / "html"
+    gather(source, pages)
+    if code := sphinx(source, html, quick):
+        return code
+    downloads(html, reading)
+    prune_mathjax(html / "_static" / "mathjax")
+    problems = promises.problems(html)
+    print("\n".join(problems), file=sys.stderr)
+    return 1 if problems else 0
 
 
 def gather(source: Path, pages) -> None:
