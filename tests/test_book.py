@@ -1,7 +1,6 @@
 """The book: formulas, links and pages made from the code; a notebook that runs as it is; what must not be built."""
 
 import inspect
-import os
 import re
 import sys
 
@@ -176,7 +175,7 @@ def test_promises(tmp_path, body, says):
     assert promises.problems(tmp_path) == ([f"one.html: {says}"] if says else [])
 
 
-def test_the_command_helps_and_says_what_is_missing(monkeypatch, capsys):
+def test_the_command_helps_and_says_what_is_missing(tmp_path, monkeypatch, capsys):
     import build
 
     with pytest.raises(SystemExit) as stop:
@@ -184,7 +183,7 @@ def test_the_command_helps_and_says_what_is_missing(monkeypatch, capsys):
     assert stop.value.code == 0
     assert "--quick" in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, "reading", None)
-    assert build.main(["--quick", "--out", os.devnull]) == 2
+    assert build.main(["--quick", "--out", str(tmp_path / "book")]) == 2
     assert 'python -m pip install -e ".[book]"' in capsys.readouterr().err
 
 

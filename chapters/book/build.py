@@ -59,7 +59,7 @@ def build(work: Path, quick: bool) -> int:
     downloads(html, reading)
     prune_mathjax(html / "_static" / "mathjax")
     problems = promises.problems(html)
-    print("\n".join(problems), file=sys.stderr)
+    sys.stderr.writelines(f"{problem}\n" for problem in problems)
     return 1 if problems else 0
 
 
