@@ -190,10 +190,30 @@ def test_the_finer_the_step_the_closer():
     off = [np.abs(quantise.chain_of(quantise.rounded(chain, z, fineness), chain)(z)[0] - wanted).mean()
            for fineness in (2**-1, 2**-3, 2**-5, 2**-7)]
     assert all(fine < 0.5 * coarse for coarse, fine in pairwise(off))
-    found = quantise.coarsest(chain, lambda layers: np.abs(quantise.chain_of(layers, chain)(z)[0] - wanted).mean(), z,
-                              tolerance=off[2])
-    assert np.abs(quantise.chain_of(found, chain)(z)[0] - wanted).mean() <= off[2]
-    assert found[0].whole.dtype == np.int32
+
+
+def test_as_fine_as_the_budget_allows_and_finer_where_the_error_asks_for_it():
+    z = RNG.standard_normal((500, 3)).astype(F)
+    chain = mlp(3, 30, 20, rng=np.random.default_rng(3), activation="relu").layers
+    for layer in chain[::2]:
+        layer.W.value = layer.W.value.astype(F)
+    wanted = Sequential(*chain)(z)[0]
+
+    def error(layers):
+        return float(np.abs(quantise.chain_of(layers, chain)(z)[0] - wanted).mean())
+
+    def size(layers):
+        return sum(int(np.ptp(layer.whole)) for layer in layers)               # finer steps, larger numbers
+
+    coarse, middle, fine = (quantise.rounded(chain, z, 0.5 * quantise.FINER**k) for k in (0, 6, 12))
+    found = quantise.fitting(chain, z, error=error, tolerance=np.inf, size=size, budget=size(middle))
+    assert (found[-1].whole == middle[-1].whole).all()
+    assert error(found) < error(coarse)
+    found = quantise.fitting(chain, z, error=error, tolerance=error(fine), size=size, budget=0)
+    assert (found[-1].whole == fine[-1].whole).all(), "too large, but the coarser ones are not good enough"
+    found = quantise.fitting(chain, z, error=error, tolerance=np.inf, size=size, budget=10**9)
+    assert found[-1].step <= 2 * quantise.FINEST * chain[-1].W.value.std()
+    assert found[-1].whole.dtype == np.int32
 
 
 def test_a_decoder_of_zeros_stays_zero():

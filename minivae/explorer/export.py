@@ -23,12 +23,13 @@ from minivae.arena import Parameter
 from minivae.backend import to_numpy
 from minivae.distributions import gaussian_kl_by_latent
 from minivae.evaluation import over_parts
-from minivae.explorer.quantise import Rounded, chain_of, coarsest, linear
+from minivae.explorer.quantise import Rounded, chain_of, fitting, linear
 from minivae.layers import Activation, Layer, Linear, Sequential
 from minivae.likelihoods import Bernoulli, Gaussian, GaussianFixed, GaussianPixel, Likelihood, Logistic
 
 HERE = Path(__file__).parent
-TOLERANCE = 1e-3                       # of the mean error of a pixel by rounding: a quarter of a grey level of 255
+TOLERANCE = 3e-3                       # of the mean error of a pixel by rounding: less than a grey level of 255
+BUDGET = 245_000                       # bytes for the weights, if they can do with them: a page of less than 400 kB
 AGREE = 1e-4                           # how close the page's images must come to the library's
 CODES_PER_UNIT = 64                    # a posterior mean is written to 1/64: less than a pixel of the map
 POINTS = 2000                          # test images on the map
@@ -54,14 +55,15 @@ def explorer(model: Any, images: Any, labels: Any, shape: tuple[int, int], *, ti
     def off(layers: list[Rounded]) -> np.ndarray:
         return np.abs(p_x.mean(chain_of(layers, chain)(z)[0]) - exact)
 
-    layers = coarsest(chain, lambda layers: float(off(layers).mean()), wide, tolerance=TOLERANCE)
+    layers = fitting(chain, wide, error=lambda layers: float(off(layers).mean()), tolerance=TOLERANCE, size=_bytes,
+                     budget=BUDGET)
     checked = np.concatenate([0.0 * z[:1], z[:CHECKED - 1]])
     parts, weights = _weights(layers)
     spec = {"title": title, "shape": list(shape), "latents": model.latents, "mean": _mean(p_x),
             "layers": weights, "activations": [_activation(layer) for layer in chain if isinstance(layer, Activation)],
             "rounding": {"mean": float(off(layers).mean()), "largest": float(off(layers).max())}, "agree": AGREE}
     parts |= {"z": checked, "images": _images(p_x, chain_of(layers, chain), checked)}
-    spec["rounding"]["bits"] = 8 * len(_deflate(_weights(layers)[0])[1]) / sum(layer.whole.size for layer in layers)
+    spec["rounding"]["bits"] = 8 * _bytes(layers) / sum(layer.whole.size for layer in layers)
     more, codes = _codes(model, images, labels)
     return _page(spec | more, parts | codes)
 
@@ -122,6 +124,11 @@ def _weights(layers: Sequence[Rounded]) -> tuple[dict[str, np.ndarray], list[dic
         parts |= {f"W{i}": layer.whole, f"b{i}": layer.b}
     return parts, [{"inputs": layer.whole.shape[0], "outputs": layer.whole.shape[1], "step": float(layer.step)}
                    for layer in layers]
+
+
+def _bytes(layers: Sequence[Rounded]) -> int:
+    """What the weights take, deflated."""
+    return len(_deflate(_weights(layers)[0])[1])
 
 
 def _codes(model: Any, images: Any, labels: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
