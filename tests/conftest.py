@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"     # before NumPy is imported
@@ -22,6 +25,16 @@ def python(*arguments: object, timeout: float = 120.0) -> subprocess.CompletedPr
     """Run Python in the repository as a user would, with warnings as errors."""
     return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, timeout=timeout,
                           capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def traced_memory() -> Iterator[Callable[[], int]]:
+    """peak() inside of it says how many bytes Python and NumPy have held at most, of those asked for since it began."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def pytest_collection_modifyitems(items):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
+from conftest import traced_memory
 from test_evaluation import linear_gaussian
 
 from minivae import evaluation
@@ -189,11 +188,10 @@ def test_float32_stays_float32():
 
 def test_memory_does_not_grow_with_temperatures_or_images(model):
     def peak(images, temperatures):
-        tracemalloc.start()
-        annealed_importance_sampling(model, np.tile(X, (images, 1)), chains=4, temperatures=temperatures, leapfrog=2)
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return most
+        with traced_memory() as most:
+            annealed_importance_sampling(model, np.tile(X, (images, 1)), chains=4, temperatures=temperatures,
+                                         leapfrog=2)
+            return most()
 
     few = peak(10, 5)
     assert peak(10, 60) < 1.3 * few

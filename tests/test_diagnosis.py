@@ -1,9 +1,8 @@
 """The diagnosis says what is true of encoders whose information is known."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
+from conftest import traced_memory
 
 from minivae import diagnosis, evaluation, plots
 from minivae.diagnosis import diagnose, information
@@ -138,10 +137,9 @@ def test_parts_of_the_images_change_nothing_but_the_noise(monkeypatch):
 
 def test_memory_does_not_grow_with_the_square_of_the_images():
     codes = rng.standard_normal((3, 5000, 5))
-    tracemalloc.start()
-    information(*codes)
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with traced_memory() as peak:
+        information(*codes)
+        most = peak()
     assert most < 60e6, "5,000 × 5,000 numbers would be 200 MB"
 
 

@@ -1,10 +1,10 @@
 """Bounds are what they are called: in nats, with their errors, below log p(x), and equal to it where q is exact."""
 
-import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import traced_memory
 
 from minivae import evaluation
 from minivae.backend import device
@@ -130,11 +130,9 @@ def test_the_same_seed_gives_the_same_number(trained, digits):
 
 def test_memory_does_not_grow_with_samples_or_images(trained, digits):
     def peak(images, samples):
-        tracemalloc.start()
-        importance_weighted_bound(trained, digits.test[:images], samples=samples)
-        top = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return top
+        with traced_memory() as most:
+            importance_weighted_bound(trained, digits.test[:images], samples=samples)
+            return most()
 
     few = peak(40, 200)
     assert peak(40, 2000) < 1.2 * few

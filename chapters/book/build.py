@@ -84,7 +84,7 @@ def sphinx(source: Path, out: Path, quick: bool) -> int:
     for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.glob("ch*.py")]):
         code.update(b"" if path.suffix == ".pyc" else path.read_bytes())
     cache = out.with_name("executed") / code.hexdigest()[:16]
-    environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "PYTHONPATH": str(HERE), "TQDM_DISABLE": "1"}
+    environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "TQDM_DISABLE": "1"}
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-E", "-c", HERE,
                "-d", out.with_name("doctrees"), "-D", f"nb_execution_cache_path={cache}", source, out]

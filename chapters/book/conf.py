@@ -17,7 +17,6 @@ project = "minivae"
 author = "the minivae authors"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.mathjax", "sphinx-mathjax-offline",
               "sphinx_codeautolink"]
-nitpicky = False
 html_theme = "furo"
 html_title = "minivae"
 html_static_path = [str(HERE / "static")]
@@ -27,7 +26,6 @@ html_show_sphinx = html_show_copyright = False
 html_show_search_summary = False                       # it would be fetched, which pages without a server may not
 html_favicon = str(HERE / "static" / "favicon.svg")
 html_theme_options = {"navigation_with_keys": True}
-templates_path = []
 exclude_patterns = ["out", "**/out"]
 
 # the chapters are the pages

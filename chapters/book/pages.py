@@ -61,7 +61,7 @@ def contents(index: str, folder: Path) -> str:
         for name in names.split():
             script = (folder / f"{name}.py").read_text()
             title = re.search(r"^# # (.+)$", script, re.MULTILINE)
-            question = reading.heads(ast.get_docstring(ast.parse(script)) or "")["The question"]
+            question = reading.heads(script)["The question"]
             out.append(f"**[{title[1] if title else name}]({name}.py)**\\\n{question}\n")
     return index.replace("<!-- contents -->\n", "\n".join(out))
 
@@ -130,10 +130,10 @@ def _without_types(arguments: ast.arguments) -> ast.arguments:
 
 def checked() -> dict[str, tuple[int, float]]:
     """For every op the rows of the gradient table that are about it, and the worst error that finite differences find."""
-    found: dict[str, tuple[int, float]] = {}
+    found = {op.__name__: (0, 0.0) for _, op in ops()}
     for case in cases():
-        rows, worst = found.get(case.subject, (0, 0.0))
-        if case.subject in {op.__name__ for _, op in ops()}:
+        if case.subject in found:
+            rows, worst = found[case.subject]
             found[case.subject] = rows + 1, max(worst, check(case).worst)
     return found
 

@@ -15,18 +15,18 @@ HEADS = ("The question", "What is new", "What you'll see", "What it needs")
 def read(text: str) -> nbformat.NotebookNode:
     """The script's cells; its docstring becomes a box below the title."""
     notebook = jupytext.reads(text, fmt="py:percent")
-    docstring, first = notebook.cells[0], notebook.cells[1]
+    first = notebook.cells[1]
     title, _, rest = first.source.partition("\n")
-    first.source = f"{title}\n\n{box(docstring.source)}\n{rest}"
+    first.source = f"{title}\n\n{box(text)}\n{rest}"
     del notebook.cells[0]
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     return notebook
 
 
-def heads(docstring: str) -> dict[str, str]:
-    """{"The question": what it is, …}"""
+def heads(script: str) -> dict[str, str]:
+    """{"The question": what it is, …}, from the script's docstring"""
     found: dict[str, str] = {}
-    for line in docstring.strip().strip('"').splitlines()[1:]:
+    for line in (ast.get_docstring(ast.parse(script)) or "").splitlines()[1:]:
         head = next((head for head in HEADS if line.startswith(head)), None)
         if head:
             found[head] = line[len(head):].strip()
@@ -37,15 +37,15 @@ def heads(docstring: str) -> dict[str, str]:
     return found
 
 
-def box(docstring: str) -> str:
+def box(script: str) -> str:
     """The question, what is new, and what there is to see: a list with one bold term each."""
-    return "\n".join(f"- **{head}.** {text[0].upper()}{text[1:]}" for head, text in heads(docstring).items()
+    return "\n".join(f"- **{head}.** {text[0].upper()}{text[1:]}" for head, text in heads(script).items()
                      if head != "What it needs") + "\n"
 
 
 def needs(script: str) -> str:
     """What a chapter needs beside the library, in words."""
-    return heads(ast.get_docstring(ast.parse(script)) or "").get("What it needs", "nothing but minivae: the digits come with it")
+    return heads(script).get("What it needs", "nothing but minivae: the digits come with it")
 
 
 def write(script: Path, folder: Path) -> Path:
