@@ -24,7 +24,7 @@ What you'll see  how the gradient fades or survives in twenty layers, and a netw
 # %%
 import numpy as np
 
-from minivae import layers, ops, plots
+from minivae import nn, ops, plots
 from minivae.chapter import options, parser
 from minivae.gradcheck import gradcheck
 
@@ -171,8 +171,8 @@ def main(argv=None):
     chain = sequential(tanh, sigmoid, relu, tanh)
     print(gradcheck(chain, rng.standard_normal((4, 5)), name="a chain of four"))
 
-    network = layers.Sequential(layers.Linear(5, 7, rng=rng), layers.Activation(ops.tanh),
-                                layers.Linear(7, 3, rng=rng))
+    network = nn.Sequential(nn.Linear(5, 7, rng=rng), nn.Activation(ops.tanh),
+                                nn.Linear(7, 3, rng=rng))
     print(gradcheck(network, rng.standard_normal((4, 5)), parameters=network.parameters(),
                     name="minivae's Sequential, with its parameters"))
 

@@ -36,12 +36,11 @@ What you'll see  four paths down the same ravine, and the same four on real digi
 import numpy as np
 from tqdm import tqdm
 
-from minivae import optim, plots
-from minivae.arena import Arena, Parameter
+from minivae import nn, plots
 from minivae.backend import device
 from minivae.chapter import options, parser
 from minivae.distributions import categorical_nll
-from minivae.layers import mlp
+from minivae.nn import Arena, Parameter, mlp
 
 
 # %%
@@ -69,8 +68,8 @@ def adam(theta, g, memory, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     theta -= rate * m_hat / (np.sqrt(s_hat) + eps)
 
 
-RULES = {"SGD": (sgd, optim.SGD), "momentum": (momentum, optim.Momentum),
-         "AdaGrad": (adagrad, optim.AdaGrad), "Adam": (adam, optim.Adam)}
+RULES = {"SGD": (sgd, nn.SGD), "momentum": (momentum, nn.Momentum),
+         "AdaGrad": (adagrad, nn.AdaGrad), "Adam": (adam, nn.Adam)}
 
 
 # %% [markdown]
@@ -91,7 +90,7 @@ def path(rule, rate, steps=60):
 
 
 def same_as_library(rule, library, rng, steps=100):
-    """The largest difference between our rule and minivae.optim over some steps with random gradients."""
+    """The largest difference between our rule and minivae.nn over some steps with random gradients."""
     start = rng.standard_normal(50)
     parameter = Parameter(start)
     arena, optimizer = Arena({"theta": parameter}, device("cpu"), np.float64), library(0.01)
@@ -165,7 +164,7 @@ def main(argv=None):
     opt, _ = options(parser("ch04", __doc__, epochs=15), argv)
     rng = np.random.default_rng(opt.seed)
     for name, (rule, library) in RULES.items():
-        print(f"{name:9} 100 steps differ from minivae.optim by {same_as_library(rule, library, rng):.0e}")
+        print(f"{name:9} 100 steps differ from minivae.nn by {same_as_library(rule, library, rng):.0e}")
     paths = {name: path(rule, RATES[name]) for name, (rule, _) in RULES.items()}
     digits = opt.digits()
     rates = {name: grid[1:3] if opt.quick else grid for name, grid in GRID.items()}

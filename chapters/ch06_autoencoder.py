@@ -21,14 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from minivae import plots
-from minivae.arena import Arena
 from minivae.backend import to_numpy
 from minivae.chapter import options, parser
 from minivae.distributions import bernoulli_nll
 from minivae.gradcheck import gradcheck
-from minivae.layers import Layer, mlp
+from minivae.nn import Adam, Arena, Layer, mlp
 from minivae.ops import sigmoid
-from minivae.optim import Adam
 
 
 # %%

@@ -35,8 +35,8 @@ import numpy as np
 from minivae import distributions, plots
 from minivae.chapter import options, parser
 from minivae.gradcheck import gradcheck
-from minivae.mlp_vae import VAEConfig
 from minivae.training import fit
+from minivae.variants import VAEConfig
 
 
 # %%

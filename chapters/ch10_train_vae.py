@@ -34,18 +34,16 @@ from pathlib import Path
 import numpy as np
 
 from minivae import plots
-from minivae.arena import Arena
 from minivae.backend import device
 from minivae.chapter import options, parser
 from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
 from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.explorer import explorer
 from minivae.gradcheck import gradcheck
-from minivae.layers import Layer, Linear, mlp
-from minivae.mlp_vae import VAEConfig
-from minivae.recipe import Recipe, free_folder, read_recipe
+from minivae.nn import Arena, Layer, Linear, mlp
 from minivae.runs import CHECKPOINT
-from minivae.training import Interrupted
+from minivae.training import Interrupted, Recipe, free_folder, read_recipe
+from minivae.variants import VAEConfig
 
 # %% [markdown]
 # ## One step, written out

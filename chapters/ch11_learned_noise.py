@@ -52,14 +52,13 @@ import numpy as np
 from tqdm import tqdm
 
 from minivae import distributions, plots
-from minivae.arena import Arena, Parameter
 from minivae.chapter import options, parser
+from minivae.distributions import bits_of_density, bits_of_mass, dequantise
 from minivae.evaluation import evaluate
 from minivae.gradcheck import gradcheck
-from minivae.grey_levels import bits_of_density, bits_of_mass, dequantise
-from minivae.likelihoods import LogisticShared, likelihood
-from minivae.mlp_vae import VAEConfig
-from minivae.optim import Adam, cosine
+from minivae.nn import Adam, Arena, Parameter, cosine
+from minivae.parts import LogisticShared, likelihood
+from minivae.variants import VAEConfig
 
 
 # %%

@@ -41,16 +41,13 @@ import numpy as np
 
 from minivae import distributions, plots
 from minivae.chapter import options, parser
-from minivae.diagnosis import diagnose
-from minivae.evaluation import evaluate
+from minivae.evaluation import diagnose, evaluate
 from minivae.gradcheck import gradcheck
-from minivae.layers import Linear
-from minivae.likelihoods import GaussianFixed
-from minivae.mlp_vae import VAEConfig
-from minivae.objectives import FreeBits, Objective, WeightedKL, warm_up
-from minivae.optim import Adam
+from minivae.nn import Adam, Linear
+from minivae.parts import FreeBits, GaussianFixed, Objective, WeightedKL, warm_up
 from minivae.training import fit
 from minivae.vae import VAE, Encoder
+from minivae.variants import VAEConfig
 from minivae.variants.probabilistic_pca import as_vae, probabilistic_pca
 
 BATCH, SPEAKS = 64, 0.05               # images per step; nats, beyond those that are free, of a latent that speaks

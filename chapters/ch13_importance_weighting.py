@@ -40,10 +40,10 @@ from minivae import ops, plots
 from minivae.chapter import options, parser
 from minivae.evaluation import Estimate, active_units, evaluate, latent_variances, log_likelihoods
 from minivae.gradcheck import gradcheck
-from minivae.mlp_vae import VAEConfig
-from minivae.objectives import IWAE
-from minivae.optim import Adam, cosine
+from minivae.nn import Adam, cosine
+from minivae.parts import IWAE
 from minivae.training import fit
+from minivae.variants import VAEConfig
 
 
 # %%
@@ -226,7 +226,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Exercises
 #
-# 1. *Change this.*  Train with `DReG()` instead of `IWAE()`, both from `minivae.objectives`.  Does the quieter gradient
+# 1. *Change this.*  Train with `DReG()` instead of `IWAE()`, both from `minivae.parts`.  Does the quieter gradient
 #    help here?  And with $K = 100$?
 # 2. *Break this.*  Give the weights the wrong sign, $w_k \propto e^{\,\mathrm{nll} + \mathrm{kl}}$ (several public
 #    repositories did).  The gradient check passes, if loss and pullback agree.  Which test of a *value* would have seen it?

@@ -40,19 +40,17 @@ What you'll see  the price of independence to ten digits; four families of q fit
 # %%
 import numpy as np
 
-from minivae import flows, full_gaussian, plots
-from minivae.arena import Arena, Parameter
+from minivae import plots
 from minivae.backend import device, to_numpy
 from minivae.chapter import options, parser
+from minivae.distributions import flows, full_gaussian
 from minivae.evaluation import Estimate, log_likelihoods
-from minivae.flow_posteriors import CouplingFlow, PlanarFlow
 from minivae.gradcheck import gradcheck
-from minivae.mlp_vae import VAEConfig
+from minivae.nn import Adam, Arena, Parameter, cosine
 from minivae.ops import repeat
-from minivae.optim import Adam, cosine
-from minivae.posteriors import FullCovariance
+from minivae.parts import CouplingFlow, FullCovariance, PlanarFlow
 from minivae.training import fit
-from minivae.variants.structured_posterior import PosteriorVAEConfig
+from minivae.variants import PosteriorVAEConfig, VAEConfig
 
 
 # %%

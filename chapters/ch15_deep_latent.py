@@ -71,18 +71,16 @@ What you'll see  the correlation that a diagonal cannot have, and its price in n
 # %%
 import numpy as np
 
-from minivae import plots, rank_one
-from minivae.arena import Arena, Parameter
+from minivae import plots
 from minivae.backend import to_numpy
 from minivae.chapter import options, parser
-from minivae.distributions import bernoulli_sample
-from minivae.evaluation import Estimate, log_likelihoods, over_parts
+from minivae.distributions import bernoulli_sample, rank_one
+from minivae.evaluation import Estimate, impute, log_likelihoods, over_parts
 from minivae.gradcheck import gradcheck
-from minivae.imputation import impute
+from minivae.nn import Adam, Arena, Parameter, cosine
 from minivae.ops import repeat
-from minivae.optim import Adam, cosine
 from minivae.training import fit
-from minivae.variants.deep_latent import DeepLatentConfig
+from minivae.variants import DeepLatentConfig
 
 
 # %%

@@ -37,13 +37,13 @@ from itertools import pairwise
 import numpy as np
 
 from minivae import plots
-from minivae.ais import Chains, annealed_importance_sampling, bidirectional, schedule
-from minivae.ais import hmc as library_hmc
 from minivae.chapter import options, parser
-from minivae.evaluation import Estimate, evaluate, log_likelihoods
-from minivae.mlp_vae import VAEConfig
-from minivae.optim import Adam, cosine
+from minivae.evaluation import Estimate, annealed_importance_sampling, bidirectional, evaluate, log_likelihoods
+from minivae.evaluation.ais import Chains, schedule
+from minivae.evaluation.ais import hmc as library_hmc
+from minivae.nn import Adam, cosine
 from minivae.training import fit
+from minivae.variants import VAEConfig
 from minivae.variants.probabilistic_pca import as_vae, log_p, probabilistic_pca
 
 # %% [markdown]

@@ -31,17 +31,15 @@ import numpy as np
 from tqdm import trange
 
 from minivae import plots
-from minivae.amortization import amortization_gap, fit_posteriors
-from minivae.arena import Arena
 from minivae.backend import device
 from minivae.chapter import options, parser
 from minivae.distributions import LOG_2PI, bernoulli_nll, bernoulli_sample, standard_normal_log_prob
+from minivae.evaluation import amortization_gap, fit_posteriors
 from minivae.gradcheck import gradcheck
-from minivae.layers import mlp
-from minivae.mlp_vae import VAEConfig
+from minivae.nn import Adam, Arena, cosine, mlp
 from minivae.ops import repeat
-from minivae.optim import Adam, cosine
 from minivae.vae import draw as draw_z
+from minivae.variants import VAEConfig
 from minivae.variants.probabilistic_pca import log_p, probabilistic_pca
 
 # %% [markdown]
@@ -185,7 +183,7 @@ class Table:
 
 
 def fit_alone(decoder, x, start, rng, *, steps=300, samples=4, lr=0.05):
-    """q* for every image, as minivae.amortization.fit_posteriors finds it        -> (2, N, Z)"""
+    """q* for every image, as minivae.evaluation.fit_posteriors finds it        -> (2, N, Z)"""
     table, schedule = Table(len(x), start.shape[2], x.dtype), cosine(lr, steps=steps)
     table.q[...] = start
     noise = (rng.standard_normal((samples, *start.shape[1:]), dtype=x.dtype) for _ in range(steps))
@@ -295,7 +293,7 @@ def checks(config, x, seed):
     vae, x = config.build(seed=seed, images=x, dtype=np.float64), x[:20].astype(np.float64)
     ours = fit_alone(vae.decoder, x, np.stack(vae.encode(x)), np.random.default_rng([seed, 0]), steps=50)
     theirs = np.stack(fit_posteriors(vae, x, steps=50, seed=seed))
-    print(f"our q* and minivae.amortization.fit_posteriors' differ by at most {np.abs(ours - theirs).max():.0e}\n")
+    print(f"our q* and minivae.evaluation.fit_posteriors' differ by at most {np.abs(ours - theirs).max():.0e}\n")
 
 
 # %%

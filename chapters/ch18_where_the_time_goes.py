@@ -36,10 +36,9 @@ from tqdm import tqdm
 from minivae import plots
 from minivae.chapter import options, parser
 from minivae.distributions import bernoulli_nll
-from minivae.layers import Linear, Sequential
-from minivae.likelihoods import Bernoulli
-from minivae.mlp_vae import VAEConfig
-from minivae.optim import Adam
+from minivae.nn import Adam, Linear, Sequential
+from minivae.parts import Bernoulli
+from minivae.variants import VAEConfig
 
 # %% [markdown]
 # ## The textbook's pieces
@@ -104,7 +103,7 @@ class TextbookAdam(Adam):
 #    zero, nothing added.  And nobody asks for the gradient of the loss with respect to the data: in the first layer
 #    that was one of the five large products.
 # 5. **All cores.**  Below some hundred rows per core, let the matrix products use them; above, give each core its own
-#    rows, as `minivae.workers` does.
+#    rows, as `minivae.nn.workers` does.
 
 # %%
 IDEAS = ("textbook, float64", "float32", "one exponential", "Adam in place", "gradients where they belong", "all cores")

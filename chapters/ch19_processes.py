@@ -42,11 +42,9 @@ from threadpoolctl import threadpool_limits
 from minivae import plots
 from minivae.chapter import options, parser
 from minivae.gradcheck import gradcheck
-from minivae.mlp_vae import VAEConfig
-from minivae.processes import processes
-from minivae.recipe import Recipe
-from minivae.team import shares
-from minivae.training import fit
+from minivae.parallel import processes, shares
+from minivae.training import Recipe, fit
+from minivae.variants import VAEConfig
 
 
 def gradient_of_rows(model, rows, *, x, eps):

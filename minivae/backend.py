@@ -7,7 +7,7 @@ their GPU.  Only here is CuPy imported, and only when a GPU is asked for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray      # a NumPy array, or the CuPy array that stands in for it
 Generator: TypeAlias = np.random.Generator
+Pullback: TypeAlias = Callable[..., Any]       # ∂loss/∂output -> ∂loss/∂inputs: the vector-Jacobian product
 
 
 class DeviceError(RuntimeError):
@@ -118,3 +119,10 @@ def alike(**arrays: Array) -> None:
         if type(a) is not type(b):
             where = [device_of(array).name for array in (a, b)]
             raise TypeError(f"{name}: lives on {where[1]}, expected {where[0]}, the device of {first}")
+
+
+def at_least_one(**sizes: int) -> None:
+    """Raise ValueError, naming it, if one of these sizes or counts is below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}: got {size}, expected at least 1")

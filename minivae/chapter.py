@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.backend import Device, DeviceError, device
-from minivae.checkpoint import write_atomically
 from minivae.data import DataError, Dataset, load
+from minivae.runs import write_atomically
 
 
 @dataclass

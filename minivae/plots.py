@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minivae.backend import to_numpy
-from minivae.checkpoint import write_atomically
+from minivae.runs import write_atomically
 
 # Okabe and Ito's colours: told apart by everybody, in print as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")

@@ -23,20 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from minivae.arena import Arena
-from minivae.backend import Array, Device, Generator
-from minivae.distributions import (
-    gaussian_kl,
-    gaussian_kl_by_latent,
-    reparameterize,
-    standard_normal_log_prob,
-)
-from minivae.layers import Layer, Sequential
-from minivae.likelihoods import Likelihood
-from minivae.objectives import Objective
-from minivae.ops import Pullback, repeat
-from minivae.optim import Adam, Optimizer
-from minivae.workers import Workers, by_rows
+from minivae.backend import Array, Device, Generator, Pullback
+from minivae.distributions import gaussian_kl, gaussian_kl_by_latent, reparameterize, standard_normal_log_prob
+from minivae.nn import Adam, Arena, Layer, Optimizer, Sequential, Workers, by_rows
+from minivae.ops import repeat
+from minivae.parts import Likelihood, Objective
 
 
 class Encoder(Layer):

@@ -1,71 +1,48 @@
-"""The house: a file imports only from floors below its own, and stays short enough to read."""
+"""The house: a folder is a floor.  What lies on one may use what lies below it, and nothing else."""
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-FLOORS = {                                            # lowest first; files of one line do not import each other
-    "0": ("backend", "team"), "0, above": ("gradcheck",),
-    "1, on a GPU": ("kernels",), "1": ("ops",), "1, images": ("conv",),
-    "2": ("distributions", "grey_levels"), "2, above": ("full_gaussian", "rank_one", "flows"),
-    "3": ("arena",), "3, above": ("layers",), "3, images": ("conv_layers",),
-    "4": ("optim", "likelihoods", "checkpoint", "data.dataset", "data.sources"),
-    "4, data": ("data.download", "data.formats", "data.make_digits"), "4, own data": ("data.own",),
-    "4, named data": ("data.named",), "4, above": ("data", "processes", "objectives", "posteriors"),
-    "4, flows": ("flow_posteriors",), "4, workers": ("workers",),
-    "5": ("vae", "runs"), "5, above": ("guard", "mlp_vae"), "5, images": ("conv_vae",),
-    "6": ("evaluation", "plots"), "6, above": ("training", "ais", "diagnosis", "amortization", "imputation"),
-    "7, variants": ("variants", "variants.structured_posterior", "variants.probabilistic_pca"),
-    "7, deep": ("variants.deep_latent",),
-    "7": ("recipe", "chapter", "gradient_table.case"),
-    "7, rows": ("gradient_table.ops_rows", "gradient_table.layer_rows", "gradient_table.model_rows"),
-    "7, more rows": ("gradient_table.posterior_rows", "gradient_table.deep_rows"),
-    "7, above": ("gradient_table",),
-    "8, bench": ("bench", "bench.rows", "bench.machine"),
-    "8, contenders": ("bench.ours", "bench.inline", "bench.torch_peer", "bench.jax_peer", "bench.contest",
-                      "bench.report"),
-    "8, above the contenders": ("bench.breakdown", "bench.worker", "bench.run"),
-    "8, course, alone": ("coursework", "coursework.wire", "coursework.things", "coursework.seccomp",
-                         "coursework.worlds", "coursework.watch",
-                         "coursework.cut", "coursework.report", "coursework.diagnose", "coursework.submission"),
-    "8, course, sandbox": ("coursework.sandbox",),
-    "8, course, processes": ("coursework.student_process", "coursework.student", "coursework.testing"),
-    "8, course, assignments": ("coursework.assignment",), "8, course, above": ("coursework.grade", "coursework.build"),
-    "8, course, top": ("coursework.verify",), "8, course, commands": ("coursework.cli",),
-    "8, explorer, rounding": ("explorer.quantise",), "8, explorer, page": ("explorer.export",),
-    "8, explorer": ("explorer",), "8, explorer, command": ("explorer.cli",),
-    "8, targets": ("targets",), "8": ("cli",), "8, above": ("__main__",),
-}
+FLOORS = ("backend", "ops", "distributions", "parallel", "nn", "parts", "vae", "variants", "runs", "plots",
+          "evaluation", "data", "training", "gradcheck", "gradient_table", "chapter", "coursework", "explorer",
+          "bench", "cli", "__main__")
+WINGS = ("coursework", "explorer", "bench")            # they use the house; only the command line knows them
 PACKAGE = ROOT / "minivae"
 FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
          for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
-FLOOR = {name: i for i, floor in enumerate(FLOORS.values()) for name in floor}
-MATHS = ("ops", "conv", "distributions", "layers", "conv_layers", "likelihoods", "objectives", "vae",
-         "conv_vae")
+MATHS = ("ops.", "distributions.", "nn.layers", "nn.image_layers", "nn.batch_norm", "parts.", "vae",
+         "variants.conv_vae")
 
 
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def imports(module: ast.AST) -> set[str]:
-    """The dotted names that a file imports, wherever in it: `from a import b` may be a.b, a module."""
+    """The dotted names of the modules that a file imports, wherever in it; `from a import b` may be a.b, a module."""
     found = set()
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the floor"
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            full = {f"{node.module}.{alias.name}": node.module for alias in node.names}
+            found |= {name if name.removeprefix("minivae.") in FILES else module for name, module in full.items()}
     return found
 
 
 def of_the_house(module: ast.AST) -> set[str]:
-    names = {name.removeprefix("minivae.") for name in imports(module) if name.startswith("minivae.")}
-    return names & FILES.keys()
+    """The house's own files among them: "ops.dense"; a folder's name is its __init__.py."""
+    return {name.removeprefix("minivae.") for name in imports(module)} & FILES.keys()
+
+
+def floor(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def called(module: ast.AST) -> dict[str, int]:
@@ -82,20 +59,44 @@ def called(module: ast.AST) -> dict[str, int]:
     return found
 
 
-def test_every_file_has_a_floor():
-    assert sorted(FILES) == sorted(name for floor in FLOORS.values() for name in floor)
+def test_whoever_lists_the_house_sees_its_floors():
+    assert {floor(name) for name in FILES} == set(FLOORS)
+    assert len(FLOORS) <= 22
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_imports_only_from_floors_below(name):
-    assert {other for other in of_the_house(tree(FILES[name])) if FLOOR[other] >= FLOOR[name]} == set()
+    above = FLOORS[FLOORS.index(floor(name)) + 1:]
+    assert {other for other in of_the_house(tree(FILES[name])) if floor(other) in above} == set()
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_inside_a_folder_files_form_no_circle(name):
+    inside = {file: {other for other in of_the_house(tree(FILES[file])) if floor(other) == name}
+              for file in FILES if floor(file) == name}
+    list(TopologicalSorter(inside).static_order())     # raises CycleError, which names the circle
+    users = {file for file, others in inside.items() if name in others and file != name}
+    assert users == set(), "a folder's __init__.py is for those outside of it"
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_wings_do_not_know_each_other_and_only_the_command_line_knows_them(wing):
+    users = {floor(name) for name in FILES if wing in map(floor, of_the_house(tree(FILES[name])))}
+    assert users <= {wing, "cli"}
+
+
+@pytest.mark.parametrize("name", [name for name in FLOORS if (PACKAGE / name).is_dir()])
+def test_a_folder_says_what_lives_there(name):
+    module = tree(PACKAGE / name / "__init__.py")
+    assert len(ast.get_docstring(module).splitlines()) >= 3, "what lives here, what may be touched"
 
 
 def test_the_reader_of_imports_sees_them_all():
-    """If it did not, the test above would prove nothing."""
-    code = "import minivae.ops\nfrom minivae import vae as v, nothing\ndef f():\n    from minivae.data.own import g\n"
-    assert of_the_house(ast.parse(code)) == {"ops", "vae", "data.own"}
-    assert of_the_house(tree(FILES["cli"])) >= {"recipe", "gradient_table", "data", "plots"}
+    """If it did not, the tests above would prove nothing."""
+    code = ("import minivae.ops.dense\nfrom minivae import vae as v, nothing\n"
+            "def f():\n    from minivae.data.own import g\n    from minivae.nn import Linear, layers\n")
+    assert of_the_house(ast.parse(code)) == {"ops.dense", "vae", "data.own", "nn", "nn.layers"}
+    assert of_the_house(tree(FILES["cli.program"])) >= {"training", "gradient_table", "data", "plots"}
 
 
 def test_only_the_backend_knows_cupy():
@@ -105,7 +106,7 @@ def test_only_the_backend_knows_cupy():
         assert ("cupy" in strings) == (name == "backend"), name
 
 
-@pytest.mark.parametrize("name", MATHS)
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith(MATHS)])
 def test_the_maths_never_waits_for_a_gpu(name):
     """float(x) and x.item() wait; np.asarray and np.array of a device array raise.  Checks of whole data sets may."""
     module = tree(FILES[name])
@@ -113,7 +114,7 @@ def test_the_maths_never_waits_for_a_gpu(name):
         if isinstance(function, ast.FunctionDef) and function.name in ("check", "check_images"):
             function.body = []
     waits = {"float", "int", "bool", ".item", ".tolist", "np.asarray", "np.array", "to_numpy"} & called(module).keys()
-    allowed = {".tolist"} if name == "ops" else set()           # of np.cumsum over sizes, which are Python's ints
+    allowed = {".tolist"} if name == "ops.arrays" else set()    # of sizes, which are ints
     assert waits <= allowed, {what: called(module)[what] for what in waits}
 
 

@@ -109,7 +109,7 @@ import sys
 sys.path.insert(0, {str(tmp_path)!r})
 import numpy as np, minivae.cli
 from minivae.evaluation import evaluate
-from minivae.mlp_vae import VAEConfig
+from minivae.variants import VAEConfig
 model, x = VAEConfig(6, (5,), 2).build(), np.ones((3, 6), np.float32)
 model.train_step(x, np.random.default_rng(0)); evaluate(model, x)
 assert "cupy" not in sys.modules

@@ -10,23 +10,20 @@ import numpy as np
 import pytest
 import standin
 
-from minivae import evaluation, optim, plots, training
-from minivae.arena import Parameter
+from minivae import nn, plots
 from minivae.backend import Device, array_module, device, to_numpy
-from minivae.checkpoint import load_checkpoint
-from minivae.evaluation import active_units, evaluate, importance_weighted_bound
+from minivae.evaluation import active_units, bounds, evaluate, importance_weighted_bound
 from minivae.gradcheck import gradcheck
 from minivae.gradient_table import cases
-from minivae.guard import NotFiniteError
-from minivae.layers import Layer
-from minivae.likelihoods import LIKELIHOODS
-from minivae.mlp_vae import VAEConfig
-from minivae.runs import BEST, CHECKPOINT
-from minivae.training import Interrupted, fit
+from minivae.nn import Layer, Parameter
+from minivae.parts import LIKELIHOODS
+from minivae.runs import BEST, CHECKPOINT, NotFiniteError, load_checkpoint
+from minivae.training import Interrupted, fit, loop
+from minivae.variants import VAEConfig
 
-OPTIMIZERS = {"sgd": lambda: optim.SGD(1e-3), "momentum": lambda: optim.Momentum(optim.warmup(1e-3, steps=9)),
-              "adagrad": lambda: optim.AdaGrad(optim.stepwise(1e-2, every=3)), "adam": lambda: optim.Adam(1e-3),
-              "clipped adam": lambda: optim.Adam(optim.cosine(1e-3, steps=9), max_norm=0.1)}
+OPTIMIZERS = {"sgd": lambda: nn.SGD(1e-3), "momentum": lambda: nn.Momentum(nn.warmup(1e-3, steps=9)),
+              "adagrad": lambda: nn.AdaGrad(nn.stepwise(1e-2, every=3)), "adam": lambda: nn.Adam(1e-3),
+              "clipped adam": lambda: nn.Adam(nn.cosine(1e-3, steps=9), max_norm=0.1)}
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus")
 X = (np.random.default_rng(0).random((60, 12)) < 0.4).astype(np.float32)
 
@@ -102,7 +99,7 @@ def test_what_a_model_offers_stays_on_the_device(cupy_standin, what):
 @pytest.mark.parametrize("binarize", [False, True])
 def test_the_loop_waits_only_when_it_looks(cupy_standin, monkeypatch, binarize):
     """Batches are cut, drawn and learned on the device; metrics come to the host together."""
-    batches = training._Epoch.batches
+    batches = loop._Epoch.batches
 
     def forbidding(self, first):
         each = batches(self, first)
@@ -113,7 +110,7 @@ def test_the_loop_waits_only_when_it_looks(cupy_standin, monkeypatch, binarize):
                 return
             yield batch
 
-    monkeypatch.setattr(training._Epoch, "batches", forbidding)
+    monkeypatch.setattr(loop._Epoch, "batches", forbidding)
     model = new(device("cuda"))
     step = model.train_step
 
@@ -122,7 +119,7 @@ def test_the_loop_waits_only_when_it_looks(cupy_standin, monkeypatch, binarize):
             return step(x, rng)
 
     model.train_step = train_step
-    monkeypatch.setattr(training, "CHECK_EVERY", 4)
+    monkeypatch.setattr(loop, "CHECK_EVERY", 4)
     history = fit(model, X, valid=X, epochs=2, batch_size=7, binarize=binarize, progress=False)
     assert history[-1]["step"] == 18
 
@@ -191,7 +188,7 @@ def test_ten_steps_end_at_the_same_parameters(gpu, same_noise, likelihood, sampl
 
 
 def test_fit_and_evaluation_agree(gpu, same_noise, monkeypatch):
-    monkeypatch.setattr(evaluation, "ROWS", {"cpu": 500, "cuda": 500})       # the same parts, for the same noise
+    monkeypatch.setattr(bounds, "ROWS", {"cpu": 500, "cuda": 500})       # the same parts, for the same noise
     found = []
     for on in (device("cpu"), gpu):
         model = new(on, dtype=np.float64)

@@ -12,12 +12,11 @@ from scipy import special, stats
 
 from minivae import distributions as D
 from minivae import ops
-from minivae.arena import Arena, Parameter
 from minivae.backend import device
 from minivae.gradcheck import gradcheck
-from minivae.mlp_vae import VAEConfig
-from minivae.optim import SGD, AdaGrad, Adam, Momentum
+from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter
 from minivae.vae import VAE
+from minivae.variants import VAEConfig
 
 rng = np.random.default_rng(11)
 START = rng.bit_generator.state

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from minivae import plots
-from minivae.mlp_vae import VAEConfig
+from minivae.variants import VAEConfig
 
 SHAPE = (4, 3)                                        # height is not width: a swap shows
 RNG = np.random.default_rng(0)

@@ -26,11 +26,10 @@ import numpy as np
 
 from minivae.bench.ours import prepare, products
 from minivae.bench.rows import Row, batches, build
-from minivae.conv_vae import ConvVAEConfig
 from minivae.distributions import bernoulli_sample
-from minivae.layers import Layer, Sequential
-from minivae.mlp_vae import VAEConfig
+from minivae.nn import Layer, Sequential
 from minivae.vae import VAE
+from minivae.variants import ConvVAEConfig, VAEConfig
 
 ROUNDS = 15
 

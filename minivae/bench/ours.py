@@ -13,7 +13,7 @@ from minivae.backend import Array
 from minivae.bench.rows import Row, Work, batches, build, images, proof_inputs
 from minivae.distributions import bernoulli_sample
 from minivae.evaluation import importance_weighted_bound
-from minivae.team import SOLO, Team, shares
+from minivae.parallel import SOLO, Team, shares
 from minivae.vae import VAE
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from minivae import plots
-from minivae.checkpoint import write_atomically
+from minivae.runs import write_atomically
 
 PEER = "torch"         # PyTorch eager with Adam as it comes: the 1.00 of every row
 Result = Mapping[str, Any]

@@ -14,9 +14,8 @@ import numpy as np
 
 from minivae import data
 from minivae.backend import Array
-from minivae.conv_vae import ConvVAEConfig
-from minivae.mlp_vae import VAEConfig
 from minivae.vae import VAE
+from minivae.variants import ConvVAEConfig, VAEConfig
 
 LEARNING_RATE = 1e-3
 STEP = ("minivae", "torch", "torch_fused", "torch_compile", "jax", "products")

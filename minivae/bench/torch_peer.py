@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minivae.arena import Parameter
 from minivae.backend import Array
 from minivae.bench.rows import LEARNING_RATE, Row, Work, batches, build, images, proof_inputs
+from minivae.nn import Parameter
 
 ROWS = 2000            # images × samples at once in the NLL: as quick as 1,000, and quicker than 5,000 and more
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}

@@ -31,7 +31,7 @@ class Task:
     id: str
     title: str
     write: tuple[str, ...]
-    """their qualified names: "minivae/ops.py:linear.pullback"; or a whole file, "answers.py" """
+    """their qualified names: "minivae/ops/dense.py:linear.pullback"; or a whole file, "answers.py" """
 
     @property
     def files(self) -> set[str]:
@@ -48,7 +48,7 @@ class Assignment:
     files: tuple[str, ...]
     """what is handed out, from the root of the repository: a file, or "file:function,function", these alone"""
     left_out: tuple[str, ...]
-    """modules that the files handed out can do without: "minivae.kernels" """
+    """modules that the files handed out can do without: "minivae.ops.kernels" """
     also_blank: tuple[str, ...]
     """functions that would tell an answer, and that no task needs"""
     tasks: tuple[Task, ...]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minivae.coursework.assignment import Assignment, AssignmentError
-from minivae.coursework.cut import CutError, blank, find, leaks, only, statements, without
+from minivae.coursework.cut import CutError, blank, find, leaks, offering, only, statements, without
 from minivae.coursework.testing import made, record
 
 ROOT = Path(__file__).parents[2]                       # of the repository: chapters/ and minivae/ lie in it
@@ -37,6 +37,7 @@ def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
         target = out / file
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source)
+    _packages(out, root)
     _refuse_leaks(assignment, out, answers)
     tools = out / "minivae" / "coursework"
     tools.mkdir(parents=True)
@@ -48,6 +49,15 @@ def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     for name, text in EXTRAS.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text.replace("NAME", assignment.name))
+
+
+def _packages(out: Path, root: Path) -> None:
+    """The __init__.py of every folder that is handed out: it offers what of the folder is there."""
+    for folder in {path.parent for path in (out / "minivae").glob("*/*.py")}:
+        if not (folder / "__init__.py").exists():
+            there = {f"minivae.{folder.name}.{path.stem}" for path in folder.glob("*.py")}
+            source = (root / "minivae" / folder.name / "__init__.py").read_text()
+            (folder / "__init__.py").write_text(offering(source, there))
 
 
 def _refuse_leaks(assignment: Assignment, out: Path, answers: set[str]) -> None:
@@ -91,8 +101,8 @@ minivae = "minivae.coursework.cli:main"
 requires = ["setuptools>=68"]
 build-backend = "setuptools.build_meta"
 
-[tool.setuptools]
-packages = ["minivae", "minivae.coursework"]
+[tool.setuptools.packages.find]
+include = ["minivae*"]
 ''',
 }
 

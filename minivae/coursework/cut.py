@@ -59,6 +59,21 @@ def only(source: str, names: list[str]) -> str:
     return "import numpy as np\n\n\n" + "\n\n".join(parts)
 
 
+def offering(source: str, modules: set[str]) -> str:
+    """A folder's __init__.py that imports from these of its modules alone; its docstring stays."""
+    kept = [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)
+            and (node.module in modules or not f"{node.module}.".startswith(_package_of(modules)))]
+    names = sorted(alias.asname or alias.name for node in kept for alias in node.names)
+    parts = [f'"""{ast.get_docstring(ast.parse(source), clean=False) or ""}"""\n', *map(ast.unparse, kept), "",
+             f"__all__ = {names!r}"]
+    return "\n".join(parts) + "\n"
+
+
+def _package_of(modules: set[str]) -> str:
+    """ "minivae.ops." of {"minivae.ops.dense", …} """
+    return min(modules).rpartition(".")[0] + "."
+
+
 def without(source: str, modules: set[str]) -> str:
     """The source without what needs these modules: their imports, decorators from them, and `if`s that ask them.
 

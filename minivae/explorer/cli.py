@@ -9,12 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from minivae.checkpoint import CheckpointError, load_checkpoint, write_atomically
 from minivae.data import DataError, Dataset, available, load
 from minivae.explorer.export import MARK, explorer
-from minivae.likelihoods import likelihood
-from minivae.recipe import Recipe, read_recipe
-from minivae.runs import CHECKPOINT, load_parameters
+from minivae.parts import likelihood
+from minivae.runs import CHECKPOINT, CheckpointError, load_checkpoint, load_parameters, write_atomically
+from minivae.training import Recipe, read_recipe
 from minivae.vae import VAE
 
 

@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 
 from minivae import plots
-from minivae.arena import Parameter
 from minivae.backend import to_numpy
 from minivae.distributions import gaussian_kl_by_latent
 from minivae.evaluation import over_parts
 from minivae.explorer.quantise import Rounded, chain_of, fitting, linear
-from minivae.layers import Activation, Layer, Linear, Sequential
-from minivae.likelihoods import Bernoulli, Gaussian, GaussianFixed, GaussianPixel, Likelihood, Logistic
+from minivae.nn import Activation, Layer, Linear, Parameter, Sequential
+from minivae.parts import Bernoulli, Gaussian, GaussianFixed, GaussianPixel, Likelihood, Logistic
 
 HERE = Path(__file__).parent
 TOLERANCE = 3e-3                       # of the mean error of a pixel by rounding: less than a grey level of 255

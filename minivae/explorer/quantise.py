@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minivae.layers import Layer, Linear, Sequential
+from minivae.nn import Layer, Linear, Sequential
 
 LARGEST = 32767                        # whole numbers that fit into 16 bits
 RIDGE = 1e-3                           # of step² and of the mean second moment: what lies below is not worth its bits

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from minivae.arena import Parameter
 from minivae.backend import Array, Generator
 from minivae.gradcheck import Function, Report, gradcheck
-from minivae.layers import Layer
+from minivae.nn import Layer, Parameter
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae import layers
-from minivae import rank_one as R
+from minivae import nn
 from minivae.backend import Generator
+from minivae.distributions import rank_one as R
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
-from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
+from minivae.variants import DeepDecoder, DeepLatentConfig, Noise
 
 
 def rank_one_cases(rng: Generator) -> list[Case]:
-    """rank_one.py"""
+    """distributions/rank_one.py"""
     n = rng.standard_normal
     return [
         row(R.reparameterize_rank_one, n((4, 3)), n((4, 3)), n((4, 3)), eps=n((4, 3))),
@@ -31,8 +31,8 @@ def deep_latent_cases(rng: Generator) -> list[Case]:
     """variants/deep_latent.py"""
     n = rng.standard_normal
 
-    def network(inputs: int, outputs: int) -> layers.Layer:
-        return layers.mlp(inputs, 3, outputs, rng=rng, activation="tanh")
+    def network(inputs: int, outputs: int) -> nn.Layer:
+        return nn.mlp(inputs, 3, outputs, rng=rng, activation="tanh")
 
     rows = [
         layer_row(rng, Noise(3, rng=rng), n((4, 3))),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae import conv_layers, layers, likelihoods, ops
+from minivae import nn, ops, parts
 from minivae.backend import Generator
 from minivae.gradient_table.case import Case, layer_row, off_zero, row
 
 
 def layer_cases(rng: Generator) -> list[Case]:
-    """layers.py"""
-    n, L = rng.standard_normal, layers
+    """nn/layers.py"""
+    n, L = rng.standard_normal, nn
     twice = L.Linear(3, 3, rng=rng)
     two = L.Sequential(L.Linear(3, 4, rng=rng), L.Activation(ops.tanh), L.Linear(4, 2, rng=rng))
     return [
@@ -30,9 +30,9 @@ def layer_cases(rng: Generator) -> list[Case]:
     ]
 
 
-def conv_layer_cases(rng: Generator) -> list[Case]:
-    """conv_layers.py"""
-    n, L = rng.standard_normal, conv_layers
+def image_layer_cases(rng: Generator) -> list[Case]:
+    """nn/image_layers.py and nn/batch_norm.py"""
+    n, L = rng.standard_normal, nn
     twice, norm, learner = L.Conv2d(2, 2, kernel=3, padding=1, rng=rng), L.BatchNorm(3), L.BatchNorm(3)
     learner.learning = True
     moving = {name: p for name, p in norm.parameters().items() if not name.startswith("running")}
@@ -43,7 +43,7 @@ def conv_layer_cases(rng: Generator) -> list[Case]:
         layer_row(rng, L.ConvTranspose2d(3, 2, kernel=4, stride=2, padding=1, rng=rng), n((2, 2, 2, 3))),
         layer_row(rng, L.ConvTranspose2d(2, 1, kernel=3, stride=2, extra=1, rng=rng), n((1, 2, 3, 2)),
                   note="one extra"),
-        layer_row(rng, layers.Sequential(twice, layers.Activation(ops.tanh), twice), n((2, 3, 3, 2)),
+        layer_row(rng, nn.Sequential(twice, nn.Activation(ops.tanh), twice), n((2, 3, 3, 2)),
                   note="one convolution used twice", parameters=twice.parameters()),
         layer_row(rng, norm, n((4, 2, 2, 3)), parameters=moving),
         layer_row(rng, learner, n((4, 2, 2, 3)), note="learning",
@@ -53,8 +53,8 @@ def conv_layer_cases(rng: Generator) -> list[Case]:
 
 
 def likelihood_cases(rng: Generator) -> list[Case]:
-    """likelihoods.py"""
-    n, p, grey = rng.standard_normal, likelihoods, np.array([[0.0, 0.2, 1.0], [0.4, 0.0, 0.6]])
+    """parts/: every likelihood"""
+    n, p, grey = rng.standard_normal, parts, np.array([[0.0, 0.2, 1.0], [0.4, 0.0, 0.6]])
     judge, learner = p.GaussianOptimal(), p.GaussianOptimal()
     judge.running_var.value[...], learner.learning = 0.6, True             # the running average does not learn
     return [

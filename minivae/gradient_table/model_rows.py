@@ -6,26 +6,25 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from minivae import layers, likelihoods, vae
-from minivae.arena import Parameter
+from minivae import nn, parts, vae
 from minivae.backend import Generator
-from minivae.conv_vae import ConvVAEConfig
 from minivae.gradcheck import Function
 from minivae.gradient_table.case import Case, layer_row, row
-from minivae.mlp_vae import VAEConfig
+from minivae.nn import Parameter
+from minivae.variants import ConvVAEConfig, VAEConfig
 
 
 def model_cases(rng: Generator) -> list[Case]:
     """vae.py: the draw, the encoder, and whole models, every parameter of them"""
     n = rng.standard_normal
-    encoder = vae.Encoder(layers.mlp(3, 4, rng=rng, activation="tanh", last=True),
-                          layers.Linear(4, 2, rng=rng), layers.Linear(4, 2, rng=rng))
+    encoder = vae.Encoder(nn.mlp(3, 4, rng=rng, activation="tanh", last=True),
+                          nn.Linear(4, 2, rng=rng), nn.Linear(4, 2, rng=rng))
     rows = [
         row(vae.draw, n((3, 2)), n((3, 2)), eps=n((4, 3, 2))),
         row(vae.draw, n((1, 2)), n((1, 2)), eps=n((1, 1, 2)), note="one row once"),
         layer_row(rng, encoder, n((4, 3))),
     ]
-    for name, own in zip(likelihoods.LIKELIHOODS, rng.spawn(len(likelihoods.LIKELIHOODS))):   # one more moves no row
+    for name, own in zip(parts.LIKELIHOODS, rng.spawn(len(parts.LIKELIHOODS))):   # one more moves no row
         small = VAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", likelihood=name)
         for B, L in ((3, 1), (2, 3)):
             rows += bounds_of(own, small.build(dtype=np.float64), note=f"{name}, L={L}", B=B, L=L)
@@ -41,7 +40,7 @@ def bounds_of(rng: Generator, model: vae.VAE, *, note: str, B: int, L: int,
     """A row for each bound of this model, its parameters moved away from where they are born."""
     model.arena.value[...] += 0.3 * rng.standard_normal(model.arena.value.shape)
     grey = rng.standard_normal((B, model.pixels))
-    x = 1.0 * (grey > 0) if isinstance(model.likelihood, likelihoods.Bernoulli) else grey
+    x = 1.0 * (grey > 0) if isinstance(model.likelihood, parts.Bernoulli) else grey
     eps = rng.standard_normal((L, B, model.latents))
     everything = {name: p for name, p in model.arena.parameters.items() if "running" not in name}   # these do not learn
     encoder = {name: p for name, p in everything.items() if name.startswith(("encoder", "posterior"))}

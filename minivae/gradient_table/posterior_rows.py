@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae import flow_posteriors, flows, posteriors
-from minivae import full_gaussian as F
+from minivae import parts
 from minivae.backend import Array, Generator
+from minivae.distributions import flows
+from minivae.distributions import full_gaussian as F
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
-from minivae.variants.structured_posterior import POSTERIORS, PosteriorVAEConfig
+from minivae.variants import POSTERIORS, PosteriorVAEConfig
 
 
 def full_gaussian_cases(rng: Generator) -> list[Case]:
-    """full_gaussian.py"""
+    """distributions/full_gaussian.py"""
     n = rng.standard_normal
 
     def factor(B: int, Z: int) -> Array:
@@ -36,7 +37,7 @@ def full_gaussian_cases(rng: Generator) -> list[Case]:
 
 
 def flow_cases(rng: Generator) -> list[Case]:
-    """flows.py"""
+    """distributions/flows.py"""
     n = rng.standard_normal
     return [
         row(flows.affine, *n((3, 4, 3))),
@@ -53,11 +54,11 @@ def flow_cases(rng: Generator) -> list[Case]:
 
 
 def flow_posterior_cases(rng: Generator) -> list[Case]:
-    """flow_posteriors.py"""
+    """parts/flow_posteriors.py"""
     n = rng.standard_normal
-    planar = flow_posteriors.PlanarFlow(3, steps=2)
-    coupling = flow_posteriors.CouplingFlow(3, steps=2, context=2, hidden=4, rng=rng)
-    step = flow_posteriors.Coupling(3, 2, 4, rng=rng)
+    planar = parts.PlanarFlow(3, steps=2)
+    coupling = parts.CouplingFlow(3, steps=2, context=2, hidden=4, rng=rng)
+    step = parts.Coupling(3, 2, 4, rng=rng)
     return [
         layer_row(rng, planar, n((4, planar.outputs)), eps=n((4, 3))),
         layer_row(rng, step, n((4, 3)), n((4, 2))),
@@ -66,13 +67,13 @@ def flow_posterior_cases(rng: Generator) -> list[Case]:
 
 
 def posterior_cases(rng: Generator) -> list[Case]:
-    """posteriors.py"""
+    """parts/posteriors.py"""
     n, rows = rng.standard_normal, []
-    for kind in (posteriors.FullCovariance,):
+    for kind in (parts.FullCovariance,):
         q = kind(3)
         rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs)))]
     for layers in (None, (2, 1, 3)):
-        blocks, note = posteriors.RankOne(6, layers), f"{layers or 'one block'}"
+        blocks, note = parts.RankOne(6, layers), f"{layers or 'one block'}"
         rows += [layer_row(rng, blocks, n((4, 18)), eps=n((4, 6)), note=note), row(blocks.kl, n((4, 18)), note=note)]
     return rows
 

@@ -1,1 +1,16 @@
-"""The well-known variants of the VAE, a file each."""
+"""Models of the literature, one file each, and the configurations that build them.
+
+`VAEConfig(pixels=784).build()` is the fully connected VAE, `ConvVAEConfig().build()` the convolutional one.  To change
+a model, copy its file: nothing below knows about it.
+"""
+
+
+from minivae.variants.conv_vae import ConvVAEConfig
+from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
+from minivae.variants.mlp_vae import VAEConfig
+from minivae.variants.structured_posterior import POSTERIORS, FlowVAE, PosteriorVAEConfig, StructuredVAE
+
+__all__ = [
+    "POSTERIORS", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "FlowVAE", "Noise", "PosteriorVAEConfig",
+    "StructuredVAE", "VAEConfig",
+]

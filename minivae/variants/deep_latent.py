@@ -21,15 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from minivae.arena import Parameter
-from minivae.backend import Array, Device, Generator, device
-from minivae.layers import Layer, Linear, Sequential, glorot, mlp
-from minivae.mlp_vae import VAEConfig
-from minivae.objectives import Objective
-from minivae.ops import Pullback, split
-from minivae.optim import Optimizer
-from minivae.posteriors import RankOne
+from minivae.backend import Array, Device, Generator, Pullback, device
+from minivae.nn import Layer, Linear, Optimizer, Parameter, Sequential, glorot, mlp
+from minivae.ops import split
+from minivae.parts import Objective, RankOne
 from minivae.vae import VAE, Encoder
+from minivae.variants.mlp_vae import VAEConfig
 from minivae.variants.structured_posterior import StructuredVAE
 
 

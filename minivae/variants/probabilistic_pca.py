@@ -11,8 +11,8 @@ import numpy as np
 
 from minivae.backend import device
 from minivae.distributions import LOG_2PI
-from minivae.layers import Linear
-from minivae.likelihoods import GaussianFixed
+from minivae.nn import Linear
+from minivae.parts import GaussianFixed
 from minivae.vae import VAE, Encoder
 
 

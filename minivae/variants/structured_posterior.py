@@ -1,4 +1,4 @@
-"""A VAE whose q(z|x) is more than a diagonal Gaussian: any posterior of posteriors.py.
+"""A VAE whose q(z|x) is more than a diagonal Gaussian: any posterior of minivae.parts.
 
     ELBO(x) = E_q[ log p(x|z) ] − KL(q(z|x) ‖ N(0, I))
 
@@ -15,16 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Device, Generator, device
-from minivae.flow_posteriors import CouplingFlow, PlanarFlow
-from minivae.layers import Layer, mlp
-from minivae.likelihoods import Likelihood
-from minivae.mlp_vae import VAEConfig
-from minivae.objectives import Objective
-from minivae.ops import Pullback, repeat
-from minivae.optim import Optimizer
-from minivae.posteriors import FullCovariance, GaussianPosterior, Posterior, RankOne
+from minivae.backend import Array, Device, Generator, Pullback, device
+from minivae.nn import Layer, Optimizer, mlp
+from minivae.ops import repeat
+from minivae.parts import (
+    CouplingFlow,
+    FullCovariance,
+    GaussianPosterior,
+    Likelihood,
+    Objective,
+    PlanarFlow,
+    Posterior,
+    RankOne,
+)
 from minivae.vae import VAE
+from minivae.variants.mlp_vae import VAEConfig
 
 
 class FlowVAE(VAE):

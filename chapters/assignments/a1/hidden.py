@@ -49,7 +49,7 @@ def linear(lib, rng, which):
 def layer_twice_in_a_chain(lib, rng):
     """one layer used twice in one chain: its gradients add"""
     n = sizes(rng, 1)[0]
-    layer = lib.call("minivae.layers:Linear", n, n, rng=Seed(3))
+    layer = lib.call("minivae.nn:Linear", n, n, rng=Seed(3))
     x, dy = rng.standard_normal((2, 4, n))
     h, pull1 = lib.call(layer, x)
     _, pull2 = lib.call(layer, h)
@@ -102,12 +102,12 @@ def activation(lib, name, x, dy, hint="activation"):
 def a_longer_chain(lib, rng):
     """five layers"""
     n = sizes(rng, 4)
-    layers = [lib.call("minivae.layers:Linear", n[0], n[1], rng=Seed(1)),
-              lib.call("minivae.layers:Activation", Name("minivae.ops:softplus")),
-              lib.call("minivae.layers:Linear", n[1], n[2], rng=Seed(2)),
-              lib.call("minivae.layers:Activation", Name("minivae.ops:relu")),
-              lib.call("minivae.layers:Linear", n[2], n[3], rng=Seed(3))]
-    _, pull = lib.call(lib.call("minivae.layers:Sequential", *layers), rng.standard_normal((5, n[0])))
+    layers = [lib.call("minivae.nn:Linear", n[0], n[1], rng=Seed(1)),
+              lib.call("minivae.nn:Activation", Name("minivae.ops:softplus")),
+              lib.call("minivae.nn:Linear", n[1], n[2], rng=Seed(2)),
+              lib.call("minivae.nn:Activation", Name("minivae.ops:relu")),
+              lib.call("minivae.nn:Linear", n[2], n[3], rng=Seed(3))]
+    _, pull = lib.call(lib.call("minivae.nn:Sequential", *layers), rng.standard_normal((5, n[0])))
     dx = lib.call(pull, rng.standard_normal((5, n[3])))
     found = {f"layer {i}'s W.grad": lib.get(layers[i], "W.grad") for i in (4, 2, 0)}
     return found | {"dx": dx}

@@ -46,7 +46,7 @@ def _linear(lib, rng, which):
 @points(2, task="2.4")
 def layer_adds(lib, rng):
     """two calls of a layer's pullback: the gradients add, and dx comes back"""
-    layer = lib.call("minivae.layers:Linear", 3, 2, rng=Seed(1))
+    layer = lib.call("minivae.nn:Linear", 3, 2, rng=Seed(1))
     (x1, x2), (dy1, dy2) = rng.standard_normal((2, 4, 3)), rng.standard_normal((2, 4, 2))
     _, pull1 = lib.call(layer, x1)
     _, pull2 = lib.call(layer, x2)
@@ -89,10 +89,10 @@ def _activation(lib, rng, name):
 @points(3, task="3.5")
 def sequential_pullback(lib, rng):
     """dx and all gradients of a chain of three layers"""
-    layers = [lib.call("minivae.layers:Linear", 3, 4, rng=Seed(1)),
-              lib.call("minivae.layers:Activation", Name("minivae.ops:tanh")),
-              lib.call("minivae.layers:Linear", 4, 2, rng=Seed(2))]
-    network = lib.call("minivae.layers:Sequential", *layers)
+    layers = [lib.call("minivae.nn:Linear", 3, 4, rng=Seed(1)),
+              lib.call("minivae.nn:Activation", Name("minivae.ops:tanh")),
+              lib.call("minivae.nn:Linear", 4, 2, rng=Seed(2))]
+    network = lib.call("minivae.nn:Sequential", *layers)
     _, pull = lib.call(network, rng.standard_normal((5, 3)))
     dx = lib.call(pull, rng.standard_normal((5, 2)))
     # from the loss backwards: what is wrong first is the cause

@@ -127,7 +127,7 @@ ALL = (*DECODER, *HEADS, *TRUNK)
 
 
 def vae(lib, rng, X, Z, **options):
-    config = lib.call("minivae.mlp_vae:VAEConfig", X, (int(rng.integers(3, 7)),), Z, "tanh")
+    config = lib.call("minivae.variants:VAEConfig", X, (int(rng.integers(3, 7)),), Z, "tanh")
     model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"), **options)
     for name in ALL:
         value = lib.get(model, f"{name}.value")
@@ -192,7 +192,7 @@ def objective_of_any_size(lib, rng):
     """what is told, and the gradient, of another network and batch"""
     L, rows, X, Z = sizes(rng, 4)
     B, x, eps = rows + 5, 1.0 * (rng.random((rows, X)) < 0.5), rng.standard_normal((L, rows, Z))
-    model, objective = vae(lib, rng, X, Z), lib.call("minivae.objectives:Objective")
+    model, objective = vae(lib, rng, X, Z), lib.call("minivae.parts:Objective")
     lib.call(lib.get(model, "arena.zero_grad"))
     told = lib.call(objective, model, x=x, eps=eps, weight=1.0 / B, step=0)
     found, each = read(lib, model, "grad"), np.full(rows, 1.0 / B)
@@ -206,10 +206,10 @@ def objective_of_any_size(lib, rng):
 def adam_with_other_rates(lib, rng):
     """how far four steps move, with another β₁, β₂ and learning rate"""
     n, beta1, beta2, lr = sizes(rng, 1)[0], 0.7, 0.95, float(rng.uniform(0.002, 0.05))
-    theta = lib.call("minivae.arena:Parameter", rng.standard_normal((n, 2)))
-    arena = lib.call("minivae.arena:Arena", {"θ": theta}, lib.call("minivae.backend:device", "cpu"),
+    theta = lib.call("minivae.nn:Parameter", rng.standard_normal((n, 2)))
+    arena = lib.call("minivae.nn:Arena", {"θ": theta}, lib.call("minivae.backend:device", "cpu"),
                      Name("numpy:float64"))
-    optimizer, grads, found = lib.call("minivae.optim:Adam", lr, beta1=beta1, beta2=beta2), [], {}
+    optimizer, grads, found = lib.call("minivae.nn:Adam", lr, beta1=beta1, beta2=beta2), [], {}
     for t in (1, 2, 3, 4):
         grads.append(rng.standard_normal((n, 2)))
         lib.set(theta, "grad", grads[-1])
@@ -223,9 +223,9 @@ def adam_with_other_rates(lib, rng):
 def training_steps_with_draws(lib, rng):
     """four steps of plain gradient descent, Gaussian pixels, several draws for each image"""
     L, B, X, Z = sizes(rng, 4)
-    config = lib.call("minivae.mlp_vae:VAEConfig", X, (4,), Z, "tanh", "gaussian_pixel")
+    config = lib.call("minivae.variants:VAEConfig", X, (4,), Z, "tanh", "gaussian_pixel")
     model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"), samples=L,
-                     optimizer=lib.call("minivae.optim:SGD", 0.1))
+                     optimizer=lib.call("minivae.nn:SGD", 0.1))
     before, x, found = read(lib, model, "value"), rng.random((B, X)), {}
     for t in (1, 2, 3, 4):
         told = lib.call(lib.get(model, "train_step"), x, Seed(int(rng.integers(1000))))

@@ -109,7 +109,7 @@ TRUNK = ("encoder.trunk.layers.0.W", "encoder.trunk.layers.0.b")
 
 def _model(lib, rng, X=5, Z=2, **options):
     """A small VAE in float64, its weights large enough that everything matters."""
-    config = lib.call("minivae.mlp_vae:VAEConfig", X, (4,), Z, "tanh")
+    config = lib.call("minivae.variants:VAEConfig", X, (4,), Z, "tanh")
     model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"), **options)
     for name in (*DECODER, *HEADS, *TRUNK):
         value = lib.get(model, f"{name}.value")
@@ -172,7 +172,7 @@ def _elbo(lib, rng, L, B, X=5, Z=2):
 def objective_of_a_batch(lib, rng):
     """what is told of a batch, and the gradient of its loss, decoder first"""
     L, B, rows, x, eps = 3, 10, 4, 1.0 * (rng.random((4, 5)) < 0.5), rng.standard_normal((3, 4, 2))
-    model, objective = _model(lib, rng), lib.call("minivae.objectives:Objective")
+    model, objective = _model(lib, rng), lib.call("minivae.parts:Objective")
     lib.call(lib.get(model, "arena.zero_grad"))
     told = lib.call(objective, model, x=x, eps=eps, weight=1.0 / B, step=0)         # 4 rows of a batch of 10
     found, each = _read(lib, model, "grad"), np.full(rows, 1.0 / B)
@@ -189,10 +189,10 @@ def adam_three_steps(lib, rng):
 
 
 def _adam(lib, rng, lr, beta1=0.9, beta2=0.999):
-    theta = lib.call("minivae.arena:Parameter", rng.standard_normal(5))
-    arena = lib.call("minivae.arena:Arena", {"θ": theta}, lib.call("minivae.backend:device", "cpu"),
+    theta = lib.call("minivae.nn:Parameter", rng.standard_normal(5))
+    arena = lib.call("minivae.nn:Arena", {"θ": theta}, lib.call("minivae.backend:device", "cpu"),
                      Name("numpy:float64"))
-    optimizer, grads, found = lib.call("minivae.optim:Adam", lr, beta1=beta1, beta2=beta2), [], {}
+    optimizer, grads, found = lib.call("minivae.nn:Adam", lr, beta1=beta1, beta2=beta2), [], {}
     for t in (1, 2, 3):
         grads.append(rng.standard_normal(5))
         lib.set(theta, "grad", grads[-1])
@@ -205,7 +205,7 @@ def _adam(lib, rng, lr, beta1=0.9, beta2=0.999):
 @points(2, task="5.3")
 def training_steps(lib, rng):
     """three training steps with Adam: what is told of each, and where the first one leads"""
-    optimizer, x = lib.call("minivae.optim:Adam", 0.01, eps=1e-10), 1.0 * (rng.random((6, 5)) < 0.5)
+    optimizer, x = lib.call("minivae.nn:Adam", 0.01, eps=1e-10), 1.0 * (rng.random((6, 5)) < 0.5)
     model = _model(lib, rng, optimizer=optimizer)
     before, found = _read(lib, model, "value"), {}
     for t in (1, 2, 3):

@@ -34,10 +34,10 @@ def dreg_of_any_size(lib, rng):
 
 
 def objective(lib, rng, kind, K, B, X, Z):
-    config = lib.call("minivae.mlp_vae:VAEConfig", X, (6,), Z, "tanh")
+    config = lib.call("minivae.variants:VAEConfig", X, (6,), Z, "tanh")
     model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"))
     x, eps = 1.0 * (rng.random((B, X)) < 0.5), rng.standard_normal((K, B, Z))
-    told = lib.call(lib.call(f"minivae.objectives:{kind}"), model, x=x, eps=eps, weight=1.0 / B, step=0)
+    told = lib.call(lib.call(f"minivae.parts:{kind}"), model, x=x, eps=eps, weight=1.0 / B, step=0)
     grads = {name: Expected(lib.get(model, f"{name}.grad"), "weighted", K, B)
              for name in ("decoder.layers.2.W", "decoder.layers.0.W", "encoder.logvar.W", "encoder.mean.W",
                           "encoder.trunk.layers.0.W")}
@@ -54,7 +54,7 @@ def full_draw_of_any_size(lib, rng):
     """z, dμ and dL for another batch"""
     B, Z = sizes(rng, 2)
     (mean, L), (eps, dz) = gaussian(rng, B, Z), rng.standard_normal((2, B, Z))
-    z, pull = lib.call("minivae.full_gaussian:reparameterize_full", mean, L, eps=eps)
+    z, pull = lib.call("minivae.distributions:reparameterize_full", mean, L, eps=eps)
     dmean, dL = lib.call(pull, dz)
     return {"z": z, "dμ": dmean, "dL": Expected(dL, "full_draw_dL", dz, eps)}
 
@@ -63,7 +63,7 @@ def full_draw_of_any_size(lib, rng):
 def logdet_of_any_size(lib, rng):
     """dL for another batch"""
     _, L = gaussian(rng, *sizes(rng, 2))
-    _, pull = lib.call("minivae.full_gaussian:logdet", L)
+    _, pull = lib.call("minivae.distributions:logdet", L)
     return {"dL": lib.call(pull, rng.standard_normal(len(L)))}
 
 
@@ -72,7 +72,7 @@ def full_kl_of_any_size(lib, rng):
     """kl, dμ and dL for another batch"""
     mean, L = gaussian(rng, *sizes(rng, 2))
     dkl = rng.standard_normal(len(mean))
-    kl, pull = lib.call("minivae.full_gaussian:full_gaussian_kl", mean, L)
+    kl, pull = lib.call("minivae.distributions:full_gaussian_kl", mean, L)
     dmean, dL = lib.call(pull, dkl)
     return {"kl": kl, "dμ": dmean, "dL": Expected(dL, "full_kl_dL", L, dkl)}
 
@@ -82,7 +82,7 @@ def full_log_prob_of_any_size(lib, rng):
     """dz, dμ and dL for another batch"""
     mean, L = gaussian(rng, *sizes(rng, 2))
     z, dlog = rng.standard_normal(mean.shape), rng.standard_normal(len(mean))
-    _, pull = lib.call("minivae.full_gaussian:full_gaussian_log_prob", z, mean, L)
+    _, pull = lib.call("minivae.distributions:full_gaussian_log_prob", z, mean, L)
     dz, dmean, dL = lib.call(pull, dlog)
     return {"dz": dz, "dμ": dmean, "dL": Expected(dL, "full_log_prob_dL", z, mean, L, dlog)}
 

@@ -44,7 +44,7 @@ def log_prob_pullback(lib, rng):
 def full_draw(lib, rng):
     """z = μ + L ε"""
     mean, L, eps = _gaussian(rng)
-    z, _ = lib.call("minivae.full_gaussian:reparameterize_full", mean, L, eps=eps)
+    z, _ = lib.call("minivae.distributions:reparameterize_full", mean, L, eps=eps)
     return {"z": Expected(z, "full_draw", mean, L, eps)}
 
 
@@ -53,7 +53,7 @@ def full_draw_pullback(lib, rng):
     """dμ and dL of z = μ + L ε"""
     mean, L, eps = _gaussian(rng)
     dz = rng.standard_normal(mean.shape)
-    _, pull = lib.call("minivae.full_gaussian:reparameterize_full", mean, L, eps=eps)
+    _, pull = lib.call("minivae.distributions:reparameterize_full", mean, L, eps=eps)
     dmean, dL = lib.call(pull, dz)
     return {"dμ": dmean, "dL": Expected(dL, "full_draw_dL", dz, eps)}
 
@@ -63,7 +63,7 @@ def logdet_pullback(lib, rng):
     """dL of Σ log L_ii"""
     _, L, _ = _gaussian(rng)
     dlog = rng.standard_normal(len(L))
-    _, pull = lib.call("minivae.full_gaussian:logdet", L)
+    _, pull = lib.call("minivae.distributions:logdet", L)
     return {"dL": Expected(lib.call(pull, dlog), "logdet", L, dlog)}
 
 
@@ -71,7 +71,7 @@ def logdet_pullback(lib, rng):
 def full_kl_value(lib, rng):
     """KL( N(μ, L Lᵀ) ‖ N(0, I) )"""
     mean, L, _ = _gaussian(rng)
-    return {"kl": Expected(lib.call("minivae.full_gaussian:full_gaussian_kl", mean, L)[0], "full_kl", mean, L)}
+    return {"kl": Expected(lib.call("minivae.distributions:full_gaussian_kl", mean, L)[0], "full_kl", mean, L)}
 
 
 @points(3, task="2.3")
@@ -79,7 +79,7 @@ def full_kl_pullback(lib, rng):
     """dμ and dL of the KL"""
     mean, L, _ = _gaussian(rng)
     dkl = rng.standard_normal(len(mean))
-    _, pull = lib.call("minivae.full_gaussian:full_gaussian_kl", mean, L)
+    _, pull = lib.call("minivae.distributions:full_gaussian_kl", mean, L)
     dmean, dL = lib.call(pull, dkl)
     return {"dμ": Expected(dmean, "full_kl_dmean", dkl), "dL": Expected(dL, "full_kl_dL", L, dkl)}
 
@@ -89,7 +89,7 @@ def full_log_prob_pullback(lib, rng):
     """dz, dμ and dL of log N(z; μ, L Lᵀ)"""
     mean, L, _ = _gaussian(rng)
     z, dlog = rng.standard_normal(mean.shape), rng.standard_normal(len(mean))
-    _, pull = lib.call("minivae.full_gaussian:full_gaussian_log_prob", z, mean, L)
+    _, pull = lib.call("minivae.distributions:full_gaussian_log_prob", z, mean, L)
     dz, dmean, dL = lib.call(pull, dlog)
     return {"dz": Expected(dz, "full_log_prob_dz", dlog), "dμ": Expected(dmean, "full_log_prob_dz", dlog),
             "dL": Expected(dL, "full_log_prob_dL", z, mean, L, dlog)}
@@ -147,13 +147,13 @@ ENCODER = ("encoder.logvar.W", "encoder.logvar.b", "encoder.mean.W", "encoder.me
 
 def _objective(lib, rng, kind, *, K, B=4, X=5, Z=2):
     """A small VAE, and what the objective reports of a batch: its gradients are then in the model."""
-    config = lib.call("minivae.mlp_vae:VAEConfig", X, (6,), Z, "tanh")
+    config = lib.call("minivae.variants:VAEConfig", X, (6,), Z, "tanh")
     model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"))
     for name in (*ENCODER, *DECODER):
         value = lib.get(model, f"{name}.value")
         lib.set(model, f"{name}.value", value + 0.3 * rng.standard_normal(value.shape))
     x, eps = 1.0 * (rng.random((B, X)) < 0.5), rng.standard_normal((K, B, Z))
-    objective = lib.call(f"minivae.objectives:{kind}")
+    objective = lib.call(f"minivae.parts:{kind}")
     return model, lib.call(objective, model, x=x, eps=eps, weight=1.0 / B, step=0), K, B
 
 

@@ -1,0 +1,32 @@
+"""How good is a model, and why: bounds on log p(x) in nats, what each latent is worth, what the encoder costs.
+
+    bounds           the ELBO, the importance-weighted bound, active units
+    ais              annealed importance sampling: log p(x) without the encoder
+    diagnosis        what each latent says                  amortization   what one encoder for all images costs
+    imputation       missing pixels, filled in
+
+Everything runs in parts, by all threads; the same seed gives the same numbers whatever their number.
+"""
+
+
+from minivae.evaluation.ais import AIS, annealed_importance_sampling, bidirectional
+from minivae.evaluation.amortization import AmortizationGap, amortization_gap, fit_posteriors
+from minivae.evaluation.bounds import (
+    ROWS,
+    Estimate,
+    Evaluation,
+    active_units,
+    evaluate,
+    importance_weighted_bound,
+    latent_variances,
+    log_likelihoods,
+    over_parts,
+)
+from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
+from minivae.evaluation.imputation import impute
+
+__all__ = [
+    "AIS", "ROWS", "AmortizationGap", "Diagnosis", "Estimate", "Evaluation", "active_units", "amortization_gap",
+    "annealed_importance_sampling", "bidirectional", "diagnose", "evaluate", "fit_posteriors",
+    "importance_weighted_bound", "impute", "information", "latent_variances", "log_likelihoods", "over_parts",
+]

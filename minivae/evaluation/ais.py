@@ -1,0 +1,212 @@
+"""Annealed importance sampling: log p(x) without trusting q(z|x).
+
+A chain starts at the prior and is led to the posterior in many small steps, through the densities
+
+    f_t(z) = p(z) p(x|z)^β_t,        0 = β_0 < β_1 < … < β_T = 1 .
+
+Before each step it is weighed; then it is moved by a transition that leaves the new density as it is, here Hamiltonian
+Monte Carlo.  The product of the weights, w = Π_t p(x|z_{t−1})^(β_t − β_{t−1}), has the mean p(x) exactly, however few
+the steps and however badly the moves mix (Neal 2001): few steps cost variance, not truth.  The logarithm of the mean
+over chains is then a stochastic lower bound on log p(x).   Wu, Burda, Salakhutdinov and Grosse 2017.
+
+Shapes: C chains for each of B images, R = C·B rows, Z latents, T temperatures.  Nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from minivae.backend import Array, Generator, to_numpy
+from minivae.evaluation.bounds import ROWS, Estimate, over_parts
+from minivae.ops import log_mean_exp, repeat
+from minivae.plots import spread
+
+TARGET = 0.65                          # the acceptance at which HMC moves furthest for its cost (Neal 2011)
+PILOT = 20                             # images on which the step sizes are found
+LogLikelihood = Callable[[Array], tuple[Array, Array]]     # z -> log p(x|z) (R,) and its gradient (R, Z)
+
+
+@dataclass(frozen=True)
+class AIS:
+    """Estimates of log p(x), and how the chains fared."""
+
+    log_p: np.ndarray                  # (N,) one for each image
+    effective: np.ndarray              # (N,) the effective number of chains, (Σ w)² / Σ w²
+    acceptance: np.ndarray             # (T,) the share of moves that were accepted at each temperature
+    steps: np.ndarray                  # (T,) the step sizes
+
+    @property
+    def estimate(self) -> Estimate:
+        """log p(x), averaged over images."""
+        return Estimate.of(self.log_p)
+
+    def __str__(self) -> str:
+        return (f"log p(x) {self.estimate} nats, {len(self.log_p):,} images; {self.effective.mean():.1f} chains "
+                f"effective, acceptance {self.acceptance.mean():.0%} (least {self.acceptance.min():.0%})")
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Where R chains are: z, and log p(x|z) with its gradient there."""
+
+    z: Array
+    log_lik: Array
+    slope: Array
+
+    @classmethod
+    def at(cls, z: Array, likelihood: LogLikelihood) -> Chains:
+        return cls(z, *likelihood(z))
+
+    def log_density(self, beta: float) -> Array:
+        """log f(z) = −½ ‖z‖² + β log p(x|z), but for the constant        -> (R,)"""
+        return beta * self.log_lik - 0.5 * (self.z * self.z).sum(axis=1)
+
+    def gradient(self, beta: float) -> Array:
+        """∂ log f/∂z = −z + β ∂ log p(x|z)/∂z        -> (R, Z)"""
+        return beta * self.slope - self.z
+
+
+def hmc(chains: Chains, likelihood: LogLikelihood, *, beta: float, step: float, leapfrog: int,
+        rng: Generator) -> tuple[Chains, Array]:
+    """One Hamiltonian move that leaves f(z) = p(z) p(x|z)^β as it is; and which chains accepted it, (R,) of 0 and 1.
+
+    Energy H(z, p) = −log f(z) + ½ ‖p‖²; the momentum p ~ N(0, I) is drawn anew.  The leapfrog is reversible and keeps
+    volume, so accepting with probability min(1, exp(−ΔH)) is all that is left to do.   Neal 2011, section 5.3.
+    """
+    momentum = rng.standard_normal(chains.z.shape, dtype=chains.z.dtype)
+    before = chains.log_density(beta) - 0.5 * (momentum * momentum).sum(axis=1)
+    moved, momentum = integrate(chains, momentum, likelihood, beta=beta, step=step, leapfrog=leapfrog)
+    after = moved.log_density(beta) - 0.5 * (momentum * momentum).sum(axis=1)
+    uniform = rng.random(before.shape, dtype=before.dtype)
+    accepted = np.log1p(-uniform) < after - before             # 1 − u is never 0
+    yes = accepted[:, None]
+    return Chains(np.where(yes, moved.z, chains.z), np.where(accepted, moved.log_lik, chains.log_lik),
+                  np.where(yes, moved.slope, chains.slope)), accepted
+
+
+def integrate(chains: Chains, momentum: Array, likelihood: LogLikelihood, *, beta: float, step: float,
+              leapfrog: int) -> tuple[Chains, Array]:
+    """Leapfrog steps of dz/dt = p, dp/dt = ∂ log f/∂z: half a kick, drift and kick in turn, half a kick."""
+    momentum = momentum + 0.5 * step * chains.gradient(beta)
+    for i in range(leapfrog):
+        chains = Chains.at(chains.z + step * momentum, likelihood)
+        momentum = momentum + (step if i < leapfrog - 1 else 0.5 * step) * chains.gradient(beta)
+    return chains, momentum
+
+
+def schedule(temperatures: int) -> np.ndarray:
+    """β_0 … β_T: a sigmoid of evenly spaced points from −4 to 4, stretched to reach 0 and 1 (Wu et al. 2017)."""
+    s = 1.0 / (1.0 + np.exp(-np.linspace(-4.0, 4.0, temperatures + 1)))
+    return (s - s[0]) / (s[-1] - s[0])
+
+
+def annealed_importance_sampling(model: Any, x: np.ndarray, *, chains: int = 16, temperatures: int = 500,
+                                 leapfrog: int = 10, seed: int = 0, progress: bool = False) -> AIS:
+    """log (1/C) Σ w of every image (N, X): a stochastic lower bound on log p(x), which rises with T and C.
+
+    The step sizes come from a pilot run on a few images with noise of its own, which keeps acceptance near 65%; then
+    they are fixed, because chains that adapt while they are weighed have no exact mean.
+    Raises ValueError for chains, temperatures or leapfrog below 1, and for images that the model cannot explain.
+    """
+    _check(chains=chains, temperatures=temperatures, leapfrog=leapfrog)
+    model.check_images(x)
+    betas = schedule(temperatures)
+    steps = _pilot(model, spread(x, PILOT), betas, leapfrog, seed)
+
+    def work(part: Array, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+        likelihood = _likelihood(model, repeat(part, samples=chains)[0])
+        z = rng.standard_normal((chains * len(part), model.latents), dtype=part.dtype)
+        log_w, accepted = anneal(Chains.at(z, likelihood), likelihood, betas, steps, leapfrog, rng)
+        return to_numpy(log_w).reshape(chains, -1).astype(np.float64), accepted
+
+    weights, accepted = zip(*over_parts(model, x, work, samples=chains, seed=seed, label="AIS" if progress else ""))
+    log_w = np.concatenate(weights, axis=1)                                            # (C, N)
+    shares = np.exp(log_w - log_w.max(axis=0))
+    return AIS(log_mean_exp(log_w.T)[0], shares.sum(axis=0) ** 2 / (shares**2).sum(axis=0),
+               np.sum(accepted, axis=0) / log_w.size, steps)
+
+
+def anneal(chains: Chains, likelihood: LogLikelihood, betas: np.ndarray, steps: np.ndarray, leapfrog: int,
+           rng: Generator) -> tuple[Array, np.ndarray]:
+    """Lead the chains from β_0 to β_T: their log weights (R,), and how many accepted each move (T,)."""
+    log_w, accepted = np.zeros_like(chains.log_lik), np.zeros(len(steps))
+    for t, step in enumerate(steps):
+        log_w += (betas[t + 1] - betas[t]) * chains.log_lik          # weighed where it stands, at the new temperature
+        chains, yes = hmc(chains, likelihood, beta=float(betas[t + 1]), step=float(step), leapfrog=leapfrog, rng=rng)
+        accepted[t] = to_numpy(yes).sum()
+    return log_w, accepted
+
+
+def bidirectional(model: Any, *, images: int = 100, chains: int = 16, temperatures: int = 500, leapfrog: int = 10,
+                  seed: int = 0, progress: bool = False) -> tuple[Estimate, Estimate, Estimate]:
+    """On images drawn from the model: a lower bound on log p(x), an upper bound, and the gap between them.
+
+    z* ~ p(z), x ~ p(x|z*): then z* is a draw of the exact posterior.  A chain that starts there and is led back to the
+    prior has weights whose reciprocals have the mean 1/p(x), so −log (1/C) Σ 1/w is a stochastic upper bound.  If the
+    two nearly meet, AIS is to be trusted on this model.   Grosse, Ghahramani and Adams 2015.
+    """
+    _check(images=images, chains=chains, temperatures=temperatures, leapfrog=leapfrog)
+    rng, arena = model.arena.device.rng([seed, 1]), model.arena
+    z_star = rng.standard_normal((images, model.latents), dtype=arena.value.dtype)
+    x = to_numpy(model.likelihood.sample(model.decoder(z_star)[0], rng))
+    lower = annealed_importance_sampling(model, x, chains=chains, temperatures=temperatures, leapfrog=leapfrog,
+                                         seed=seed, progress=progress)
+    betas, places, uppers = schedule(temperatures), to_numpy(z_star), []
+    size = max(1, ROWS[arena.device.name] // chains)
+    for start in tqdm(range(0, images, size), unit="part", desc="back", disable=not progress):
+        part, here = (arena.device.asarray(a[start:start + size], dtype=arena.value.dtype) for a in (x, places))
+        likelihood = _likelihood(model, repeat(part, samples=chains)[0])
+        log_w = anneal_back(Chains.at(repeat(here, samples=chains)[0], likelihood), likelihood, betas, lower.steps,
+                            leapfrog, rng)
+        uppers.append(-log_mean_exp(-to_numpy(log_w).reshape(chains, -1).astype(np.float64).T)[0])
+    upper = np.concatenate(uppers)
+    return lower.estimate, Estimate.of(upper), Estimate.of(upper - lower.log_p)
+
+
+def anneal_back(chains: Chains, likelihood: LogLikelihood, betas: np.ndarray, steps: np.ndarray, leapfrog: int,
+                rng: Generator) -> Array:
+    """The same path from the posterior to the prior, each move and each weight in the reverse order        -> (R,)"""
+    log_w = np.zeros_like(chains.log_lik)
+    for t in reversed(range(len(steps))):
+        chains, _ = hmc(chains, likelihood, beta=float(betas[t + 1]), step=float(steps[t]), leapfrog=leapfrog, rng=rng)
+        log_w += (betas[t + 1] - betas[t]) * chains.log_lik
+    return log_w
+
+
+def _pilot(model: Any, x: np.ndarray, betas: np.ndarray, leapfrog: int, seed: int) -> np.ndarray:
+    """The step size at every temperature that keeps acceptance near TARGET        -> (T,)"""
+    arena = model.arena
+    rng = arena.device.rng([seed, 2])
+    x = arena.device.asarray(np.repeat(x, max(1, 100 // len(x)), axis=0), dtype=arena.value.dtype)
+    likelihood = _likelihood(model, x)
+    chains = Chains.at(rng.standard_normal((len(x), model.latents), dtype=x.dtype), likelihood)
+    steps, step = np.empty(len(betas) - 1), 0.5
+    for t in range(-50, len(steps)):                   # the first fifty only find a step for the start
+        beta = float(betas[max(t, 0) + 1])
+        chains, accepted = hmc(chains, likelihood, beta=beta, step=step, leapfrog=leapfrog, rng=rng)
+        step *= float(np.exp(0.2 * (to_numpy(accepted).mean() - TARGET)))
+        if t >= 0:
+            steps[t] = step
+    return steps
+
+
+def _likelihood(model: Any, x: Array) -> LogLikelihood:
+    """z -> log p(x|z) and its gradient in z, for these images; the parameters' gradients are left alone."""
+    def likelihood(z: Array) -> tuple[Array, Array]:
+        outputs, pull_decoder = model.decoder(z)
+        nll, pull_nll = model.likelihood(outputs, x=x)
+        doutputs = pull_nll(np.full_like(nll, -1.0), need_dp=False)
+        return -nll, pull_decoder(doutputs, need_dp=False)
+
+    return likelihood
+
+
+def _check(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"{name}: got {number!r}, expected a whole number of at least 1")

@@ -1,0 +1,131 @@
+"""How good is a model?  The test ELBO, the importance-weighted bound, active units.
+
+All are lower bounds on log p(x), or statements about q, in nats per image.  They run in chunks:
+memory does not grow with the number of images or samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from minivae.backend import Array, Generator, to_numpy
+from minivae.nn import team_on
+from minivae.ops import logsumexp
+from minivae.runs import Model
+
+R = TypeVar("R")
+ROWS = {"cpu": 400, "cuda": 20_000}        # images × samples at once, per thread: what a core's cache holds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over images and its standard error (how far it would move with other test images)."""
+
+    mean: float
+    standard_error: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Estimate:
+        values = np.asarray(values, dtype=np.float64)
+        spread = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        return cls(float(values.mean()), float(spread))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ± {self.standard_error:.2f}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The ELBO of a set of images and its two terms: elbo = −(nll + kl)."""
+
+    elbo: Estimate
+    nll: Estimate
+    kl: Estimate
+    images: int
+
+    def __str__(self) -> str:
+        return f"ELBO {self.elbo} nats = −(nll {self.nll} + kl {self.kl}), {self.images:,} images"
+
+
+def evaluate(model: Model, x: np.ndarray, *, samples: int = 1, seed: int = 0) -> Evaluation:
+    """The ELBO of images (N, X) with `samples` draws of z each.  Raises ValueError if there are none."""
+    def terms(part: Array, rng: Generator) -> tuple[np.ndarray, ...]:
+        return tuple(to_numpy(term).astype(np.float64) for term in model.terms(part, rng, samples))
+
+    nll, kl = (np.concatenate(term) for term in zip(*over_parts(model, x, terms, samples=samples, seed=seed)))
+    return Evaluation(Estimate.of(-(nll + kl)), Estimate.of(nll), Estimate.of(kl), len(nll))
+
+
+def importance_weighted_bound(model: Model, x: np.ndarray, *, samples: int = 5000, seed: int = 0,
+                              progress: bool = False) -> Estimate:
+    """`log_likelihoods`, averaged over images.  Its negative is what papers call the NLL."""
+    return Estimate.of(log_likelihoods(model, x, samples=samples, seed=seed, progress=progress))
+
+
+def log_likelihoods(model: Model, x: np.ndarray, *, samples: int = 5000, seed: int = 0,
+                    progress: bool = False) -> np.ndarray:
+    """log (1/K) Σₖ p(x, zₖ) / q(zₖ|x),  zₖ ~ q(z|x), of every image: ELBO at K = 1, log p(x) as K → ∞        -> (N,)
+
+    Burda et al. 2015, eq. 8.  Two models are compared by `Estimate.of(one − other)`, image by image.
+    Raises ValueError if there are no images, or samples < 1.
+    """
+    if samples < 1:
+        raise ValueError(f"samples: got {samples}, expected at least 1")
+    at_once = -(-samples // -(-samples // ROWS[model.arena.device.name]))              # in equal chunks
+
+    def bounds(part: Array, rng: Generator) -> np.ndarray:
+        total = None
+        for done in range(0, samples, at_once):
+            weights = model.log_weights(part, rng, min(at_once, samples - done))       # (K, B)
+            chunk = logsumexp(weights.T)[0].astype(np.float64)
+            total = chunk if total is None else np.logaddexp(total, chunk)
+        return to_numpy(total) - np.log(samples)
+
+    label = f"IW({samples})" if progress else ""
+    return np.concatenate(over_parts(model, x, bounds, samples=at_once, seed=seed, label=label))
+
+
+def latent_variances(model: Model, x: np.ndarray) -> np.ndarray:
+    """Var over images of the posterior mean of each latent        (N, X) -> (Z,)"""
+    means = over_parts(model, x, lambda part, rng: to_numpy(model.encode(part)[0]))
+    return np.concatenate(means).astype(np.float64).var(axis=0)
+
+
+def active_units(model: Model, x: np.ndarray, *, threshold: float = 0.01) -> np.ndarray:
+    """Which latents the encoder uses: Var over images of E[z|x] above 0.01        -> (Z,) bool
+
+    Burda et al. 2015, section 5.2.
+    """
+    return latent_variances(model, x) > threshold
+
+
+def over_parts(model: Model, x: np.ndarray, work: Callable[[Array, Generator], R], *, samples: int = 1,
+                seed: int = 0, label: str = "") -> list[R]:
+    """work(part, rng) for every part of the images, in their order; the threads take parts in turn.
+
+    A part is about ROWS rows of work, on the model's device and in its dtype, and has random numbers of its
+    own: the results do not depend on the number of threads.
+    """
+    if samples < 1:
+        raise ValueError(f"samples: got {samples}, expected at least 1")
+    model.check_images(x)
+    arena = model.arena
+    size, team = max(1, ROWS[arena.device.name] // samples), team_on(arena.device)
+    starts = range(0, len(x), size)
+
+    def one(first: int, i: int) -> R:
+        part = x[starts[first + i]:starts[first + i] + size]
+        return work(arena.device.asarray(part, dtype=arena.value.dtype), arena.device.rng([seed, first + i]))
+
+    results: list[R] = []
+    with tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
+        for first in range(0, len(starts), team.threads):
+            results += team.run(partial(one, first), min(team.threads, len(starts) - first))
+            bar.update(len(results) - first)
+    return results

@@ -1,0 +1,149 @@
+"""Layers: a thin shell around an op.  They own parameters and add to their gradients.
+
+`y, pullback = layer(x)`, as for an op, but the pullback returns only dx: the cotangents of the
+parameters are *added* to `parameter.grad`, so a layer may be used twice in one step.  Every
+layer's pullback takes two keywords that save work: with `need_dx=False` it may return None, with
+`need_dp=False` it leaves the gradients of the parameters alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from minivae import ops
+from minivae.backend import Array, Generator, Pullback
+from minivae.nn.arena import Parameter
+
+Op = Callable[[Array], tuple[Array, Pullback]]
+Initialiser = Callable[[int, int, Generator], np.ndarray]
+
+
+def glorot(inputs: int, outputs: int, rng: Generator) -> np.ndarray:
+    """Var W = 2 / (I + O): a compromise that keeps the variance of y = x W near that of x on the
+    way up (1/I would), and that of dx = dy Wᵀ near that of dy on the way down (1/O would).
+    For tanh and linear layers.  Glorot and Bengio 2010, eq. 16 (uniform)."""
+    limit = np.sqrt(6.0 / (inputs + outputs))
+    return rng.uniform(-limit, limit, (inputs, outputs))
+
+
+def he(inputs: int, outputs: int, rng: Generator) -> np.ndarray:
+    """Var W = 2 / I: relu zeroes half of its inputs, so twice the variance keeps the signal's size.
+    He et al. 2015, eq. 10 (normal)."""
+    return rng.standard_normal((inputs, outputs)) * np.sqrt(2.0 / inputs)
+
+
+class Layer:
+    """Anything with parameters.  They are found by walking the attributes."""
+
+    def parameters(self, prefix: str = "") -> dict[str, Parameter]:
+        """Every parameter at or below this layer, by its path: {"trunk.0.W": ..., ...}."""
+        found: dict[str, Parameter] = {}
+        for name, part in vars(self).items():
+            if isinstance(part, Parameter):
+                found[prefix + name] = part
+            elif isinstance(part, Layer):
+                found |= part.parameters(f"{prefix}{name}.")
+        return found
+
+    def below(self) -> Iterator[Layer]:
+        """This layer, and every layer below it."""
+        yield self
+        for part in vars(self).values():
+            for layer in part if isinstance(part, tuple) else (part,):
+                if isinstance(layer, Layer):
+                    yield from layer.below()
+
+    def __call__(self, *inputs: Any, **constants: Any) -> tuple[Any, Pullback]:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+
+class Linear(Layer):
+    """y = x W + b        (B, inputs) -> (B, outputs)
+
+    rng and init draw W; b starts at zero.  Raises ValueError for a size below 1.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, rng: Generator, init: Initialiser = glorot) -> None:
+        for name, size in (("inputs", inputs), ("outputs", outputs)):
+            if size < 1:
+                raise ValueError(f"Linear: {name} is {size}, expected at least 1")
+        self.W = Parameter(init(inputs, outputs, rng))
+        self.b = Parameter(np.zeros(outputs))
+
+    def __call__(self, x: Array) -> tuple[Array, Pullback]:
+        y, pull = ops.linear(x, self.W.value, self.b.value)
+
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            if not need_dp:
+                return pull(dy, need_dx=need_dx, need_dp=False)[0]
+            dx, dW, db = pull(dy, need_dx=need_dx, out=(self.W.room(), self.b.room()))
+            self.W.add(dW)
+            self.b.add(db)
+            return dx
+
+        return y, pullback
+
+
+class Activation(Layer):
+    """An op of one input as a layer: Activation(ops.tanh), Activation(ops.leaky_relu, slope=0.2)."""
+
+    def __init__(self, op: Callable[..., tuple[Array, Pullback]], **constants: Any) -> None:
+        self.op = op
+        self.constants = constants
+
+    def __call__(self, x: Array) -> tuple[Array, Pullback]:
+        y, pull = self.op(x, **self.constants)
+
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            return pull(dy) if need_dx else None
+
+        return y, pullback
+
+
+class Sequential(Layer):
+    """y = fₙ(… f₂(f₁(x))): the chain rule is the same list, read backwards.
+
+    Raises ValueError for an empty list.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("Sequential: got no layers, expected at least one")
+        self.layers = layers
+
+    def parameters(self, prefix: str = "") -> dict[str, Parameter]:
+        return {name: p for i, layer in enumerate(self.layers)
+                for name, p in layer.parameters(f"{prefix}{i}.").items()}
+
+    def __call__(self, x: Array) -> tuple[Array, Pullback]:
+        pulls = []
+        for layer in self.layers:
+            x, pull = layer(x)
+            pulls.append(pull)
+
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            for pull in reversed(pulls[1:]):
+                dy = pull(dy, need_dp=need_dp)
+            return pulls[0](dy, need_dx=need_dx, need_dp=need_dp)
+
+        return x, pullback
+
+
+def mlp(*sizes: int, rng: Generator, activation: str = "relu", last: bool = False) -> Sequential:
+    """Linear layers of the given sizes with activations between: mlp(784, 400, 20, rng=rng).
+
+    activation   "relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid" or "softplus"
+    last         whether an activation also follows the last layer
+    """
+    ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation: got {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+    init = glorot if activation in ("tanh", "sigmoid") else he
+    layers: list[Layer] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [Linear(inputs, outputs, rng=rng, init=init), Activation(getattr(ops, activation))]
+    return Sequential(*(layers if last else layers[:-1]))

@@ -1,0 +1,145 @@
+"""Who shares the work of a training step: threads of this process, and other processes.
+
+The gradient of a sum over examples is the sum of the gradients of its parts.  So every worker takes some
+rows of the batch through the same network, with gradients of its own, and the gradients are added up, always
+in the same order: the result does not depend on who was first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array, Device
+from minivae.nn.batch_norm import batch_learners, learning
+from minivae.parallel import ALONE, SOLO, Processes, Team, shares
+
+Share = Callable[[Any, slice], tuple[Array, ...]]
+
+
+@cache
+def _everybody() -> Team:
+    return Team()
+
+
+def team_on(device: Device) -> Team:
+    """The threads that all models share: on a CPU as many as NumPy would use; one drives a GPU."""
+    return _everybody() if device.name == "cpu" else SOLO
+
+
+class Workers:
+    """The threads that work for a model, each with a copy of its network, and the processes beside this one.
+
+    A copy shares the values of the parameters; it has its own gradients.
+
+    rows_each   how many rows a thread must have to be worth it.  Below that, one thread takes them all and the
+                matrix products alone use every core: handing Python from thread to thread costs more than it saves
+    """
+
+    def __init__(self, model: Any, *, rows_each: int = 256) -> None:
+        self.model, self.rows_each = model, rows_each
+        self.copies = [model]
+        self.learners = batch_learners(model)
+        self.hire()
+
+    def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
+        """From now on: so many threads (None: those that all models share), and these processes."""
+        self.team = team_on(self.model.arena.device) if threads is None else Team(threads)
+        self.processes = processes
+
+    def step(self, share: Share, rows: int) -> list[Array]:
+        """Set the gradient, as below, and let the optimizer take its step; return this process's part of the values."""
+        with learning(self.model) if self.learners else nullcontext():
+            values = self.gradient(share, rows)
+        # BLAS's own threads stay awake after a product: a team would have to wait for their cores
+        team = self.team if self._threads(self.processes.rows(rows)) > 1 else SOLO
+        self.model.optimizer.step(self.model.arena, team)
+        return values
+
+    def gradient(self, share: Share, rows: int) -> list[Array]:
+        """Set the model's gradient to that of a batch of `rows` rows; return this process's part of the values.
+
+        share   share(network, rows) adds the gradient of these rows (a slice) to the network's, and returns
+                their part of the values.  Over all processes the parts add up to the batch's
+        """
+        mine = self.processes.rows(rows)
+        if self.processes.size > 1 and self.undivided:
+            raise ValueError("batch normalisation and gaussian_optimal, and objectives such as free bits look at the "
+                             "whole batch: of several processes each sees a part")
+        if mine.start == mine.stop:                   # fewer rows than processes: the first row, counted for nothing
+            values = [0.0 * value for value in share(self.model, slice(0, 1))]
+            self.model.arena.zero_grad()
+        else:
+            values = self._over_threads(share, mine)
+        self.processes.sum(self.model.arena.grad)
+        return values
+
+    def _over_threads(self, share: Share, mine: slice) -> list[Array]:
+        networks = self._networks(self._threads(mine))
+        parts = [slice(mine.start + part.start, mine.start + part.stop)
+                 for part in shares(mine.stop - mine.start, len(networks))]
+
+        def work(i: int) -> tuple[Array, ...]:
+            networks[i].arena.zero_grad()
+            return share(networks[i], parts[i])
+
+        values = self.team.run(work, len(networks))
+        if len(networks) > 1:
+            self._add([network.arena.grad for network in networks])
+        return [sum(value[1:], value[0]) for value in zip(*values)]
+
+    def _add(self, gradients: list[Array]) -> None:
+        """The first += all others, each thread a part of the vectors."""
+        parts = shares(gradients[0].size, self.team.threads)
+
+        def work(i: int) -> None:
+            for other in gradients[1:]:
+                gradients[0][parts[i]] += other[parts[i]]
+
+        self.team.run(work)
+
+    def _threads(self, mine: slice) -> int:
+        if self.undivided:
+            return 1
+        return min(self.team.threads, max(1, (mine.stop - mine.start) // self.rows_each))
+
+    @property
+    def undivided(self) -> bool:
+        """Whether something looks at the whole batch, so that it cannot be shared out."""
+        return bool(self.learners) or self.model.objective.whole_batch
+
+    def _networks(self, n: int) -> list[Any]:
+        while len(self.copies) < n:
+            self.copies.append(self._copy())
+        return self.copies[:n]
+
+    def _copy(self) -> Any:
+        """The network again: its values are the model's own memory, its gradients are not."""
+        model = self.model
+        shared = {id(p.value): p.value for p in model.arena.parameters.values()}
+        left_out = {id(thing): None for thing in (model.arena, model.optimizer, self)}
+        other = copy.deepcopy(model, shared | left_out)
+        other.arena = model.arena.twin(other.parameters())
+        return other
+
+
+def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 500) -> Array:
+    """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn.
+
+    (N, …) -> (N, columns)
+    """
+    if len(x) <= rows:
+        return function(x)
+    y, starts = np.empty_like(x, shape=(len(x), columns)), range(0, len(x), rows)
+
+    def work(i: int) -> None:
+        for start in starts[i::team.threads]:
+            y[start:start + rows] = function(x[start:start + rows])
+
+    team.run(work)
+    return y

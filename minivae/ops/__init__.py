@@ -1,0 +1,28 @@
+"""Pure functions with their pullbacks: what every network is computed with.
+
+An op is one function: the formula, its value, and its pullback, which carries dy = ∂loss/∂y back to the inputs.  The
+laws (tested for every op):
+
+- positional inputs are differentiated, keyword-only inputs are constants;
+- the pullback takes one cotangent per output and returns one per positional input, with that input's shape and dtype;
+  it is linear in what it takes, and may be called twice;
+- inputs are never written; everything is computed in the inputs' dtype and on their device.
+
+    dense            linear, relu, tanh, sigmoid, …             convolutions     conv2d and its adjoint, pooling
+    arrays           concat, split, repeat                      normalisation    the moments of a batch
+    softmax          logsumexp, log_softmax                     kernels          the same in one launch, on a GPU
+"""
+
+
+from minivae.backend import Pullback
+from minivae.ops.arrays import concat, one_hot, repeat, split
+from minivae.ops.convolutions import average_pool, conv2d, conv_transpose2d, upsample
+from minivae.ops.dense import Cotangents, Out, elu, gelu, leaky_relu, linear, relu, sigmoid, softplus, tanh
+from minivae.ops.normalisation import batch_moments, normalise
+from minivae.ops.softmax import log_mean_exp, log_softmax, logsumexp
+
+__all__ = [
+    "Cotangents", "Out", "Pullback", "average_pool", "batch_moments", "concat", "conv2d", "conv_transpose2d", "elu",
+    "gelu", "leaky_relu", "linear", "log_mean_exp", "log_softmax", "logsumexp", "normalise", "one_hot", "relu",
+    "repeat", "sigmoid", "softplus", "split", "tanh", "upsample",
+]

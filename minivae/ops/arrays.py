@@ -1,0 +1,52 @@
+"""Taking arrays apart and putting them together: concat, split, repeat, one-hot rows.   The laws are those of ops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array, Pullback, array_module
+
+
+def concat(*parts: Array) -> tuple[Array, Pullback]:
+    """y = [x₁, x₂, …] side by side along the last axis        (B, I₁) (B, I₂) … -> (B, I₁ + I₂ + …)"""
+    sizes = [part.shape[-1] for part in parts]
+
+    def pullback(dy: Array) -> Array | tuple[Array, ...]:
+        cuts = np.cumsum(sizes)[:-1].tolist()
+        dparts = tuple(part.copy() for part in np.split(dy, cuts, axis=-1))
+        return dparts if len(dparts) > 1 else dparts[0]
+
+    return np.concatenate(parts, axis=-1), pullback
+
+
+def split(x: Array, *, sizes: Sequence[int]) -> tuple[tuple[Array, ...], Pullback]:
+    """(y₁, y₂, …): the last axis of x cut into pieces of the given sizes; the inverse of concat
+
+    Raises ValueError if the sizes do not add up to the last axis.
+    """
+    if sum(sizes) != x.shape[-1]:
+        raise ValueError(f"split: sizes {tuple(sizes)} add up to {sum(sizes)}, expected {x.shape[-1]}")
+
+    def pullback(*dparts: Array) -> Array:
+        return np.concatenate(dparts, axis=-1)
+
+    return tuple(np.split(x, np.cumsum(sizes)[:-1].tolist(), axis=-1)), pullback
+
+
+def repeat(x: Array, *, samples: int) -> tuple[Array, Pullback]:
+    """y = the batch, `samples` times over: y[l·B + i] = x[i]        (B, …) -> (samples · B, …)"""
+    if samples < 1:
+        raise ValueError(f"repeat: samples is {samples}, expected at least 1")
+
+    def pullback(dy: Array) -> Array:                 # x[i] was used in every copy: derivatives add
+        return dy.reshape(samples, *x.shape).sum(axis=0)
+
+    return np.broadcast_to(x, (samples, *x.shape)).reshape(-1, *x.shape[1:]), pullback
+
+
+def one_hot(labels: Array, *, classes: int, dtype: Any) -> Array:
+    """(B,) integers -> (B, classes) zeros with a one in each row: a constant, so it has no pullback."""
+    return (labels[:, None] == array_module(labels).arange(classes)).astype(dtype)

@@ -1,0 +1,177 @@
+"""Convolutions as matrix products; larger and smaller images.
+
+Images are (B, H, W, C): the channels of a pixel lie side by side, so that a patch of k×k pixels is k runs of k·C
+numbers, and a convolution is one product of all patches with one matrix.  Weights are (k, k, C, F), where C are the
+channels of the larger image, F the filters of the smaller one.  The laws are those of ops.
+
+`conv2d` is linear in x.  Its adjoint, ⟨conv x, y⟩ = ⟨x, convᵀ y⟩, is `conv_transpose2d` with the same weights: each is
+the other's pullback.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minivae.backend import Array, Pullback, array_module
+from minivae.ops.dense import Cotangents, Out
+
+
+def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Pullback]:
+    """y[i, j] = Σₜᵤ x[s·i + t − p, s·j + u − p] W[t, u] + b        (B, H, W, C) (k, k, C, F) (F,) -> (B, H', W', F)
+
+    with H' = ⌊(H + 2p − k) / s⌋ + 1.  Outside the image x is zero.
+    Raises ValueError if the shapes do not fit.
+    """
+    k, _, _, F = _check("conv2d", x, W, b, "C", stride, padding)
+    if min(x.shape[1:3]) + 2 * padding < k:
+        raise ValueError(f"conv2d: x has shape {x.shape}, expected images of at least {k - 2 * padding} pixels a side")
+    patches = _patches(x, k, stride, padding)                             # (B, H', W', k·k·C)
+    kernel = W.reshape(-1, F)
+
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
+        dx = _spread(dy, W, stride, padding, x.shape) if need_dx else None
+        if not need_dp:
+            return dx, None, None
+        dW = _product(patches, dy, W, out=out[0])
+        return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])                 # b was broadcast over images and pixels
+
+    y = _times(patches, kernel)
+    y += b
+    return y, pullback
+
+
+def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0,
+                     extra: int = 0) -> tuple[Array, Pullback]:
+    """y[s·i + t − p, s·j + u − p] += x[i, j] W[t, u]ᵀ, and y += b     (B, H', W', F) (k, k, C, F) (C,) -> (B, H, W, C)
+
+    Every pixel of x lays down a patch; patches overlap, and add.  The adjoint of conv2d with the same W.
+    H = s (H' − 1) + k − 2p + extra: conv2d gives H' for each extra = 0 … s − 1, and one must say which was meant.
+    Raises ValueError if the shapes do not fit.
+    """
+    k, _, C, F = _check("conv_transpose2d", x, W, b, "F", stride, padding)
+    if not 0 <= extra < stride:
+        raise ValueError(f"conv_transpose2d: extra is {extra}, expected 0 … {stride - 1}, less than the stride")
+    height, width = (stride * (n - 1) + k - 2 * padding + extra for n in x.shape[1:3])
+    if min(height, width) < 1:
+        raise ValueError(f"conv_transpose2d: padding {padding} cuts away everything of an image of shape {x.shape}")
+
+    kernel = W.reshape(-1, F)
+
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
+        patches = _patches(dy, k, stride, padding)                        # what conv2d would see of dy
+        dx = _times(patches, kernel) if need_dx else None
+        if not need_dp:
+            return dx, None, None
+        dW = _product(patches, x, W, out=out[0])
+        return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])
+
+    y = _spread(x, W, stride, padding, (len(x), height, width, C))
+    y += b
+    return y, pullback
+
+
+def upsample(x: Array, *, factor: int = 2) -> tuple[Array, Pullback]:
+    """Every pixel becomes factor × factor equal ones        (B, H, W, C) -> (B, f·H, f·W, C)"""
+    B, H, W, C = x.shape
+
+    def pullback(dy: Array) -> Array:                      # a pixel was used factor² times: derivatives add
+        return dy.reshape(B, H, factor, W, factor, C).sum(axis=(2, 4))
+
+    return np.repeat(np.repeat(x, factor, axis=1), factor, axis=2), pullback
+
+
+def average_pool(x: Array, *, factor: int = 2) -> tuple[Array, Pullback]:
+    """The mean of every factor × factor pixels        (B, H, W, C) -> (B, H/f, W/f, C)
+
+    Raises ValueError unless factor divides H and W.
+    """
+    B, H, W, C = x.shape
+    if H % factor or W % factor:
+        raise ValueError(f"average_pool: images of {H}×{W} pixels do not divide by {factor}")
+
+    def pullback(dy: Array) -> Array:                      # ∂y/∂x = 1/factor² for each of its pixels
+        return np.repeat(np.repeat(dy / factor**2, factor, axis=1), factor, axis=2)
+
+    return x.reshape(B, H // factor, factor, W // factor, factor, C).mean(axis=(2, 4)), pullback
+
+
+def _patches(x: Array, k: int, stride: int, padding: int) -> Array:
+    """The k×k pixels that each output sees, one row each        (B, H, W, C) -> (B, H', W', k·k·C)"""
+    C = x.shape[-1]
+    framed = _frame(x, (padding, padding), (padding, padding))
+    framed = framed.reshape(*framed.shape[:2], -1)
+    windows = array_module(x).lib.stride_tricks.sliding_window_view(framed, (k, k * C), axis=(1, 2))
+    windows = windows[:, ::stride, ::stride * C]                          # (B, H', W', k, k·C): runs of k·C
+    return windows.reshape(*windows.shape[:3], k * k * C)
+
+
+def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
+    """The adjoint of `x -> _patches(x) @ W` for images of this shape        (B, H', W', F) -> (B, H, W, C)
+
+    Written as scattering, patches would be added onto overlapping places.  But a pixel at s·q + a hears only those
+    W[a + s·m] whose patch began m places before: so gather, for each q, the m = 0 … ⌈k/s⌉ − 1 outputs behind it, let
+    one product make all s×s pixels a of the place q, and lay them side by side.
+    """
+    (k, _, C, F), (B, H, width, _), s = W.shape, shape, stride
+    if C * s * s < 16:                                                    # a product of few columns: scatter instead
+        return _scatter(y, W, stride, padding, shape)
+    M = -(-k // s)
+    places = [-(-(n + padding) // s) for n in (H, width)]                 # q = 0 … Q − 1 reach the last pixel
+    after = [max(0, Q - n) for Q, n in zip(places, y.shape[1:3])]
+    behind = _patches(_frame(y, (M - 1, after[0]), (M - 1, after[1])), M, 1, 0)[:, :places[0], :places[1]]
+    taps = np.zeros_like(W, shape=(M * s, M * s, C, F))
+    taps[:k, :k] = W
+    taps = taps.reshape(M, s, M, s, C, F)[::-1, :, ::-1]                  # a window begins with the farthest behind
+    kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(M * M * F, s * s * C)
+    x = _times(behind, kernel).reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(B, places[0] * s, places[1] * s, C)
+    return x[:, padding:padding + H, padding:padding + width].copy()
+
+
+def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
+    """The same, tap by tap: all patches' pixels (t, u) are added at once, s apart."""
+    (k, _, C, F), (B, H, width, _) = W.shape, shape
+    _, rows, columns, _ = y.shape
+    patches = _times(y, W.reshape(-1, F).T).reshape(B, rows, columns, k, k, C)
+    size = [max(n + 2 * padding, stride * (m - 1) + k) for n, m in zip((H, width), (rows, columns))]
+    x = np.zeros_like(y, shape=(B, *size, C))
+    for t in range(k):
+        for u in range(k):
+            x[:, t:t + stride * rows:stride, u:u + stride * columns:stride] += patches[:, :, :, t, u]
+    return x[:, padding:padding + H, padding:padding + width].copy()
+
+
+def _times(x: Array, matrix: Array) -> Array:
+    """Every pixel times the matrix, as one product (NumPy would make one for each row of each image)."""
+    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
+
+
+def _product(patches: Array, y: Array, W: Array, *, out: Array | None) -> Array:
+    """Σ over images and pixels of patch · yᵀ, in the shape of W; written into `out` if there is one."""
+    dW = np.empty_like(W) if out is None else out
+    np.matmul(patches.reshape(-1, patches.shape[-1]).T, y.reshape(-1, y.shape[-1]), out=dW.reshape(-1, W.shape[-1]))
+    return dW
+
+
+def _frame(x: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
+    """x with so many zeros before and after        (B, H, W, C)"""
+    if not any((*rows, *columns)):
+        return x
+    B, H, W, C = x.shape
+    framed = np.zeros_like(x, shape=(B, H + sum(rows), W + sum(columns), C))
+    framed[:, rows[0]:rows[0] + H, columns[0]:columns[0] + W] = x
+    return framed
+
+
+def _check(name: str, x: Array, W: Array, b: Array, channels: str, stride: int, padding: int) -> tuple[int, ...]:
+    """Raise unless x (B, H, W, `channels`), W (k, k, C, F) and b fit; return W's shape."""
+    if W.ndim != 4 or W.shape[0] != W.shape[1]:
+        raise ValueError(f"{name}: W has shape {W.shape}, expected (k, k, C, F)")
+    inside, outside = (W.shape[2], W.shape[3]) if channels == "C" else (W.shape[3], W.shape[2])
+    if x.ndim != 4 or x.shape[3] != inside:
+        raise ValueError(f"{name}: x has shape {x.shape}, expected (B, H, W, {inside}) for W of shape {W.shape}")
+    if b.shape != (outside,):
+        raise ValueError(f"{name}: b has shape {b.shape}, expected ({outside},) for W of shape {W.shape}")
+    if stride < 1 or padding < 0:
+        raise ValueError(f"{name}: got stride {stride} and padding {padding}, expected at least 1 and 0")
+    return W.shape

@@ -1,0 +1,115 @@
+"""The layer of a fully connected network: a linear map, and the nonlinearities that follow it.
+
+Shapes: B examples, I inputs, O outputs; activations work on any shape.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minivae.backend import Array, Pullback
+from minivae.ops import kernels
+from minivae.ops.kernels import fused
+
+Out = tuple[Array | None, Array | None]       # where a pullback writes dW and db; None: into new arrays
+Cotangents = tuple[Array | None, Array | None, Array | None]                   # dx, dW, db; None: nobody asked
+
+
+def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
+    """y = x W + b        (B, I) (I, O) (O,) -> (B, O)
+
+    Raises ValueError if the shapes do not fit.
+    """
+    if x.ndim != 2 or x.shape[1:] != W.shape[:1]:
+        raise ValueError(f"linear: x has shape {x.shape}, expected (B, {W.shape[0]}) for W of shape {W.shape}")
+    if b.shape != W.shape[1:]:
+        raise ValueError(f"linear: b has shape {b.shape}, expected ({W.shape[1]},) for W of shape {W.shape}")
+
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
+        dx = dy @ W.T if need_dx else None            # nobody asks for the gradient of the data
+        if not need_dp:                               # nor, where only z moves, for that of the parameters
+            return dx, None, None
+        dW = np.matmul(x.T, dy, out=out[0])
+        return dx, dW, dy.sum(axis=0, out=out[1])     # b was broadcast over B: sum over B
+
+    y = x @ W
+    y += b
+    return y, pullback
+
+
+@fused(kernels.relu)
+def relu(x: Array) -> tuple[Array, Pullback]:
+    """y = max(x, 0)"""
+    y = np.maximum(x, 0.0)
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 where x > 0, else 0
+        return dy * (y > 0)
+
+    return y, pullback
+
+
+def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Pullback]:
+    """y = x where x > 0, else slope · x        (Maas et al. 2013)"""
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 or slope
+        return np.where(x > 0, dy, slope * dy)
+
+    return np.where(x > 0, x, slope * x), pullback
+
+
+def elu(x: Array, *, alpha: float = 1.0) -> tuple[Array, Pullback]:
+    """y = x where x > 0, else α (eˣ − 1)        (Clevert et al. 2015)"""
+    below = alpha * np.expm1(np.minimum(x, 0.0))      # the minimum keeps eˣ from overflowing
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1, or α eˣ = y + α
+        return np.where(x > 0, dy, (below + alpha) * dy)
+
+    return np.where(x > 0, x, below), pullback
+
+
+def gelu(x: Array) -> tuple[Array, Pullback]:
+    """y = ½ x (1 + tanh u),   u = √(2/π) (x + 0.044715 x³)        (Hendrycks and Gimpel 2016, tanh form)"""
+    c = math.sqrt(2.0 / math.pi)
+    t = np.tanh(c * (x + 0.044715 * x * x * x))
+
+    def pullback(dy: Array) -> Array:                 # product rule; ∂tanh u/∂u = 1 − tanh² u
+        du = c * (1.0 + 3 * 0.044715 * x * x)
+        return dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * du)
+
+    return 0.5 * x * (1.0 + t), pullback
+
+
+@fused(kernels.tanh)
+def tanh(x: Array) -> tuple[Array, Pullback]:
+    """y = tanh x"""
+    y = np.tanh(x)
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 − y²
+        dx = y * y
+        np.subtract(1.0, dx, out=dx)
+        dx *= dy
+        return dx
+
+    return y, pullback
+
+
+def sigmoid(x: Array) -> tuple[Array, Pullback]:
+    """y = 1 / (1 + e⁻ˣ)"""
+    e = np.exp(-np.abs(x))                            # in (0, 1]: cannot overflow
+    y = np.exp(np.minimum(x, 0.0)) / (1.0 + e)        # eˣ / (1 + eˣ) is the same number: used for x < 0
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = y (1 − y), and 1 − y(x) = y(−x)
+        return dy * e / ((1.0 + e) * (1.0 + e))
+
+    return y, pullback
+
+
+def softplus(x: Array) -> tuple[Array, Pullback]:
+    """y = log(1 + eˣ) = max(x, 0) + log(1 + e^−|x|)"""
+    e = np.exp(-np.abs(x))
+
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = sigmoid(x)
+        return dy * np.exp(np.minimum(x, 0.0)) / (1.0 + e)
+
+    return np.maximum(x, 0.0) + np.log1p(e), pullback

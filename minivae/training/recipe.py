@@ -1,0 +1,190 @@
+"""A recipe: everything that decides a training run, so that one file can repeat it.
+
+The command line and chapter 10 both cook from it.  It is kept as config.json in the run folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from minivae import nn
+from minivae.backend import Device
+from minivae.data import Dataset, hold_out, load
+from minivae.distributions import bernoulli_sample
+from minivae.parts import IWAE, DReG, FreeBits, Objective, WeightedKL, warm_up
+from minivae.runs import BEST, CHECKPOINT, CONFIG, CheckpointError, load_parameters
+from minivae.training.loop import Callback, Record, fit
+from minivae.vae import VAE
+from minivae.variants import PosteriorVAEConfig, VAEConfig
+
+OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
+OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
+ScheduleName = Literal["constant", "cosine", "iwae"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Data, model, and how to train it."""
+
+    data: str = "digits"
+    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
+    hidden: tuple[int, ...] = (400,)
+    """hidden units of the encoder, from image to latents; the decoder mirrors them"""
+    latents: int = 20
+    """latent dimensions; 2 can be drawn as a map"""
+    activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus"] = "relu"
+    """between layers"""
+    likelihood: Literal["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_optimal", "gaussian_pixel",
+                        "logistic_shared", "logistic_pixel"] = "bernoulli"
+    """p(x|z): for black and white images; for real-valued ones with a fixed, shared (learned, or in closed form) or
+    per-pixel variance; for 8-bit grey levels"""
+    posterior: Literal["diagonal", "full", "rank_one", "planar", "coupling"] = "diagonal"
+    """q(z|x): a Gaussian with diagonal, full, or rank-one-plus-diagonal covariance, or a flow"""
+    objective: Literal["elbo", "iwae", "dreg"] = "elbo"
+    """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
+    samples: int = 1
+    """draws of z per image in a training step (L in Kingma and Welling; k of the IWAE)"""
+    warm_up: int = 0
+    """epochs in which the weight of the KL rises from 0 to 1"""
+    free_bits: float = 0.0
+    """nats of KL that each latent has free"""
+    binarize: bool = False
+    """draw black and white images from the grey ones anew for every batch"""
+    epochs: int = 30
+    """passes over the training images"""
+    batch_size: int = 128
+    """images per step"""
+    optimizer: Literal["adam", "adagrad", "momentum", "sgd"] = "adam"
+    """how parameters move"""
+    lr: float = 1e-3
+    """learning rate (at the start, if a schedule lowers it)"""
+    schedule: ScheduleName = "constant"
+    """of the learning rate; iwae: lr · 10^(−i/7) for 3ⁱ epochs, i = 0, 1, … (Burda et al. 2015)"""
+    max_norm: float | None = None
+    """clip the gradient to this length"""
+    valid: float = 0.1
+    """share of the training images held out for validation, where the data set has no such part of its own"""
+    seed: int = 0
+    """of the weights, the order of the images and the noise"""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "samples", "latents"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
+        for name in ("seed", "warm_up", "free_bits"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
+        if (self.warm_up > 0) + (self.free_bits > 0) + (self.objective != "elbo") > 1:
+            raise ValueError("objective, warm_up, free_bits: each is an objective of its own, expected at most one")
+        if self.posterior != "diagonal" and (self.free_bits or self.objective == "dreg"):
+            raise ValueError(f"posterior: got {self.posterior!r}; free_bits and dreg are for the diagonal one")
+        for name, known in (("optimizer", tuple(OPTIMIZERS)), ("schedule", get_args(ScheduleName))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
+
+    def config(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def build(self, dataset: Dataset, on: Device) -> VAE:
+        """The untrained model for these images."""
+        images, _ = self.split(dataset)
+        steps = math.ceil(len(images) / self.batch_size)
+        optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
+        return self.model(dataset.train.shape[1]).build(seed=self.seed, on=on, optimizer=optimizer,
+                                                        samples=self.samples, images=images,
+                                                        objective=self._objective(steps))
+
+    def model(self, pixels: int) -> VAEConfig:
+        sizes = (pixels, tuple(self.hidden), self.latents, self.activation, self.likelihood)
+        return VAEConfig(*sizes) if self.posterior == "diagonal" else PosteriorVAEConfig(*sizes, self.posterior)
+
+    def _objective(self, steps: int) -> Objective:
+        if self.warm_up:
+            return WeightedKL(warm_up(self.warm_up * steps))
+        return FreeBits(self.free_bits) if self.free_bits else OBJECTIVES[self.objective]()
+
+    def split(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+        """Training and validation images: the data set's own validation part, or some held out."""
+        if not 0.0 <= self.valid < 1.0:
+            raise ValueError(f"valid: got {self.valid}, expected a share in [0, 1)")
+        held = round(self.valid * len(dataset.train))
+        if dataset.valid is not None:
+            return dataset.train, self._judged(dataset.valid)
+        if held == 0:
+            return dataset.train, None
+        train, valid = hold_out(len(dataset.train), held)                    # the same for every seed
+        return dataset.train[train], self._judged(dataset.train[valid])
+
+    def test(self, dataset: Dataset) -> np.ndarray:
+        """The test images, as this recipe is judged on them."""
+        return self._judged(dataset.test)
+
+    def _judged(self, images: np.ndarray) -> np.ndarray:
+        """If training draws black and white images, judge on black and white ones, drawn once and for all."""
+        if not self.binarize:
+            return images
+        return bernoulli_sample(images, rng=np.random.default_rng(0))
+
+    def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
+              progress: bool = True, callback: Callback | None = None,
+              threads: int | None = None) -> tuple[VAE, list[Record]]:
+        """Build, train (or go on from `run`), and return the model and its history."""
+        model = self.build(dataset, on)
+        images, valid = self.split(dataset)
+        history = fit(model, images, epochs=self.epochs, batch_size=self.batch_size, valid=valid,
+                      binarize=self.binarize, seed=self.seed, run=run, resume=resume, config=self.config(),
+                      progress=progress, callback=callback, threads=threads)
+        return model, history
+
+    def _rate(self, steps: int) -> float | nn.Schedule:
+        if self.schedule == "cosine":
+            return nn.cosine(self.lr, steps=self.epochs * steps)
+        if self.schedule == "iwae":
+            # epochs 0; 1-3; 4-12; …: stage i ends after (3^(i+1) − 1) / 2 epochs
+            return lambda step: self.lr * 10.0 ** (-_stage(step // steps) / 7.0)
+        return self.lr
+
+
+def _stage(epoch: int) -> int:
+    stage = 0
+    while epoch >= (3 ** (stage + 1) - 1) // 2:
+        stage += 1
+    return stage
+
+
+def read_recipe(run: Path) -> Recipe:
+    """The recipe of a run folder.  Raises CheckpointError if there is none."""
+    try:
+        config = json.loads((run / CONFIG).read_text())
+        known = {f.name for f in fields(Recipe)}
+        values = {key: value for key, value in config.items() if key in known}
+        return Recipe(**values | {"hidden": tuple(values["hidden"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{run} is not a run folder: cannot read {run / CONFIG} ({error})") from error
+
+
+def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = False) -> tuple[VAE, Dataset, Recipe]:
+    """The trained model of a run folder, its data set and its recipe.
+
+    best   the epoch with the best validation bound instead of the last one
+    """
+    recipe = read_recipe(run)
+    dataset = load(recipe.data, folder=folder)
+    model = recipe.build(dataset, on)
+    load_parameters(run / (BEST if best else CHECKPOINT), model.arena)
+    return model, dataset, recipe
+
+
+def free_folder(wanted: Path) -> Path:
+    """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is missing or empty: nothing is overwritten."""
+    number, folder = 1, wanted
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder

@@ -1,0 +1,96 @@
+"""A small convolutional VAE: what the encoder's convolutions halve, the decoder's transposed ones double again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral
+
+import numpy as np
+
+from minivae import ops
+from minivae.backend import Device, device
+from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Reshape, Sequential, he
+from minivae.parts import Objective, likelihood
+from minivae.vae import VAE, Encoder
+from minivae.variants.mlp_vae import start_at
+
+SHAPE = {"kernel": 4, "stride": 2, "padding": 1}       # halves a side exactly, and every pixel is seen four times
+
+
+@dataclass(frozen=True)
+class ConvVAEConfig:
+    """The size of a convolutional VAE: all that is needed to build it again.
+
+    Each of its convolutions halves the image: (28, 28) with two of them is 28 → 14 → 7.
+    """
+
+    height: int = 28
+    """pixels"""
+    width: int = 28
+    """pixels"""
+    channels: int = 1
+    """numbers per pixel: 1 for grey, 3 for colour"""
+    filters: tuple[int, ...] = (32, 64)
+    """of the encoder's convolutions, from image to latents; the decoder mirrors them"""
+    dense: int = 256
+    """hidden units between the convolutions and the latents"""
+    latents: int = 20
+    """latent dimensions, Z"""
+    likelihood: str = "bernoulli"
+    """p(x|z): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or logistic_shared"""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.filters, Sequence) or not self.filters:
+            raise ValueError(f"filters: got {self.filters!r}, expected at least one number, such as (32, 64)")
+        sizes = (("height", self.height), ("width", self.width), ("channels", self.channels), ("dense", self.dense),
+                 ("latents", self.latents), *(("filters", f) for f in self.filters))
+        for name, size in sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
+        if likelihood(self.likelihood).outputs_per_pixel > 1:      # all means, then all log-variances
+            raise ValueError(f"likelihood: {self.likelihood} wants two numbers per pixel, the convolutions give one")
+        for name, size in sizes[:2]:
+            if size % 2 ** len(self.filters):
+                raise ValueError(f"{name}: got {size}, expected a multiple of {2 ** len(self.filters)}, "
+                                 f"for {len(self.filters)} convolutions that halve it")
+
+    @property
+    def pixels(self) -> int:
+        """Numbers per image, X"""
+        return self.height * self.width * self.channels
+
+    def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
+              optimizer: Optimizer | None = None, samples: int = 1, images: np.ndarray | None = None,
+              objective: Objective | None = None) -> VAE:
+        """The untrained VAE; the same seed gives the same weights on every device.
+
+        images   the training images (N, X): at first every z decodes to nearly their average grey (`VAEConfig.build`)
+        Raises ValueError for images of the wrong shape.
+        """
+        if seed < 0:
+            raise ValueError(f"seed: got {seed}, expected at least 0")
+        rng, p_x, n = np.random.default_rng(seed), likelihood(self.likelihood), len(self.filters)
+        depths = (self.channels, *self.filters)
+        small = (self.height // 2**n, self.width // 2**n, self.filters[-1])
+        size = small[0] * small[1] * small[2]
+
+        down: list[Layer] = [Reshape(self.height, self.width, self.channels)]
+        for channels, filters in pairwise(depths):
+            down += [Conv2d(channels, filters, **SHAPE, rng=rng, init=he), Activation(ops.relu)]
+        trunk = Sequential(*down, Reshape(size), Linear(size, self.dense, rng=rng, init=he), Activation(ops.relu))
+        encoder = Encoder(trunk, Linear(self.dense, self.latents, rng=rng), Linear(self.dense, self.latents, rng=rng))
+
+        up: list[Layer] = [Linear(self.latents, self.dense, rng=rng, init=he), Activation(ops.relu),
+                           Linear(self.dense, size, rng=rng, init=he), Activation(ops.relu), Reshape(*small)]
+        for filters, channels in pairwise(depths[:0:-1]):
+            up += [ConvTranspose2d(filters, channels, **SHAPE, rng=rng, init=he), Activation(ops.relu)]
+        last = ConvTranspose2d(depths[1], self.channels, **SHAPE, rng=rng, init=he)
+        if images is not None:
+            outputs, spread = start_at(images, p_x, self.pixels)
+            last.W.value *= spread
+            last.b.value[...] = outputs.reshape(-1, self.channels).mean(axis=0)      # all pixels share a bias
+        decoder = Sequential(*up, last, Reshape(self.pixels))
+        return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
+                   dtype=dtype, optimizer=optimizer, samples=samples, objective=objective, rows_each=16)

@@ -1,0 +1,333 @@
+"""`minivae bench`: that contenders do the same work, and what is said when one cannot.  No times are judged here."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import minivae.bench.contest as contest
+import minivae.bench.run as bench
+from minivae.bench import report, worker
+from minivae.bench.inline import Inline
+from minivae.bench.ours import minivae, prepare, product_shapes, products
+from minivae.bench.rows import ROWS, batches, build, chosen, from_dict, proof_inputs, to_dict
+from minivae.cli import main
+
+PEERS = ("torch", "torch_fused", "torch_channels_last", "jax")
+BY_NAME = {row.name: row for row in ROWS}
+
+
+def quick(name):
+    return BY_NAME[name].quick()
+
+
+# The rows
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_runs(row):
+    """One unit of work of the library, and of its matrix products where they are in the row."""
+    row = row.quick()
+    assert from_dict(json.loads(json.dumps(to_dict(row)))) == row
+    work = minivae(row, 1)
+    work.step()
+    proof = work.prove(*proof_inputs(row))
+    assert all(np.isfinite(a).all() and a.dtype == np.float32 for a in proof.values())
+    if "products" in row.contenders:
+        products(row, 1).step()
+
+
+def test_rows_are_chosen_by_name():
+    assert [row.name for row in chosen(("b", "a"))] == ["a", "b"]
+    assert len(chosen(())) == len(ROWS)
+    assert {row.name.split()[1] for row in chosen(("f",))} == {"batch", "hidden"}
+    with pytest.raises(ValueError, match="rows: got nonsense"):
+        chosen(("a", "nonsense"))
+
+
+def test_batches_hold_all_digits_in_one_order():
+    for name in ("a", "f batch 4096"):
+        parts = batches(BY_NAME[name])
+        assert {part.shape for part in parts} == {(BY_NAME[name].batch, 784)}
+        assert all(part.dtype == np.float32 for part in parts)
+    np.testing.assert_array_equal(batches(BY_NAME["a"])[3], np.concatenate(batches(BY_NAME["f batch 32"])[12:16]))
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_the_products_are_those_of_the_model(name):
+    """Every matrix of the model is there once, with its input and output sizes; only the data needs no dx."""
+    row = BY_NAME[name]
+    parameters = build(row).arena.parameters
+    sizes = sorted(p.value.size for path, p in parameters.items() if path.endswith("W"))
+    shapes = product_shapes(row)
+    assert sorted(I * O for _, I, O, _ in shapes) == sizes
+    assert [need_dx for *_, need_dx in shapes] == [False] + [True] * (len(shapes) - 1)
+
+
+def test_inline_is_the_library():
+    """The same noise, three steps: the same parameters, to rounding."""
+    row = BY_NAME["overhead"].quick()
+    ours, inline = prepare(build(row), 1), Inline(row)
+    rngs = [np.random.default_rng(5) for _ in range(2)]
+    for x in batches(row)[:3]:
+        one, two = ours.train_step(x, rngs[0]), inline.step(x, rngs[1])
+        np.testing.assert_allclose([one[k] for k in sorted(one)], [two[k] for k in sorted(two)], rtol=1e-5)
+    a, b = ours.arena.value, inline.model.arena.value
+    assert np.linalg.norm(a - b) < 1e-6 * np.linalg.norm(a - build(row).arena.value)
+
+
+# The peers
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["a", "b", "c", "d", "e", "g"])
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
+def test_peers_do_the_same_work(name, peer):
+    """Gradients of every parameter (probabilities, log weights) from the same weights and noise, in float32."""
+    row = quick(name)
+    if peer not in row.contenders:
+        pytest.skip("not in this row")
+    pytest.importorskip(contest.NEEDS[peer])
+    inputs = proof_inputs(row)
+    ours, theirs = minivae(row, 1).prove(*inputs), worker.builder(peer)(row, 1)
+    theirs.prove(*inputs)
+    worst, where = contest.difference(theirs.prove(*inputs), ours)
+    assert worst < contest.TOLERANCE, where
+    theirs.step()
+    theirs.wait()
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_jax_adam_is_adam():
+    """The one hand-written optimizer among the peers, against ours: five steps."""
+    pytest.importorskip("jax")
+    from minivae.backend import device
+    from minivae.bench.jax_peer import adam
+    from minivae.bench.rows import LEARNING_RATE
+    from minivae.nn import Adam, Arena, Parameter
+    rng = np.random.default_rng(0)
+    start, optimizer = rng.standard_normal(50), Adam(LEARNING_RATE)
+    arena = Arena({"p": Parameter(start)}, device("cpu"))
+    theirs = (arena.value.copy(), np.zeros(50, np.float32), np.zeros(50, np.float32), np.float32(0))
+    for _ in range(5):
+        grad = rng.standard_normal(50).astype(np.float32)
+        arena.parameters["p"].grad = grad
+        arena.grad[...] = grad
+        optimizer.step(arena)
+        theirs = adam(*theirs[:3], theirs[3] + 1, grad)
+    np.testing.assert_allclose(arena.value - start, theirs[0] - start, rtol=1e-3, atol=1e-6)
+
+
+# The contest
+
+def test_a_command_writes_what_it_measured(tmp_path, capsys):
+    """minivae alone: no ratios, but times, a breakdown that adds up, and files that say so."""
+    arguments = ["--contenders", "minivae", "products", "--bursts", "2", "--threads", "1", "--quick"]
+    rows = ("a", "d", "f batch 32", "f hidden 2048")
+    assert main(["bench", "--rows", *rows, *arguments, "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.png"}
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert found["rows"].keys() == set(rows)
+    assert all(len(times) == 2 for row in found["rows"].values() for times in row["seconds"].values())
+    pieces = found["rows"]["a"]["breakdown"]
+    parts = [pieces[name] for name in ("matrix products", "elementwise", "random numbers", "optimizer", "rest")]
+    assert sum(parts) == pytest.approx(pieces["whole"])
+    assert found["rows"]["a"]["about"]["minivae"]["pools"][0]["num_threads"] == 1
+    assert "A quick run" in (tmp_path / "bench.md").read_text()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_absent_peer_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contest.importlib.util, "find_spec", lambda name: None if name == "torch" else True)
+    assert main(["bench", "--rows", "a", "--contenders", "minivae", "torch", "--quick", "--threads", "1",
+                 "--out", str(tmp_path)]) == 0
+    for text in (capsys.readouterr().out, (tmp_path / "bench.md").read_text()):
+        assert re.search(r'not installed: torch\b.*pip install -e "\.\[peers\]"', text)
+        assert "nobody proves the gradients" in text
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--rows", "z"], "rows: got z"), (["--contenders", "theano"], "contenders: got theano"),
+    (["--bursts", "0"], "bursts: got 0"), (["--threads", "0"], "threads: got 0"), (["--threads", "9999"], "at most"),
+])
+def test_bad_arguments_are_refused(arguments, words, tmp_path, capsys):
+    assert main(["bench", *arguments, "--out", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+SCRIPT = """
+import json, sys
+name = sys.argv[1]
+print("{\\"versions\\": {}, \\"pools\\": []}", flush=True)
+for line in sys.stdin:
+    command, _, argument = line.strip().partition(" ")
+    if command == "prove":
+        import numpy as np
+        np.savez(argument, weights=np.full(3, 1.1 if name == "torch" and WRONG else 1.0))
+        print("{}", flush=True)
+    else:
+        if DIES:
+            sys.exit("the sky fell on " + name)
+        print(json.dumps({"seconds": 0.001 if name == "minivae" else 0.002, "peak": None}), flush=True)
+"""
+
+
+def pretend(monkeypatch, *, wrong=False, dies=False):
+    """Contenders that only follow the protocol."""
+    script = SCRIPT.replace("WRONG", str(wrong)).replace("DIES", str(dies))
+    monkeypatch.setattr(contest, "WORKER", (sys.executable, "-c", script))
+    monkeypatch.setattr(contest, "installed", lambda names: (list(names), []))
+    monkeypatch.setattr(bench, "installed", contest.installed)
+
+
+def test_the_turns(monkeypatch):
+    pretend(monkeypatch)
+    kept = []
+    result = contest.compete(quick("d"), ["minivae", "torch"], bursts=3, threads=1,
+                             keep=lambda result: kept.append(json.dumps(result)))
+    assert result["seconds"] == {"minivae": [0.001] * 3, "torch": [0.002] * 3}
+    assert result["proof"] == {"minivae": 0.0, "torch": 0.0}
+    assert len(kept) == 3
+    assert report.ratio(result, "minivae") == 0.5
+
+
+def test_different_work_is_not_timed(monkeypatch, tmp_path, capsys):
+    pretend(monkeypatch, wrong=True)
+    assert main(["bench", "--rows", "d", "--contenders", "minivae", "torch", "--out", str(tmp_path)]) == 1
+    assert re.search(r"weights of minivae differs from that of torch by 9\.1e-02 .*not timed", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dead_contender_is_named_with_its_last_words(monkeypatch, tmp_path, capsys):
+    pretend(monkeypatch, dies=True)
+    assert main(["bench", "--rows", "d", "--contenders", "jax", "--out", str(tmp_path)]) == 1
+    assert re.search(r"jax died in row d \(exit code 1\); its last words:\nthe sky fell on jax",
+                     capsys.readouterr().err)
+
+
+def test_what_was_measured_before_a_death_is_kept(monkeypatch, tmp_path):
+    pretend(monkeypatch)
+    compete = contest.compete
+
+    def second_fails(row, *arguments, **options):
+        if row.name in ("e", "g"):
+            raise contest.BenchError("died")
+        return compete(row, *arguments, **options)
+
+    monkeypatch.setattr(bench, "compete", second_fails)
+    assert main(["bench", "--rows", "d", "e", "--contenders", "torch", "--out", str(tmp_path)]) == 1
+    assert json.loads((tmp_path / "bench.json").read_text())["rows"].keys() == {"d"}
+
+
+@pytest.mark.parametrize(("found", "worst"), [
+    ({"W": [1.0, 0.0]}, 0.0), ({"W": [1.0, 1e-3]}, 1e-3), ({"W": [np.nan, 0.0]}, np.inf), ({}, np.inf),
+    ({"W": [1.0]}, np.inf), ({"W": [1.0, 0.0], "b": [0.0]}, np.inf)])
+def test_the_difference(found, worst):
+    arrays = {name: np.array(a) for name, a in found.items()}
+    assert contest.difference(arrays, {"W": np.array([1.0, 0.0])})[0] == pytest.approx(worst)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks for children in Linux's /proc")
+@pytest.mark.parametrize("seconds", [0.3, 3.0])
+def test_ctrl_c_leaves_no_process(tmp_path, seconds):
+    """While they are built, and while they take turns."""
+    command = [sys.executable, "-m", "minivae", "bench", "--rows", "a", "--contenders", "minivae", "products",
+               "--bursts", "100000", "--threads", "1", "--out", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (found := children(process.pid)):
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(seconds)
+        if seconds > 1:
+            while not (tmp_path / "bench.json").exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+        found |= children(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert len(found) >= 2 or seconds < 1
+    assert not [pid for pid in found if os.path.exists(f"/proc/{pid}")]
+    if seconds > 1:
+        assert json.loads((tmp_path / "bench.json").read_text())["rows"]["a"]["seconds"]["minivae"]
+
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return {int(child) for child in file.read().split()}
+    except FileNotFoundError:
+        return set()
+
+
+# The report
+
+def made_up():
+    def row(title, *, kind="step", breakdown=None, **seconds):
+        more = {"breakdown": breakdown} if breakdown else {}
+        about = {"versions": {"numpy": "2.0"}, "pools": [
+            {"internal_api": "openblas", "version": "0.3", "architecture": "Zen", "num_threads": 2}]}
+        return {"title": title, "kind": kind, "threads": 2, "steps": 10, "seconds": seconds,
+                "memory": dict.fromkeys(seconds, 7_000_000), "about": dict.fromkeys(seconds, about),
+                "proof": dict.fromkeys(seconds, 2e-7), **more}
+
+    pieces = {"matrix products": 2.0, "elementwise": 1.0, "random numbers": 0.1, "optimizer": 0.7, "rest": 0.2,
+              "whole": 4.0, "python": 0.15}
+    rows = {"a": row("step", minivae=[0.003, 0.004, 0.005, 0.003], torch=[0.005, 0.005, 0.005, 0.007], jax=[],
+                     breakdown=pieces),
+            "e": row("NLL", kind="nll", minivae=[3.0], torch=[4.0]),
+            "f batch 32": row("batch 32", minivae=[0.001], torch=[0.002], products=[0.0005]),
+            "f batch 64": row("batch 64", minivae=[0.002], torch=[0.003], products=[0.001]),
+            "f hidden 128": row("hidden 128", minivae=[0.001], torch=[0.001], products=[0.0005]),
+            "overhead": row("overhead", minivae=[0.102, 0.103], inline=[0.1, 0.1])}
+    machine = {"cpu": "A processor", "caches": "L1d 32K", "system": "Linux"}
+    return {"machine": machine, "cores": 2, "notes": ["A note."], "rows": rows}
+
+
+def test_the_page():
+    page = report.markdown(made_up())
+    for line in ("A processor, 2 cores usable; caches of a core: L1d 32K; Linux.",
+                 "Versions: numpy 2.0. Thread pools: openblas 0.3 Zen.", "A note.",
+                 "| | (a) step | (e) NLL |", "| minivae | 0.70 | 0.75 |", "| torch | 1.00 | 1.00 |", "| jax |  |  |",
+                 "| a | minivae | 2 | 4 × 10 | 3.5 | 3 to 4.25 |  |",
+                 "| e | torch | 2 | 1 × 10 | 4000 | 4000 to 4000 | 7.0 MB |",
+                 "| batch 64 | 2 (0.67) | 3 (1.00) | 1 (0.33) |",
+                 "| a | 2 (50%) | 1 (25%) | 0.1 (2%) | 0.7 (18%) | 0.2 (5%) | 4 (100%) | 0.15 (4%) |"):
+        assert line in page.splitlines(), line
+    assert "Value and pullback cost +2.5% over" in page
+    assert "all gradients were compared with PyTorch's" in page
+
+
+def test_a_page_without_pytorch_has_no_ratios():
+    found = made_up()
+    for row in found["rows"].values():
+        row["seconds"].pop("torch", None)
+        row["proof"].pop("torch", None)
+    page = report.markdown(found)
+    assert "multiple of PyTorch" not in page
+    assert "compared with PyTorch" not in page
+    assert "| batch 64 | 2 | 1 |" in page
+
+
+def test_the_curves():
+    fig = report.scaling(made_up()["rows"])
+    left, right = fig.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in left.lines}
+    assert lines["minivae"] == [[32.0, 0.5], [64.0, pytest.approx(2 / 3)]]
+    assert lines["torch"] == [[32.0, 1.0], [64.0, 1.0]]
+    assert right.lines[0].get_xydata().tolist() == [[128.0, 1.0]]
+
+
+def test_nothing_of_the_peers_is_imported_by_the_command():
+    code = "import sys, minivae.cli; print(sorted({'torch', 'jax'} & sys.modules.keys()))"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

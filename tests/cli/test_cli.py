@@ -1,0 +1,350 @@
+"""The command line as a user types it: what it writes, what it says, and its exit code."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, python
+
+import minivae.cli
+from minivae.cli import main
+from minivae.runs import CHECKPOINT, METRICS, read_history
+from minivae.training import loop
+
+SMALL = ("--hidden", "8", "--latents", "3", "--batch-size", "50", "--device", "cpu")
+PICTURES = {"samples.png", "reconstructions.png", "interpolation.png", "manifold.png", "latents.png", "curves.png"}
+FILES = {"config.json", "metrics.jsonl", "checkpoint.safetensors", "best.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data set of 220 small labelled images in a user's own file."""
+    path = tmp_path_factory.mktemp("data") / "mine.npz"
+    rng = np.random.default_rng(0)
+    np.savez(path, train=rng.random((160, 4, 3)), train_labels=np.arange(160) % 3,
+             test=rng.random((60, 4, 3)), test_labels=np.arange(60) % 3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """A finished run of two epochs."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "--data", str(data), *SMALL, "--latents", "2", "--epochs", "2", "--out", str(folder)]) == 0
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def shown(capsys):
+    """What was printed; stderr must not hold a traceback."""
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return out, err
+
+
+def test_train_keeps_a_run_and_its_pictures(run):
+    assert {path.name for path in run.iterdir()} == FILES | PICTURES
+    config = json.loads((run / "config.json").read_text())
+    assert (config["hidden"], config["latents"], config["epochs"], config["optimizer"]) == ([8], 2, 2, "adam")
+    assert len((run / METRICS).read_text().splitlines()) == 2
+
+
+def test_train_takes_every_option(data, tmp_path, capsys):
+    code = main(["train", "--data", str(data), "--hidden", "6", "5", "--latents", "3", "--activation", "tanh",
+                 "--likelihood", "gaussian_shared", "--samples", "2", "--binarize",
+                 "--epochs", "1", "--batch-size", "40", "--optimizer", "momentum", "--lr", "0.0001",
+                 "--schedule", "cosine", "--max-norm", "5", "--valid", "0.2", "--seed", "3",
+                 "--posterior", "full", "--objective", "iwae",
+                 "--out", str(tmp_path / "run"), "--device", "cpu"])
+    out, _ = shown(capsys)
+    assert code == 0
+    assert re.search(r"test: ELBO -?\d+\.\d\d ± \d+\.\d\d nats", out)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config | {"data": ""} == {
+        "data": "", "hidden": [6, 5], "latents": 3, "activation": "tanh", "likelihood": "gaussian_shared", "samples": 2,
+        "binarize": True, "epochs": 1, "batch_size": 40, "optimizer": "momentum", "lr": 0.0001, "schedule": "cosine",
+        "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
+        "free_bits": 0.0}
+
+
+@pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
+                                    ("--objective", "dreg", "--samples", "3")])
+def test_train_climbs_other_objectives(option, data, tmp_path, capsys):
+    assert main(["train", "--data", str(data), *SMALL, "--epochs", "2", "--binarize", *option,
+                 "--out", str(tmp_path / "run")]) == 0
+    assert "test: ELBO" in shown(capsys)[0]
+    assert main(["evaluate", str(tmp_path / "run"), "--samples", "5"]) == 0
+
+
+def test_train_never_overwrites(data, run, capsys):
+    before = contents(run)
+    assert main(["train", "--data", str(data), *SMALL, "--epochs", "1", "--out", str(run)]) == 0
+    assert contents(run) == before
+    assert f"run folder: {run}-2" in shown(capsys)[0]
+    assert (run.parent / f"{run.name}-2" / CHECKPOINT).exists()
+
+
+def test_train_goes_on_for_more_epochs(data, tmp_path, capsys):
+    arguments = ["train", "--data", str(data), *SMALL, "--epochs"]
+    assert main([*arguments, "2", "--out", str(tmp_path / "run")]) == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--epochs", "3", "--device", "cpu"]) == 0
+    assert main([*arguments, "3", "--out", str(tmp_path / "whole")]) == 0
+    resumed, whole = ([record | {"seconds": 0} for record in read_history(tmp_path / name)]
+                      for name in ("run", "whole"))
+    assert resumed == whole
+    assert len(whole) == 3
+
+
+def test_evaluate(run, capsys):
+    before = contents(run)
+    assert main(["evaluate", str(run), "--samples", "7", "--device", "cpu"]) == 0
+    out, _ = shown(capsys)
+    assert re.search(r"ELBO -?\d+\.\d\d ± .* 60 images", out)
+    assert re.search(r"active units: [012] of 2", out)
+    assert re.search(r"NLL \d+\.\d\d ± .*7 samples, 60 images", out)
+    assert main(["evaluate", str(run), "--images", "10", "--best", "--device", "cpu"]) == 0
+    out, _ = shown(capsys)
+    assert "10 images" in out
+    assert "NLL" not in out
+    assert contents(run) == before
+
+
+def test_sample(run, tmp_path, capsys):
+    out = tmp_path / "s.npz"
+    assert main(["sample", str(run), "--n", "7", "--out", str(out), "--seed", "1", "--device", "cpu"]) == 0
+    assert "7 images" in shown(capsys)[0]
+    images = np.load(out)["images"]
+    assert (images.shape, images.dtype) == ((7, 4, 3), np.float32)
+    assert 0 <= images.min() < images.max() <= 1
+    assert out.with_suffix(".png").exists()
+    again = str(tmp_path / "t.npz")
+    assert main(["sample", str(run), "--n", "7", "--out", again, "--seed", "1", "--device", "cpu"]) == 0
+    np.testing.assert_array_equal(np.load(again)["images"], images)
+
+
+def test_plot(run, tmp_path):
+    assert main(["plot", str(run), "--out", str(tmp_path / "p"), "--device", "cpu"]) == 0
+    assert {path.name for path in (tmp_path / "p").iterdir()} == PICTURES
+
+
+def test_data_lists_and_describes(data, capsys):
+    assert main(["data"]) == 0
+    out, _ = shown(capsys)
+    for name in ("digits", "mnist", "fashion_mnist", "binarized_mnist", "freyfaces"):
+        assert re.search(rf"^{name} ", out, re.M)
+    assert main(["data", "digits"]) == 0
+    assert "4,000 train + 1,000 test images of 28×28" in shown(capsys)[0]
+    assert main(["data", str(data)]) == 0
+    assert "160 train + 60 test images of 4×3" in shown(capsys)[0]
+
+
+# gradcheck
+
+OPS = """
+def right(x, W):
+    return x @ W, lambda dy: (dy @ W.T, x.T @ dy)
+
+def wrong(x, W):
+    return x @ W, lambda dy: (dy @ W.T, -x.T @ dy)
+
+def square(x):
+    return x * x, lambda dy: 2 * x * dy
+"""
+
+
+@pytest.fixture
+def ops(tmp_path):
+    (tmp_path / "my_ops.py").write_text(OPS)
+    return tmp_path / "my_ops.py"
+
+
+def test_gradcheck_of_a_reader_s_op(ops, capsys):
+    assert main(["gradcheck", f"{ops}:right", "--shapes", "3,4", "4,5"]) == 0
+    assert "passed" in shown(capsys)[0]
+    assert main(["gradcheck", f"{ops}:square", "--shapes", "scalar"]) == 0
+    assert main(["gradcheck", "minivae.ops:tanh", "--shapes", "3"]) == 0
+
+
+def test_gradcheck_of_a_wrong_op_shows_where(ops, capsys):
+    assert main(["gradcheck", f"{ops}:wrong", "--shapes", "3,4", "4,5"]) == 1
+    out, _ = shown(capsys)
+    assert "FAILED" in out
+    assert re.search(r"ok +input 0 ", out)
+    assert re.search(r"BAD +input 1 ", out)
+
+
+def test_gradcheck_of_the_library(capsys):
+    assert main(["gradcheck", "gaussian_kl"]) == 0
+    out, _ = shown(capsys)
+    assert re.search(r"^(\d+) of \1 passed$", out, re.M)
+    assert main(["gradcheck", "gaussian_kl", "--tolerance", "1e-30"]) == 1
+
+
+def test_gradcheck_of_everything(capsys):
+    assert main(["gradcheck"]) == 0
+    out, _ = shown(capsys)
+    assert int(re.search(r"^(\d+) of \1 passed$", out, re.M)[1]) > 50
+
+
+# Wrong input: exit code 2, one line that says what, nothing written
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ("train --data nmist", "unknown data set 'nmist': did you mean 'mnist'?"),
+    ("train --data DATA --epochs 0", "epochs: got 0, expected a whole number of at least 1"),
+    ("train --data DATA --batch-size 0", "batch_size"),
+    ("train --data DATA --lr -1", "lr: got -1.0, expected a finite number > 0"),
+    ("train --data DATA --lr nan", "lr: got nan, expected a finite number > 0"),
+    ("train --data DATA --max-norm 0", "max_norm: got 0.0, expected a number > 0"),
+    ("train --data DATA --latents 0", "latents: got 0, expected a whole number of at least 1"),
+    ("train --data DATA --hidden 0", "hidden: got 0, expected a whole number of at least 1"),
+    ("train --data DATA --samples 0", "samples: got 0, expected a whole number of at least 1"),
+    ("train --data DATA --valid 1", "valid: got 1.0, expected a share in [0, 1)"),
+    ("train --data DATA --device cuda", 'device "cuda"'),
+    ("train --resume TMP/none", "is not a run folder"),
+    ("evaluate TMP/none", "is not a run folder"),
+    ("evaluate RUN --images 0", "images: got 0, expected at least 1"),
+    ("evaluate RUN --samples -1", "samples: got -1, expected at least 1"),
+    ("sample TMP/none", "is not a run folder"),
+    ("sample RUN --n 0 --out TMP/s.npz", "n: got 0, expected at least 1"),
+    ("plot TMP/none --out TMP/p", "is not a run folder"),
+    ("gradcheck nothing_like_it", "no op is called 'nothing_like_it'; yours would be file.py:function"),
+    ("gradcheck TMP/none.py:f --shapes 3", "target: cannot find"),
+    ("gradcheck minivae.ops:nothing --shapes 3", "target: cannot find 'minivae.ops:nothing'"),
+    ("gradcheck minivae.ops:tanh --shapes 3,x", "shapes: got '3,x', expected sizes such as 3,4 or the word scalar"),
+    ("data nmist", "did you mean 'mnist'?"),
+    ("data TMP/none.npz", "none.npz"),
+])
+def test_wrong_values(arguments, said, data, run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    for word, path in (("DATA", data), ("RUN", run), ("TMP", tmp_path)):
+        arguments = arguments.replace(word, str(path))
+    before = contents(run)
+    assert main(arguments.split()) == 2
+    _, err = shown(capsys)
+    assert err.startswith("minivae: ")
+    assert said in err
+    assert list(tmp_path.iterdir()) == []
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("arguments", [
+    "train --likelihood poisson", "train --activation swish", "train --optimizer lion", "train --schedule linear",
+    "train --device tpu", "train --latents two", "train --nonsense 3", "evaluate", "nonsense", "", "sample RUN --n x"])
+def test_wrong_words(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split())
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert arguments.split()[-1] in out + err if arguments else True
+
+
+def test_a_damaged_checkpoint(run, tmp_path, capsys):
+    for path in run.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes()[:-1] if path.name == CHECKPOINT else path.read_bytes())
+    assert main(["evaluate", str(tmp_path), "--device", "cpu"]) == 2
+    assert "truncated, damaged, or not a minivae checkpoint" in shown(capsys)[1]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_training_that_explodes(data, tmp_path, capsys):
+    arguments = ["train", "--data", str(data), *SMALL, "--optimizer", "sgd", "--lr", "1e30"]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 1
+    assert "not finite" in shown(capsys)[1]
+
+
+# Help
+
+OPTIONS = {
+    "train": ["--data", "--hidden", "--latents", "--activation", "--likelihood", "--samples", "--binarize", "--epochs",
+              "--batch-size", "--optimizer", "--lr", "--schedule", "--max-norm", "--valid", "--seed", "--out",
+              "--resume", "--device", "--folder", "--threads", "gaussian_pixel", "leaky_relu",
+              "minivae train --resume"],
+    "evaluate": ["--samples", "--images", "--best", "--seed", "--device", "--folder", "minivae evaluate"],
+    "sample": ["--n", "--out", "--seed", "--device", "--folder", "minivae sample"],
+    "plot": ["--out", "--device", "--folder", "minivae plot"],
+    "gradcheck": ["--shapes", "--tolerance", "--seed", "my_ops.py:my_op"],
+    "data": ["--folder", "minivae data mnist"],
+    "bench": ["--rows", "--contenders", "--bursts", "--threads", "--out", "--quick", "minivae bench --rows a b"],
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_tells_every_option(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert [option for option in OPTIONS[command] if option not in out] == []
+
+
+def test_help_from_a_shell():
+    result = python("-m", "minivae", "--help")
+    assert result.returncode == 0, result.stderr
+    assert all(command in result.stdout for command in OPTIONS)
+    assert python("-m", "minivae", "nonsense").returncode == 2
+
+
+# Ctrl-C
+
+def test_ctrl_c_from_a_shell_and_going_on(data, tmp_path):
+    """Exit code 130; the message says how to go on; going on ends as if nothing had happened."""
+    folder, arguments = tmp_path / "run", ["train", "--data", str(data), *SMALL, "--epochs", "60", "--out"]
+    with subprocess.Popen([sys.executable, "-m", "minivae", *arguments, str(folder)], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (folder / METRICS).exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert re.search(r"stopped after step \d+; saved in \S+run: resume from there", err)
+    assert "Traceback" not in err
+    assert len((folder / METRICS).read_text().splitlines()) < 60
+    assert main(["train", "--resume", str(folder), "--device", "cpu"]) == 0
+    assert main([*arguments, str(tmp_path / "whole")]) == 0
+    for name in ("checkpoint.safetensors", "best.safetensors"):
+        one, two = (training_state(tmp_path / run / name) for run in ("run", "whole"))
+        assert one == two
+
+
+def training_state(path):
+    from minivae.runs import load_checkpoint
+    arrays, metadata = load_checkpoint(path)
+    for record in metadata.get("position", {}).get("history", []):
+        del record["seconds"]
+    return {name: a.tobytes() for name, a in arrays.items()}, metadata
+
+
+def test_ctrl_c_elsewhere_is_quiet(run, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(minivae.cli.program, "evaluate", interrupted)
+    assert main(["evaluate", str(run), "--device", "cpu"]) == 130
+    shown(capsys)
+
+
+def test_a_run_stopped_in_its_first_epoch_can_be_drawn_later(data, tmp_path, monkeypatch, capsys):
+    """It has a checkpoint but no finished epoch: no curve to draw, and that is said."""
+    batches = loop._Epoch.batches
+
+    def stopping(self, first):
+        signal.raise_signal(signal.SIGINT)
+        return batches(self, first)
+
+    monkeypatch.setattr(loop._Epoch, "batches", stopping)
+    assert main(["train", "--data", str(data), *SMALL, "--out", str(tmp_path / "run")]) == 130
+    monkeypatch.undo()
+    shown(capsys)
+    assert main(["evaluate", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert main(["plot", str(tmp_path / "run"), "--out", str(tmp_path / "p"), "--device", "cpu"]) in (0, 2)
+    shown(capsys)

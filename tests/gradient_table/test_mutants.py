@@ -1,0 +1,82 @@
+"""The judges are judged: every planted mistake in every pullback must be caught.
+
+By finite differences on the rows of the gradient table that are about its owner, or by a law.  No mutant
+is excused: should one compute the same numbers, `mutator.mistakes` has chosen the mistake badly.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from mutator import Mutant, mutants, unchanged
+from test_laws import LAWS
+
+from minivae import gradient_table, ops
+from minivae.gradient_table import MODULES, SECTIONS, Case, check
+
+ALL = {module.__name__: mutants(module) for module in MODULES}
+OWNERS = [(module, owner) for module in ALL for owner in dict.fromkeys(m.owner for m in ALL[module])]
+
+
+def objection(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Who objects to the mutated module, or None: it passes every check there is."""
+    with monkeypatch.context() as patch:
+        for name, thing in mutant.names().items():
+            right = getattr(mutant.module, name)
+            for module in [m for path, m in sys.modules.items() if path.startswith("minivae.")]:
+                if vars(module).get(name) is right:   # who imported it, too
+                    patch.setattr(module, name, thing)
+        try:
+            rows = SECTIONS[mutant.module.__name__](np.random.default_rng(0))
+            for case in rows:
+                if f"{case.subject}.".startswith(f"{mutant.owner}." if mutant.owner else ""):
+                    judge(case)
+        except Exception as error:      # any refusal will do: GradientError, a law, a shape that does not fit
+            return type(error).__name__
+    return None
+
+
+def judge(case: Case) -> None:
+    check(case)
+    for law in LAWS:
+        law(case)
+
+
+@pytest.mark.parametrize(("module", "owner"), OWNERS, ids=lambda part: part.removeprefix("minivae."))
+def test_every_mutant_is_caught(module, owner, monkeypatch):
+    mine = [m for m in ALL[module] if m.owner == owner]
+    survivors = [m.what for m in mine if objection(m, monkeypatch) is None]
+    assert not survivors, f"{len(survivors)} of {len(mine)} mutants of {owner} pass:\n" + "\n".join(survivors)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_nobody_objects_to_the_unchanged_module(module, monkeypatch):
+    assert objection(unchanged(module), monkeypatch) is None
+
+
+def test_every_pullback_has_mutants():
+    """Whatever has a row has a pullback in the source, or hands on one that has."""
+    owners = {owner for _, owner in OWNERS}
+    hand_on = {"VAE.elbo_terms", "VAE.elbo_terms_by_latent", "log_mean_exp", "full_gaussian_entropy"}
+    assert owners - {"VAE"} == gradient_table.public_ops() - hand_on
+    counts = {name: len(found) for name, found in ALL.items()}
+    print(f"mutants: {sum(counts.values())} in {len(OWNERS)} pullbacks, {counts}")
+    assert sum(counts.values()) > 300
+
+
+@pytest.mark.parametrize("what", [
+    "W.T → W", "dy.sum(axis=0, out=out[1]) → dy", "np.matmul(x.T, dy, out=out[0]) → dy",
+    "→ return (dW, dx, dy.sum(axis=0, out=out[1]))",
+])
+def test_the_mistakes_of_linear_are_those_one_makes(what):
+    assert any(what in m.what for m in ALL["minivae.ops.dense"] if m.owner == "linear")
+
+
+def test_a_mutant_changes_only_its_module_in_memory(monkeypatch):
+    x, W, b = np.ones((1, 2)), np.ones((2, 2)), np.ones(2)
+    before = ops.linear(x, W, b)[1](np.ones((1, 2)))
+    for mutant in ALL["minivae.ops.dense"][:5]:
+        objection(mutant, monkeypatch)
+    assert all(np.array_equal(a, c) for a, c in zip(before, ops.linear(x, W, b)[1](np.ones((1, 2)))))
