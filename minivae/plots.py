@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from minivae.backend import to_numpy
+from minivae.batch import Batch
 from minivae.runs import write_atomically
 
+Rows = TypeVar("Rows", np.ndarray, Batch)
 # Okabe and Ito's colours: told apart by everybody, in print as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 # ten for ten classes
@@ -94,8 +96,8 @@ def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, p
     return page
 
 
-def spread(images: np.ndarray, n: int | None) -> np.ndarray:
-    """`n` of the images (None: all), evenly spread: a test set may be sorted by class."""
+def spread(images: Rows, n: int | None) -> Rows:
+    """`n` of the images, or rows of a batch (None: all), evenly spread: a test set may be sorted by class."""
     return images if n is None or n >= len(images) else images[np.linspace(0, len(images) - 1, n).astype(int)]
 
 
@@ -132,8 +134,7 @@ def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str =
         raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
     line = np.array([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
     z = np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ to the right, z₂ upwards
-    arena = model.arena
-    page = mosaic(model.decode(arena.device.array(z, dtype=arena.value.dtype)), shape, size, gap=0)
+    page = mosaic(model.decode(model.device.array(z, dtype=model.dtype)), shape, size, gap=0)
     fig, ax = figure(width=6.4, height=6.4 * page.shape[0] / page.shape[1] + 0.3)
     _show(ax, page, title or "the decoder over the latent plane, evenly in probability")
     ax.set_axis_on()
@@ -168,8 +169,7 @@ def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: 
     if steps < 2 or x.shape != y.shape:
         raise ValueError(f"interpolation: got {steps} steps between shapes {x.shape} and {y.shape}, "
                          "expected at least 2 between pairs of images")
-    arena = model.arena
-    a, b = (model.encode(arena.device.asarray(images, dtype=arena.value.dtype))[0] for images in (x, y))
+    a, b = (model.encode(model.device.asarray(images, dtype=model.dtype))[0] for images in (x, y))
     rows = [model.decode(a + (b - a) * (t / (steps - 1))) for t in range(steps)]            # (steps, N, X)
     images = np.stack([to_numpy(r) for r in rows], axis=1).reshape(-1, x.shape[1])
     return image_grid(images, shape, columns=steps, title=title or "between pairs of test images")
@@ -212,7 +212,7 @@ def kl_by_latent(kls: Mapping[str, np.ndarray], *, title: str = "") -> Figure:
 def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, int], *,
              seed: int = 0) -> Iterator[tuple[str, Figure]]:
     """(name, figure), one after another: every picture that says something about this model."""
-    device, dtype = model.arena.device, model.arena.value.dtype
+    device, dtype = model.device, model.dtype
     rng, few = device.rng(seed), device.asarray(spread(images, 48), dtype=dtype)
     yield "samples", image_grid(model.sample(100, rng), shape, title="samples from the prior")
     yield "reconstructions", reconstructions(few, model.reconstruct(few, rng), shape)

@@ -41,8 +41,8 @@ class Explore:
         recipe, checkpoint = find(self.run)
         dataset, why = images_of(recipe, self.folder)
         shape = dataset.image_shape if dataset else self.shape or guess(recipe, checkpoint)
-        model = model_of(recipe, checkpoint, shape[0] * shape[1])
-        images, labels = (recipe.test(dataset), dataset.test_labels) if dataset else (None, None)
+        model = model_of(recipe, checkpoint, shape)
+        images, labels = (recipe.test(dataset).x, dataset.test_labels) if dataset else (None, None)
         title = self.title or f"{Path(recipe.data).stem.replace('_', ' ').capitalize()}, {recipe.latents} latents"
         page = explorer(model, images, labels, shape, title=title).encode()
         write_atomically(self.out, page)
@@ -69,10 +69,10 @@ def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]
         return None, str(error)
 
 
-def model_of(recipe: Recipe, checkpoint: Path, pixels: int) -> VAE:
+def model_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, int]) -> VAE:
     """The trained model, on the host.  Raises CheckpointError if the file holds another one."""
-    model = recipe.model(pixels).build()
-    load_parameters(checkpoint, model.arena)
+    model = recipe.model(shape).build()
+    load_parameters(checkpoint, model)
     return model
 
 
@@ -82,10 +82,13 @@ def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, int]:
         if row.name == recipe.data:
             return row.image_shape
     last = f"parameter/decoder.{2 * len(recipe.hidden)}.b"
-    arrays, _ = load_checkpoint(checkpoint)
-    if last not in arrays:
+    biases = [array for name, array in load_checkpoint(checkpoint)[0].items() if name.endswith(last)]
+    if recipe.network != "mlp":
+        raise ValueError(f"shape: {recipe.data} is not here to say how large its images are; give --shape, "
+                         "height and width")
+    if not biases:
         raise CheckpointError(f"{checkpoint} holds another model: it has no {last}")
-    pixels = arrays[last].size // likelihood(recipe.likelihood).outputs_per_pixel
+    pixels = biases[0].size // likelihood(recipe.likelihood).outputs_per_pixel
     if isqrt(pixels) ** 2 != pixels:
         raise ValueError(f"shape: {recipe.data} is not here to say how its {pixels} pixels lie; give --shape, "
                          "its height and width")

@@ -75,14 +75,18 @@ class Optimizer:
         """A copy of the moments on the host; none before the first step."""
         return {name: np.array(to_numpy(self.state[name])) for name in self.moments if name in self.state}
 
-    def load(self, arrays: Mapping[str, np.ndarray], steps: int, arena: Arena) -> None:
-        """Take up where `arrays()` and `steps` were saved."""
+    def require(self, arrays: Mapping[str, np.ndarray], arena: Arena) -> None:
+        """Raise ValueError unless these are the moments of such an optimizer, or none, for this arena."""
         if arrays and arrays.keys() != set(self.moments):
             raise ValueError(f"optimizer: the checkpoint holds {sorted(arrays)}, "
                              f"{type(self).__name__} needs {sorted(self.moments)}")
         for name, array in arrays.items():
             if array.shape != arena.value.shape:
                 raise ValueError(f"optimizer {name}: got shape {array.shape}, expected {arena.value.shape}")
+
+    def load(self, arrays: Mapping[str, np.ndarray], steps: int, arena: Arena) -> None:
+        """Take up where `arrays()` and `steps` were saved.  Raises ValueError, before anything changes."""
+        self.require(arrays, arena)
         self.state = {name: arena.device.array(a, dtype=arena.value.dtype) for name, a in arrays.items()}
         self.steps = steps
 

@@ -1,24 +1,26 @@
-"""q(z|x) beyond the diagonal Gaussian: what the encoder's outputs mean, and how z is drawn.
+"""q(z|x): what the encoder's outputs mean, and how z is drawn.
 
 All are reparameterizations: noise ε ~ N(0, I) goes in, z = g(ε, x) comes out, together with log |det ∂z/∂ε|, because by
 the change of variables
 
     log q(z|x)  =  log N(ε; 0, I)  −  log |det ∂z/∂ε| .
 
-So a posterior is a layer `(z, logdet), pullback = posterior(outputs, eps=eps)`, and `pullback(dz, dlogdet)` carries
-both back to the encoder's outputs.  Shapes: outputs (B, posterior.outputs), eps and z (B, Z), logdet (B,).  Nats.
+So a posterior is a layer `(z, logdet), pullback = posterior(*q, eps=eps)`, and `pullback(dz, dlogdet)` carries both
+back to q, the encoder's outputs: mean and logvar of a diagonal Gaussian, else one array (B, posterior.outputs).
+Shapes: eps and z (B, Z), logdet (B,).  Nats.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array, Pullback
-from minivae.distributions import full_gaussian, rank_one
+from minivae.distributions import affine, full_gaussian, gaussian_kl, rank_one, reparameterize
 from minivae.nn import Layer
-from minivae.ops import concat, split
+from minivae.ops import concat, repeat_each, split
 
 
 class Posterior(Layer):
@@ -27,21 +29,55 @@ class Posterior(Layer):
     latents: int
     outputs: int
 
-    def __call__(self, outputs: Array, *, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
+    def __call__(self, *q: Any, **eps: Any) -> tuple[tuple[Array, Array], Pullback]:
         """z = g(ε, x) and log |det ∂z/∂ε|        (B, outputs), eps (B, Z) -> (B, Z) (B,)"""
         raise NotImplementedError
 
-    def moments(self, outputs: Array) -> tuple[Array, Array]:
+    def draw(self, *q: Any, **eps: Any) -> tuple[Array, Pullback]:
+        """z alone, where nobody asks for the determinant        (B, outputs), eps (B, Z) -> (B, Z)"""
+        (z, logdet), pull = self(*q, **eps)
+
+        def pullback(dz: Array) -> Any:
+            return pull(dz, np.zeros_like(logdet))
+
+        return z, pullback
+
+    def moments(self, *q: Any, **_: Any) -> tuple[Array, Array]:
         """The mean of q(z|x) and the log-variance of each latent, both (B, Z): to look at."""
         raise NotImplementedError
 
 
 class GaussianPosterior(Posterior):
-    """One whose KL to the prior is known in closed form."""
+    """One whose KL from the standard normal is known in closed form."""
 
-    def kl(self, outputs: Array) -> tuple[Array, Pullback]:
+    def kl(self, *q: Any, **_: Any) -> tuple[Array, Pullback]:
         """KL(q(z|x) ‖ N(0, I))        (B, outputs) -> (B,)"""
         raise NotImplementedError
+
+
+class DiagonalGaussian(GaussianPosterior):
+    """q(z|x) = N(mean, diag exp(logvar)): the encoder has a head for each (`vae.Encoder`)."""
+
+    def __init__(self, latents: int) -> None:
+        self.latents, self.outputs = latents, 2 * latents
+
+    def __call__(self, mean: Array, logvar: Array, *, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
+        drawn, pull = affine(eps, mean, logvar)                  # z = μ + σ ε,   log |det ∂z/∂ε| = ½ Σ log σ²
+
+        def pullback(dz: Array, dlogdet: Array) -> tuple[Array, Array]:
+            _, dmean, dlogvar = pull(dz, dlogdet)                # nobody asks for the gradient of the noise
+            return dmean, dlogvar
+
+        return drawn, pullback
+
+    def draw(self, mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
+        return reparameterize(mean, logvar, eps=eps)
+
+    def kl(self, mean: Array, logvar: Array) -> tuple[Array, Pullback]:
+        return gaussian_kl(mean, logvar)
+
+    def moments(self, mean: Array, logvar: Array) -> tuple[Array, Array]:
+        return mean, logvar
 
 
 class FullCovariance(GaussianPosterior):
@@ -143,3 +179,14 @@ def _total(parts: list[tuple[Array, Pullback]]) -> Array:
     """The sum of the values"""
     first, *others = (value for value, _ in parts)
     return sum(others, first)
+
+
+def draw(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
+    """L samples of a diagonal Gaussian for each of B images        (B, Z) (B, Z), eps (L, B, Z) -> (L·B, Z)"""
+    (means, logvars), pull_each = repeat_each(mean, logvar, samples=len(eps))
+    z, pull_z = reparameterize(means, logvars, eps=eps.reshape(means.shape))
+
+    def pullback(dz: Array) -> tuple[Array, Array]:
+        return pull_each(*pull_z(dz))
+
+    return z, pullback

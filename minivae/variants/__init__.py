@@ -8,9 +8,8 @@ a model, copy its file: nothing below knows about it.
 from minivae.variants.conv_vae import ConvVAEConfig
 from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
 from minivae.variants.mlp_vae import VAEConfig
-from minivae.variants.structured_posterior import POSTERIORS, FlowVAE, PosteriorVAEConfig, StructuredVAE
+from minivae.variants.probabilistic_pca import as_vae, log_p, probabilistic_pca
 
 __all__ = [
-    "POSTERIORS", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "FlowVAE", "Noise", "PosteriorVAEConfig",
-    "StructuredVAE", "VAEConfig",
+    "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "Noise", "VAEConfig", "as_vae", "log_p", "probabilistic_pca",
 ]
