@@ -50,7 +50,7 @@ from minivae.nn import Adam, Arena, Parameter, cosine
 from minivae.ops import repeat
 from minivae.parts import CouplingFlow, FullCovariance, PlanarFlow
 from minivae.training import fit
-from minivae.variants import PosteriorVAEConfig, VAEConfig
+from minivae.variants import VAEConfig
 
 
 # %%
@@ -190,7 +190,7 @@ def families(rng):
 # %%
 def train(digits, posterior, opt):
     sizes = (784, (40,) if opt.quick else (200,), 10, "tanh")
-    config = VAEConfig(*sizes) if posterior == "diagonal" else PosteriorVAEConfig(*sizes, posterior=posterior)
+    config = VAEConfig(*sizes, posterior=posterior)
     vae = config.build(seed=opt.seed, on=opt.device, images=digits,
                        optimizer=Adam(cosine(2e-3, steps=opt.epochs * -(-len(digits) // 100))))
     for name, p in VAEConfig(*sizes).build(seed=opt.seed, images=digits).arena.parameters.items():

@@ -42,6 +42,7 @@ from minivae.evaluation import Estimate, annealed_importance_sampling, bidirecti
 from minivae.evaluation.ais import Chains, schedule
 from minivae.evaluation.ais import hmc as library_hmc
 from minivae.nn import Adam, cosine
+from minivae.parts import StandardNormal
 from minivae.training import fit
 from minivae.variants import VAEConfig
 from minivae.variants.probabilistic_pca import as_vae, log_p, probabilistic_pca
@@ -118,7 +119,7 @@ def same_as_library(rng):
         return value - 0.5 * (z**2).sum(axis=1), slope - z
 
     ours = hmc(z, log_f, 0.1, 10, np.random.default_rng(seed))
-    theirs, _ = library_hmc(Chains.at(z, parabola), parabola, beta=1.0, step=0.1, leapfrog=10,
+    theirs, _ = library_hmc(Chains.at(z, parabola, StandardNormal(2)), parabola, beta=1.0, step=0.1, leapfrog=10,
                             rng=np.random.default_rng(seed))
     return np.abs(ours - theirs.z).max()
 

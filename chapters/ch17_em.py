@@ -38,7 +38,7 @@ from minivae.evaluation import amortization_gap, fit_posteriors
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Arena, cosine, mlp
 from minivae.ops import repeat
-from minivae.vae import draw as draw_z
+from minivae.parts import DiagonalGaussian
 from minivae.variants import VAEConfig
 from minivae.variants.probabilistic_pca import log_p, probabilistic_pca
 
@@ -131,7 +131,7 @@ def angle(W, V):
 # %%
 def free_energy(mean, logvar, *, decoder, x, eps):    # (B, Z) (B, Z), x (B, X), eps (S, B, Z) -> (B,), nats
     S, B, Z = eps.shape
-    z, pull_z = draw_z(mean, logvar, eps=eps)
+    z, pull_z = DiagonalGaussian(mean.shape[1]).draws(mean, logvar, eps=eps)
     logits, pull_decoder = decoder(z)
     nll, pull_nll = bernoulli_nll(logits, x=repeat(x, samples=S)[0])
     log_prior, pull_prior = standard_normal_log_prob(z)

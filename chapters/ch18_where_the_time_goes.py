@@ -115,7 +115,7 @@ def version(ideas, hidden):
     if ideas < 2:
         model.likelihood = TextbookBernoulli()
     if ideas < 3:
-        model.optimizer = TextbookAdam(1e-3)
+        model.network.optimizer = TextbookAdam(1e-3)
     if ideas < 4:
         for layer in linears(model):
             layer.__class__ = TextbookLinear                     # the same parameters, another way to use them

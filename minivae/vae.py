@@ -96,7 +96,7 @@ class VAE(Model):
         def pullback(*dq: Array) -> None:
             pull_encoder(*dq, need_dx=False)                         # nobody asks for the gradient of the data
 
-        return _parts(q), pullback
+        return q if isinstance(q, tuple) else (q,), pullback
 
     def elbo_terms(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         """The two terms of −ELBO = nll + kl        x (B, X), eps (L, B, Z) -> (B,) (B,)
@@ -117,19 +117,17 @@ class VAE(Model):
 
     def _terms(self, kl_op: KL, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         self._check(x, eps)
-        L, B, Z = eps.shape
-        q, pull_q = self.q(x=x)                                     # q(z|x)
-        each, pull_each = repeat_each(*q, samples=L)
-        z, pull_draw = self.posterior.draw(*each, eps=eps.reshape(L * B, Z))
+        L, B, _ = eps.shape
+        q, pull_q = self.q(x=x)                                      # q(z|x)
+        z, pull_draws = self.posterior.draws(*q, eps=eps)
         outputs, pull_decoder = self.decoder(z)                      # p(x|z)
         nll, pull_nll = self.likelihood(outputs, x=repeat(x, samples=L)[0])
         kl, pull_kl = kl_op(*q)
 
         def pullback(dnll: Array, dkl: Array) -> None:
             dz = pull_decoder(pull_nll(repeat(dnll / L, samples=L)[0]))
-            dq_draw = _parts(pull_each(*_parts(pull_draw(dz))))
-            dq_kl = _parts(pull_kl(dkl))
-            pull_q(*(a + b for a, b in zip(dq_draw, dq_kl)))         # q is used twice: derivatives add
+            dq_draws, dq_kl = pull_draws(dz), pull_kl(dkl)
+            pull_q(*(a + b for a, b in zip(dq_draws, dq_kl)))        # q is used twice: derivatives add
 
         return (nll.reshape(L, B).mean(axis=0), kl), pullback
 
@@ -150,12 +148,12 @@ class VAE(Model):
         Gaussian z = μ + σ ε, and the determinant is Π σ.
         """
         L, B, Z = eps.shape
-        q, pull_q = self.q(x=x)                                     # q(z|x)
+        q, pull_q = self.q(x=x)
         each, pull_each = repeat_each(*q, samples=L)
         drawn, pull_posterior = self.posterior(*each, eps=eps.reshape(L * B, Z))
 
         def pullback(dz: Array, dlogdet: Array) -> None:
-            pull_q(*_parts(pull_each(*_parts(pull_posterior(dz, dlogdet)))))
+            pull_q(*pull_each(*pull_posterior(dz, dlogdet)))
 
         return drawn, pullback
 
@@ -270,8 +268,3 @@ class VAE(Model):
         for name, array in (("x", x), ("eps", eps)):
             if array.dtype != self.dtype:
                 raise TypeError(f"{name}: got dtype {array.dtype}, expected {self.dtype}, the dtype of the parameters")
-
-
-def _parts(x: Array | tuple[Array, ...]) -> tuple[Array, ...]:
-    """One array, or several, as a tuple."""
-    return x if isinstance(x, tuple) else (x,)

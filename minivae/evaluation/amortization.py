@@ -32,7 +32,7 @@ from minivae.distributions import gaussian_log_prob
 from minivae.evaluation.bounds import ROWS, Estimate, over_parts
 from minivae.nn import Adam, Arena, Parameter, cosine
 from minivae.ops import logsumexp, repeat
-from minivae.parts import DiagonalGaussian, draw
+from minivae.parts import DiagonalGaussian
 from minivae.vae import VAE
 
 Moments = tuple[Array, Array]          # mean and logvar of q, both (B, Z)
@@ -66,7 +66,7 @@ def path_gradient(mean: Array, logvar: Array, *, model: Any, x: Array, eps: Arra
     the posterior every single draw says 0.   Roeder, Wu and Duvenaud 2017.  The model's gradients stay as they are.
     """
     S = len(eps)
-    z, pull_z = draw(mean, logvar, eps=eps)
+    z, pull_z = model.posterior.draws(mean, logvar, eps=eps)
     log_joint, pull_joint = model.log_joint(z, x=repeat(x, samples=S)[0])
     dz = pull_joint(np.full_like(log_joint, 1.0 / S))
     dz += (eps * (np.exp(-0.5 * logvar) / S)).reshape(z.shape)       # −∂ log q/∂z = (z − μ)/σ² = ε/σ
@@ -150,7 +150,7 @@ def _bounds(model: Any, x: Array, rng: Generator, q: Moments, fitted: Moments, K
 
 def _log_weights(model: Any, x: Array, q: Moments, eps: Array) -> Array:
     """log p(x, z) − log q(z) for z = μ + σ ε        -> (K, B)"""
-    z, means, logvars = draw(*q, eps=eps)[0], *(repeat(moment, samples=len(eps))[0] for moment in q)
+    z, means, logvars = model.posterior.draws(*q, eps=eps)[0], *(repeat(moment, samples=len(eps))[0] for moment in q)
     log_joint = model.log_joint(z, x=repeat(x, samples=len(eps))[0])[0]
     return (log_joint - gaussian_log_prob(z, means, logvars)[0]).reshape(eps.shape[:2])
 

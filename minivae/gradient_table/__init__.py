@@ -37,6 +37,7 @@ from minivae.parts import (
     logistic_likelihoods,
     posteriors,
     priors,
+    structured_posteriors,
     units,
 )
 from minivae.variants import deep_latent, mlp_vae
@@ -56,7 +57,7 @@ TABLE = {
     likelihoods: likelihood_cases, gaussian_likelihoods: likelihood_cases, logistic_likelihoods: likelihood_cases,
     units: likelihood_cases,
     vae: model_cases,
-    posteriors: posterior_cases,
+    posteriors: posterior_cases, structured_posteriors: posterior_cases,
     flow_posteriors: flow_posterior_cases,
     priors: prior_cases,
     mlp_vae: posterior_model_cases,

@@ -73,12 +73,12 @@ def posterior_cases(rng: Generator) -> list[Case]:
     diagonal = parts.DiagonalGaussian(3)
     rows = [row(diagonal, n((4, 3)), n((4, 3)), eps=n((4, 3))), row(diagonal.kl, n((4, 3)), n((4, 3))),
             row(diagonal.draw, n((4, 3)), n((4, 3)), eps=n((4, 3))),
-            row(parts.draw, n((3, 2)), n((3, 2)), eps=n((4, 3, 2))),
-            row(parts.draw, n((1, 2)), n((1, 2)), eps=n((1, 1, 2)), note="one row once")]
+            row(diagonal.draws, n((2, 3)), n((2, 3)), eps=n((4, 2, 3))),
+            row(diagonal.draws, n((1, 3)), n((1, 3)), eps=n((1, 1, 3)), note="one row once")]
     for kind in (parts.FullCovariance,):
         q = kind(3)
         rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs))),
-                 row(q.draw, n((4, q.outputs)), eps=n((4, 3)))]
+                 row(q.draw, n((4, q.outputs)), eps=n((4, 3))), row(q.draws, n((2, q.outputs)), eps=n((4, 2, 3)))]
     for layers in (None, (2, 1, 3)):
         blocks, note = parts.RankOne(6, layers), f"{layers or 'one block'}"
         rows += [layer_row(rng, blocks, n((4, 18)), eps=n((4, 6)), note=note), row(blocks.kl, n((4, 18)), note=note)]

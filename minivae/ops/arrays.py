@@ -51,9 +51,8 @@ def repeat_each(*parts: Array, samples: int) -> tuple[tuple[Array, ...], Pullbac
     """(y₁, y₂, …): every part `samples` times over, as `repeat` does        (B, I₁) … -> (samples · B, I₁) …"""
     repeated = [repeat(part, samples=samples) for part in parts]
 
-    def pullback(*dparts: Array) -> Array | tuple[Array, ...]:
-        dxs = tuple(pull(dpart) for (_, pull), dpart in zip(repeated, dparts))
-        return dxs if len(dxs) > 1 else dxs[0]
+    def pullback(*dys: Array) -> tuple[Array, ...]:
+        return tuple(pull(dy) for (_, pull), dy in zip(repeated, dys))
 
     return tuple(y for y, _ in repeated), pullback
 

@@ -1,7 +1,7 @@
 """What a VAE is made of: priors p(z), posteriors q(z|x), likelihoods p(x|z), and the objectives that a step climbs.
 
     priors           N(0, I), a learned mixture                     kl   which KL belongs to which pair of the two
-    posteriors, flow_posteriors                                     what the encoder's outputs mean
+    posteriors, structured_posteriors, flow_posteriors              what the encoder's outputs mean
     likelihoods, gaussian_likelihoods, logistic_likelihoods         what the decoder's outputs mean
     objectives       the ELBO, free bits, the importance-weighted bound
     units            a likelihood of data in units of their own
@@ -18,8 +18,9 @@ from minivae.parts.likelihoods import Bernoulli, Likelihood
 from minivae.parts.logistic_likelihoods import Logistic, LogisticPixel, LogisticShared
 from minivae.parts.named import LIKELIHOODS, POSTERIORS, PRIORS, likelihood, posterior, prior
 from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
-from minivae.parts.posteriors import DiagonalGaussian, FullCovariance, GaussianPosterior, Posterior, RankOne, draw
+from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
 from minivae.parts.priors import GaussianMixture, Prior, StandardNormal
+from minivae.parts.structured_posteriors import FullCovariance, RankOne
 from minivae.parts.units import InUnits, check_scale, units_of
 
 __all__ = [

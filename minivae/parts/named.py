@@ -10,8 +10,9 @@ from minivae.parts.flow_posteriors import CouplingFlow, PlanarFlow
 from minivae.parts.gaussian_likelihoods import GaussianFixed, GaussianOptimal, GaussianPixel, GaussianShared
 from minivae.parts.likelihoods import Bernoulli, Likelihood
 from minivae.parts.logistic_likelihoods import LogisticPixel, LogisticShared
-from minivae.parts.posteriors import DiagonalGaussian, FullCovariance, Posterior, RankOne
+from minivae.parts.posteriors import DiagonalGaussian, Posterior
 from minivae.parts.priors import GaussianMixture, Prior, StandardNormal
+from minivae.parts.structured_posteriors import FullCovariance, RankOne
 
 LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
     "bernoulli": Bernoulli, "gaussian_fixed": GaussianFixed, "gaussian_shared": GaussianShared,

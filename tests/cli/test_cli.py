@@ -72,7 +72,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "data": "", "hidden": [6, 5], "latents": 3, "activation": "tanh", "likelihood": "gaussian_shared", "samples": 2,
         "binarize": True, "epochs": 1, "batch_size": 40, "optimizer": "momentum", "lr": 0.0001, "schedule": "cosine",
         "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
-        "free_bits": 0.0}
+        "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
+        "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),

@@ -18,9 +18,9 @@ from minivae.cli import main
 from minivae.explorer import explorer, quantise
 from minivae.explorer.export import AGREE, MARK, TOLERANCE
 from minivae.nn import Sequential, mlp
-from minivae.parts import LIKELIHOODS, GaussianPixel
+from minivae.parts import LIKELIHOODS, POSTERIORS, GaussianPixel
 from minivae.runs import BEST, CHECKPOINT
-from minivae.variants import POSTERIORS, ConvVAEConfig, PosteriorVAEConfig, VAEConfig
+from minivae.variants import ConvVAEConfig, VAEConfig
 
 F = np.float32
 RNG = np.random.default_rng(0)
@@ -109,7 +109,7 @@ def test_a_page_without_labels_and_one_without_images():
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_any_posterior_will_do(posterior):
-    model = PosteriorVAEConfig(20, (30,), 3, "tanh", "bernoulli", posterior).build(seed=1, images=X)
+    model = VAEConfig(20, (30,), 3, "tanh", "bernoulli", posterior).build(seed=1, images=X)
     text = page(model)
     np.testing.assert_allclose(decoded(model, text), unpacked(text)[1]["images"].reshape(-1, 20), atol=1e-6)
 

@@ -153,7 +153,7 @@ def test_parameters_of_another_model(tmp_path, other, said):
     target = model(**other)
     value = target.arena.value.copy()
     with pytest.raises(CheckpointError, match=f"holds another model: .*{said}"):
-        load_parameters(tmp_path / "c", target.arena)
+        load_parameters(tmp_path / "c", target)
     np.testing.assert_array_equal(target.arena.value, value)
 
 

@@ -157,7 +157,7 @@ def test_best_is_the_epoch_of_the_best_bound(train, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_validate", lambda *_: {"valid_elbo": next(bounds)})
     train(tmp_path / "run", callback=lambda record, model: values.append(model.arena.value.copy()))
     best = new()
-    load_parameters(tmp_path / "run" / BEST, best.arena)
+    load_parameters(tmp_path / "run" / BEST, best)
     np.testing.assert_array_equal(best.arena.value, values[1])
 
 
