@@ -37,7 +37,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from minivae import plots
 from minivae.chapter import options, parser
@@ -242,8 +241,7 @@ def measured(opt, counts, batches):
     except OSError as error:
         print(f"nothing is timed: {error}")
         a, b = np.zeros((2, 1_000_000), np.float32)
-        with threadpool_limits(1):
-            speed, copies = rate(128, 784, 400), median_seconds(lambda: np.copyto(a, b))
+        speed, copies = rate(128, 784, 400), median_seconds(lambda: np.copyto(a, b))
         print("so a copy within one process stands for a message, and 1 µs is a guess")
         work = {batch: step_of(VAEConfig(784, (400,), 20).build(), batch) for batch in batches}
         return {batch: dict.fromkeys(counts, work[batch]) for batch in batches}, machine | {"rate": speed, "bandwidth": a.nbytes / copies, "latency": 1e-6}

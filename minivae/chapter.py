@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from minivae import plots
 from minivae.backend import Device, DeviceError, device
 from minivae.data import DataError, Dataset, load
+from minivae.parallel import quiet_blas
 from minivae.runs import write_atomically
 
 
@@ -106,6 +107,7 @@ def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tupl
         argv = shlex.split(os.environ.get("MINIVAE_ARGS", "")) if in_notebook() else sys.argv[1:]
     args = parser.parse_args(argv)
     plots.use_style()
+    quiet_blas()                                       # a chapter's own pieces, too, run beside other work
     if args.epochs < 1:
         parser.error(f"--epochs: got {args.epochs}, expected at least 1")
     if args.seed < 0:

@@ -23,7 +23,7 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one
 from minivae.batch import as_batch
 from minivae.distributions import standard_normal_log_prob
-from minivae.nn import Data, Layer, Model, Optimizer, Sequential, by_rows
+from minivae.nn import ROWS_EACH, Data, Layer, Model, Optimizer, Sequential, by_rows
 from minivae.ops import repeat, repeat_each
 from minivae.parts import (
     DiagonalGaussian,
@@ -74,7 +74,7 @@ class VAE(Model):
     def __init__(self, encoder: Layer, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
                  device: Device, posterior: Posterior | None = None, prior: Prior | None = None,
                  dtype: type = np.float32, optimizer: Optimizer | None = None, samples: int = 1,
-                 objective: Objective | None = None, rows_each: int = 256) -> None:
+                 objective: Objective | None = None, rows_each: int = ROWS_EACH) -> None:
         at_least_one(pixels=pixels, latents=latents, samples=samples)
         self.posterior = posterior or DiagonalGaussian(latents)
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood

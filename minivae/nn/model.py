@@ -30,7 +30,7 @@ from minivae.nn.arena import Arena, Parameter
 from minivae.nn.layers import Layer
 from minivae.nn.network import Network
 from minivae.nn.optimizers import Adam, Optimizer
-from minivae.nn.workers import Workers
+from minivae.nn.workers import ROWS_EACH, Workers
 
 Data = Array | Batch                                   # an array alone is x
 
@@ -49,7 +49,7 @@ class Model(Layer):
     workers: Workers
 
     def learns(self, *, device: Device, dtype: type, optimizers: Mapping[str, Optimizer] | None = None,
-               rows_each: int = 256, **networks: Mapping[str, Parameter]) -> None:
+               rows_each: int = ROWS_EACH, **networks: Mapping[str, Parameter]) -> None:
         """Move the parameters into arenas, one for each named network.
 
         networks     name=parameters, such as critic=self.critic.parameters("critic.")

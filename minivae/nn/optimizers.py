@@ -57,10 +57,11 @@ class Optimizer:
         self.steps += 1
         vectors = (arena.value, arena.grad, *(self.state[name] for name in self.moments))
         parts = shares(arena.value.size, team.threads)
-        block = BLOCK if arena.device.name == "cpu" else arena.value.size
+        # a thread of several hands Python over at every call: few and large ones, then
+        block = BLOCK if arena.device.name == "cpu" and team.threads == 1 else arena.value.size
 
         def move(i: int) -> None:
-            scratch = arena.device.xp.empty_like(arena.value[:block])
+            scratch = arena.device.xp.empty_like(arena.value[parts[i]][:block])
             for start in range(parts[i].start, parts[i].stop, block):
                 here = slice(start, min(start + block, parts[i].stop))
                 self.update(*(vector[here] for vector in vectors), scratch[:here.stop - start], lr=float(lr))

@@ -18,8 +18,9 @@ import numpy as np
 from minivae.backend import Array, Device
 from minivae.nn.batch_norm import batch_learners, learning
 from minivae.nn.network import Network
-from minivae.parallel import ALONE, SOLO, Processes, Team, shares
+from minivae.parallel import ALONE, SOLO, Processes, Team, quiet_blas, shares
 
+ROWS_EACH = 64             # of 784 pixels and some hundred units
 Share = Callable[[Any, slice], tuple[Array, ...]]
 
 
@@ -38,11 +39,10 @@ class Workers:
 
     A copy shares the values of the parameters; it has its own gradients.
 
-    rows_each   how many rows a thread must have to be worth it.  Below that, one thread takes them all and the
-                matrix products alone use every core: handing Python from thread to thread costs more than it saves
+    rows_each   how many rows a thread must have to be worth it: handing Python from thread to thread costs too
     """
 
-    def __init__(self, model: Any, *, rows_each: int = 256) -> None:
+    def __init__(self, model: Any, *, rows_each: int = ROWS_EACH) -> None:
         self.model, self.rows_each = model, rows_each
         self.copies = [model]
         self.learners = batch_learners(model)
@@ -52,6 +52,7 @@ class Workers:
         """From now on: so many threads (None: those that all models share), and these processes."""
         self.team = team_on(self.model.device) if threads is None else Team(threads)
         self.processes = processes
+        quiet_blas()                                  # a single thread is one thread, too
 
     def step(self, share: Share, rows: int, names: Sequence[str] | None = None) -> list[Array]:
         """Set the gradients, as below, and let optimizers take a step; return this process's part of the values.
@@ -60,7 +61,6 @@ class Workers:
         """
         with learning(self.model) if self.learners else nullcontext():
             values = self.gradient(share, rows)
-        # BLAS's own threads stay awake after a product: a team would have to wait for their cores
         team = self.team if self._threads(self.processes.rows(rows)) > 1 else SOLO
         for name in self.model.networks if names is None else names:
             network = self.model.networks[name]

@@ -5,8 +5,8 @@ Nothing here knows of networks or images; who shares the work of a training step
 
 
 from minivae.parallel.mpi import ALONE, Processes, ProcessesError, processes
-from minivae.parallel.team import SOLO, Team, shares
+from minivae.parallel.team import SOLO, Team, quiet_blas, shares
 
 __all__ = [
-    "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "processes", "shares",
+    "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "processes", "quiet_blas", "shares",
 ]
