@@ -102,17 +102,31 @@ def spread(images: Rows, n: int | None) -> Rows:
 
 
 def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "") -> Figure:
-    """Images (N, X) in a grid: samples, for instance."""
-    page = mosaic(images, shape, columns)
-    fig, ax = figure(width=6.0, height=6.0 * page.shape[0] / page.shape[1] + (0.35 if title else 0.0))
+    """Images (N, X) in a grid: samples, for instance.  Rows of a table lie below each other."""
+    table = _is_table(shape)
+    page = to_numpy(images) if table else mosaic(images, shape, columns)
+    height = 4.0 if table else 6.0 * page.shape[0] / page.shape[1]
+    fig, ax = figure(width=6.0, height=height + (0.35 if title else 0.0))
     _show(ax, page, title)
+    if table:
+        ax.set_aspect("auto")
     return fig
+
+
+def _is_table(shape: tuple[int, int]) -> bool:
+    """Whether an "image" is the row of a table."""
+    return shape[1] > 4 * shape[0]
+
+
+def _seen(model: Any, images: Any) -> np.ndarray:
+    """Images as the model's networks see them, on the host: of data in units of their own, numbers near 1."""
+    return to_numpy(model.likelihood.scaled(images))
 
 
 def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = "") -> Figure:
     """Each image above its reconstruction, twelve pairs a row."""
     x, x_hat = to_numpy(x), to_numpy(x_hat)
-    columns = min(12, len(x))
+    columns = 1 if _is_table(shape) else min(12, len(x))
     rows: list[np.ndarray] = []
     for start in range(0, len(x), columns):
         blank = np.zeros((columns - len(x[start:start + columns]), x.shape[1]))
@@ -134,7 +148,7 @@ def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str =
         raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
     line = np.array([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
     z = np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ to the right, z₂ upwards
-    page = mosaic(model.decode(model.device.array(z, dtype=model.dtype)), shape, size, gap=0)
+    page = mosaic(_seen(model, model.decode(model.device.array(z, dtype=model.dtype))), shape, size, gap=0)
     fig, ax = figure(width=6.4, height=6.4 * page.shape[0] / page.shape[1] + 0.3)
     _show(ax, page, title or "the decoder over the latent plane, evenly in probability")
     ax.set_axis_on()
@@ -171,7 +185,7 @@ def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: 
                          "expected at least 2 between pairs of images")
     a, b = (model.encode(model.device.asarray(images, dtype=model.dtype))[0] for images in (x, y))
     rows = [model.decode(a + (b - a) * (t / (steps - 1))) for t in range(steps)]            # (steps, N, X)
-    images = np.stack([to_numpy(r) for r in rows], axis=1).reshape(-1, x.shape[1])
+    images = np.stack([_seen(model, r) for r in rows], axis=1).reshape(-1, x.shape[1])
     return image_grid(images, shape, columns=steps, title=title or "between pairs of test images")
 
 
@@ -214,19 +228,22 @@ def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: t
     """(name, figure), one after another: every picture that says something about this model."""
     device, dtype = model.device, model.dtype
     rng, few = device.rng(seed), device.asarray(spread(images, 48), dtype=dtype)
-    yield "samples", image_grid(model.sample(100, rng), shape, title="samples from the prior")
-    yield "reconstructions", reconstructions(few, model.reconstruct(few, rng), shape)
+    yield "samples", image_grid(_seen(model, model.sample(100, rng)), shape, title="samples from the prior")
+    yield "reconstructions", reconstructions(_seen(model, few), _seen(model, model.reconstruct(few, rng)), shape)
     yield "interpolation", interpolation(model, few[:8], few[-8:], shape)
     if model.latents == 2:
-        yield "manifold", manifold(model, shape)
+        if not _is_table(shape):
+            yield "manifold", manifold(model, shape)
         if labels is not None:
             means = model.encode(device.asarray(spread(images, 2000), dtype=dtype))[0]
             yield "latents", latent_scatter(means, spread(labels, 2000), title="where unseen images lie")
 
 
 def _show(ax: Any, page: np.ndarray, title: str) -> None:
-    photo = np.median(page) > 0.25                     # mostly empty: ink on paper; else light on film
-    ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=0.0, vmax=1.0, extent=(0, page.shape[1], page.shape[0], 0))
+    unit = page.min() >= -1.0 and page.max() <= 2.0
+    low, high = (0.0, 1.0) if unit else np.percentile(page, (0.5, 99.5))
+    photo = np.median(page) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
+    ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=low, vmax=high, extent=(0, page.shape[1], page.shape[0], 0))
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize=11)

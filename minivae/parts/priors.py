@@ -88,7 +88,7 @@ class GaussianMixture(Prior):
         u, upto = rng.random((n, 1), dtype=dtype), np.cumsum(self.weights())
         k = (u >= upto[:-1]).sum(axis=1)                             # the first k for which π₀ + … + πₖ > u
         noise = rng.standard_normal((n, self.latents), dtype=dtype)
-        return self.mean.value[k] + np.exp(0.5 * self.logvar.value[k]) * noise
+        return (self.mean.value[k] + np.exp(0.5 * self.logvar.value[k]) * noise).astype(dtype, copy=False)
 
     def weights(self) -> Array:
         """π        -> (K,)"""

@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from minivae.nn import Arena
+from minivae.backend import Generator, rng_state
 from minivae.nn import Model
-from minivae.backend import Array, Generator, rng_state
-from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
-from minivae.nn import Optimizer
 from minivae.parallel import ALONE, Processes
+from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 CONFIG, METRICS = "config.json", "metrics.jsonl"
@@ -96,7 +94,8 @@ def _read(path: Path, model: Model) -> tuple[dict[str, np.ndarray], dict[str, An
     """A checkpoint as today's are: those of format 1 knew one network, and did not name it."""
     arrays, metadata = load_checkpoint(path)
     if metadata.get("format") not in (1, FORMAT):
-        raise CheckpointError(f"{path} has format {metadata.get('format')!r}, this version of minivae knows 1 and {FORMAT}")
+        raise CheckpointError(f"{path} has format {metadata.get('format')!r}, this version of minivae knows 1 "
+                              f"and {FORMAT}")
     if metadata["format"] == 1 and len(model.networks) == 1:
         (key,) = model.networks
         arrays = {f"{key}/{name}": a for name, a in arrays.items()}
