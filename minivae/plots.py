@@ -243,7 +243,8 @@ def _show(ax: Any, page: np.ndarray, title: str) -> None:
     unit = page.min() >= -1.0 and page.max() <= 2.0
     low, high = (0.0, 1.0) if unit else np.percentile(page, (0.5, 99.5))
     photo = np.median(page) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
-    ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=low, vmax=high, extent=(0, page.shape[1], page.shape[0], 0))
+    height, width = page.shape
+    ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=low, vmax=high, extent=(0, width, height, 0))
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize=11)

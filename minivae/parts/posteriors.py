@@ -33,9 +33,9 @@ class Posterior(Layer):
         """z = g(ε, x) and log |det ∂z/∂ε|        (B, outputs), eps (B, Z) -> (B, Z) (B,)"""
         raise NotImplementedError
 
-    def draw(self, *q: Any, **eps: Any) -> tuple[Array, Pullback]:
+    def draw(self, *q: Any, eps: Array) -> tuple[Array, Pullback]:
         """z alone, where nobody asks for the determinant        (B, outputs), eps (B, Z) -> (B, Z)"""
-        (z, logdet), pull = self(*q, **eps)
+        (z, logdet), pull = self(*q, eps=eps)
 
         def pullback(dz: Array) -> Any:
             return pull(dz, np.zeros_like(logdet))
@@ -80,7 +80,8 @@ class DiagonalGaussian(GaussianPosterior):
 
         return drawn, pullback
 
-    def draw(self, mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pullback]:
+    def draw(self, *q: Any, eps: Array) -> tuple[Array, Pullback]:
+        mean, logvar = q
         return reparameterize(mean, logvar, eps=eps)
 
     def kl(self, mean: Array, logvar: Array) -> tuple[Array, Pullback]:
