@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 
 from minivae.backend import to_numpy
 from minivae.batch import Batch
+from minivae.parts import GaussianMixture
 from minivae.runs import write_atomically
 
 Rows = TypeVar("Rows", np.ndarray, Batch)
@@ -140,29 +142,39 @@ def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = 
 def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str = "") -> Figure:
     """What a decoder of two latents says over the whole latent plane.
 
-    The grid is even in probability: coordinate = Φ⁻¹(u) for u evenly in (0, 1), so that each image
-    stands for the same share of the prior        (Kingma and Welling 2013, figure 4).
+    The grid is even in probability: coordinate = mean + std Φ⁻¹(u) for u evenly in (0, 1), with mean and std of the
+    prior, so that each image stands for the same share of N(0, I)        (Kingma and Welling 2013, figure 4).
     Raises ValueError for a model whose latent space is not a plane.
     """
     if model.latents != 2:
         raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
     line = np.array([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
-    z = np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ to the right, z₂ upwards
+    mean, std = _center_and_spread(model.prior)
+    z = mean + std * np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ right, z₂ up
     page = mosaic(_seen(model, model.decode(model.device.array(z, dtype=model.dtype))), shape, size, gap=0)
     fig, ax = figure(width=6.4, height=6.4 * page.shape[0] / page.shape[1] + 0.3)
     _show(ax, page, title or "the decoder over the latent plane, evenly in probability")
     ax.set_axis_on()
     ticks = np.linspace(0.5, size - 0.5, 5)
-    labels = [f"{NormalDist().inv_cdf(t / size):.1f}" for t in ticks]
-    ax.set_xticks(ticks * shape[1], labels)
-    ax.set_yticks((size - ticks) * shape[0], labels)
+    places = [NormalDist().inv_cdf(t / size) for t in ticks]
+    ax.set_xticks(ticks * shape[1], [f"{mean[0] + std[0] * place:.1f}" for place in places])
+    ax.set_yticks((size - ticks) * shape[0], [f"{mean[1] + std[1] * place:.1f}" for place in places])
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
     ax.grid(False)
     return fig
 
 
-def latent_scatter(means: Any, labels: Any, *, title: str = "") -> Figure:
-    """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I)."""
+def _center_and_spread(prior: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every latent under p(z), on the host        -> (Z,) (Z,)"""
+    mean, variance = prior.moments()
+    return to_numpy(mean), np.sqrt(to_numpy(variance))
+
+
+def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = None) -> Figure:
+    """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I).
+
+    prior   if it is a mixture, the ellipse that holds 95% of each component instead, the fainter the rarer
+    """
     means, labels = to_numpy(means), to_numpy(labels)
     if means.shape != (len(labels), 2):
         raise ValueError(f"means: got shape {means.shape}, expected ({len(labels)}, 2), one point for each label")
@@ -173,7 +185,14 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "") -> Figure:
         ax.annotate(str(label), np.median(points, axis=0), fontsize=13, fontweight="bold", ha="center",
                     bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": TEN[k % 10], "alpha": 0.85})
     ring = np.sqrt(-2 * np.log(0.05))                  # P(‖z‖ < r) = 1 − exp(−r²/2)
-    ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
+    if isinstance(prior, GaussianMixture):
+        for share, at, logvar in zip(*map(to_numpy, (prior.weights(), prior.mean.value, prior.logvar.value))):
+            width, height = 2 * ring * np.exp(0.5 * logvar)
+            ax.add_patch(Ellipse(at, width, height, fill=False, color="grey", ls="--", lw=1,
+                                 alpha=float(max(share / prior.weights().max(), 0.2))))
+        ax.autoscale_view()
+    else:
+        ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title=title)
     return fig
 
@@ -236,7 +255,8 @@ def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: t
             yield "manifold", manifold(model, shape)
         if labels is not None:
             means = model.encode(device.asarray(spread(images, 2000), dtype=dtype))[0]
-            yield "latents", latent_scatter(means, spread(labels, 2000), title="where unseen images lie")
+            yield "latents", latent_scatter(means, spread(labels, 2000), title="where unseen images lie",
+                                            prior=model.prior)
 
 
 def _show(ax: Any, page: np.ndarray, title: str) -> None:

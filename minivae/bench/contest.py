@@ -62,12 +62,16 @@ class Contender:
         tail = "".join(self.errors.readlines()[-12:]).rstrip() or "(it said nothing)"
         raise BenchError(f"{self.name} died in row {self.row.name} (exit code {code}); its last words:\n{tail}")
 
-    def ask(self, command: str) -> dict[str, Any]:
-        """Send a command, wait for its answer."""
+    def send(self, command: str) -> None:
+        """Send a command: `answer` waits for what comes of it."""
         assert self.process.stdin
         with suppress(BrokenPipeError):                # it died: answer() says how
             self.process.stdin.write(command + "\n")
             self.process.stdin.flush()
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Send a command, wait for its answer."""
+        self.send(command)
         return self.answer()
 
     def end(self) -> None:

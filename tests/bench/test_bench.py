@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from conftest import ROOT
 import minivae.bench.contest as contest
 import minivae.bench.run as bench
 from minivae.bench import report, worker
+from minivae.bench.beside import beside, table
 from minivae.bench.inline import Inline
 from minivae.bench.ours import minivae, prepare, product_shapes, products
 from minivae.bench.rows import ROWS, batches, build, chosen, from_dict, proof_inputs, to_dict
@@ -331,3 +334,24 @@ def test_nothing_of_the_peers_is_imported_by_the_command():
     code = "import sys, minivae.cli; print(sorted({'torch', 'jax'} & sys.modules.keys()))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+# ── beside other work ───────────────────────────────────────────────────────────────────────────
+
+
+def test_two_trainings_at_once_each_take_their_share():
+    """With BLAS's own threads each took 5 to 30 times as long (bench --beside 2); twice is fair, the bound is wide."""
+    row = BY_NAME["a"]
+    times = beside(replace(row, steps=15), ["minivae"], copies=2, bursts=4, threads=contest.cores())["minivae"]
+    assert len(times["alone"]) == 4
+    assert len(times["together"]) == 8
+    assert min(times["together"]) < 4.0 * max(times["alone"])
+    assert statistics.median(times["together"]) < 5.0 * statistics.median(times["alone"])
+
+
+def test_the_table_of_copies_says_how_many_times_as_long(capsys, tmp_path):
+    row = BY_NAME["a"]
+    said = table(row, {"minivae": {"alone": [0.010, 0.012], "together": [0.022] * 4}}, 2)
+    assert "| minivae | 11.0 ms | 22.0 ms | 2.00 |" in said
+    with pytest.raises(ValueError, match="beside: got 0, expected at least 2 copies at once"):
+        bench.run_beside((), (), copies=0, bursts=1, threads=1, out=tmp_path)
