@@ -1,7 +1,7 @@
 """Beside other work: a contender's burst alone, and the same burst with copies of it running at the same time.
 
-Nobody trains on an idle machine: a browser is open, a class shares the server, two experiments run.  With N copies on as
-many cores as one uses alone, N times as long is fair.
+Nobody trains on an idle machine: a browser is open, a class shares the server, two experiments run.  With N copies on
+the cores that one uses alone, N times as long is fair.
 """
 
 from __future__ import annotations
