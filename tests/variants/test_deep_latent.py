@@ -281,7 +281,7 @@ def test_sizes_that_cannot_be_built_are_explained(how, said):
 
 
 def test_free_bits_are_refused_by_a_posterior_whose_latents_depend_on_each_other():
-    with pytest.raises(ValueError, match="RankOne: its latents depend on each other"):
+    with pytest.raises(ValueError, match="RankOne and StandardNormal have no KL for each latent"):
         small().elbo_terms_by_latent(x=np.zeros((1, 6), np.float32), eps=np.zeros((1, 1, 5), np.float32))
 
 
