@@ -1,6 +1,6 @@
 """Assignment 4: eight VAEs with a mistake each.  They train, and each is caught by its own check alone.
 
-    python tests/test_assignment_a4.py         what the eight report when they train on digits, as a table (NOTES.md)
+    python tests/coursework/test_assignment_a4.py      what the eight report on digits, as a table (NOTES.md)
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minivae.coursework.assignment import Assignment
 from minivae.coursework.build import starter
+from minivae.coursework.cli import ASSIGNMENTS
 from minivae.coursework.grade import check, grade
 from minivae.coursework.report import gradescope
 from minivae.coursework.student import Student, StudentError
@@ -23,7 +23,7 @@ from minivae.coursework.things import module_of
 from minivae.coursework.verify import mutants, solution, verify
 from minivae.coursework.wire import pack
 
-FOLDER = Path(__file__).parents[1] / "chapters" / "assignments" / "a4"
+FOLDER = ASSIGNMENTS / "a4"
 
 
 def imported(file: str):
