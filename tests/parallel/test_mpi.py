@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, python
+from conftest import python, running
 
 from minivae.data import load
 from minivae.parallel import ALONE, ProcessesError, processes
@@ -47,19 +47,14 @@ ALLOW = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
 
 
 def mpiexec(n, *arguments):
-    """Start n ranks of Python in the repository, with warnings as errors."""
-    return subprocess.Popen([MPIEXEC, "-n", str(n), sys.executable, "-W", "error", *map(str, arguments)], text=True,
-                            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | ALLOW)
+    """n ranks of Python in the repository, with warnings as errors."""
+    return running(*arguments, before=(MPIEXEC, "-n", n), env=os.environ | ALLOW)
 
 
 def run(n, *arguments, seconds=60):
     """The same, to its end: exit code, what was printed, what was complained about (without colours)."""
     with mpiexec(n, *arguments) as process:
-        try:
-            out, err = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+        out, err = process.communicate(timeout=seconds)
     return process.returncode, out, re.sub(r"\x1b\[[0-9;]*m", "", err)
 
 
