@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-THREADS = os.environ.get("MINIVAE_TEST_THREADS", "1")
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = THREADS     # before NumPy is imported
-os.environ["MPLBACKEND"] = "Agg"                                            # no window, no display
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("MINIVAE_TEST_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"                                            # no window, no display; all before NumPy
 
 import pytest
 import standin
@@ -25,7 +24,7 @@ from minivae.backend import DeviceError, device
 
 ROOT = Path(__file__).parent.parent
 cupy_standin = standin.cupy_standin                   # the fixture
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup, a script's background job, some CI: children would inherit
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup, a script's background job, some CI: inherited
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

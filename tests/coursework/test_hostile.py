@@ -265,7 +265,7 @@ def closed_to_others() -> bool:
                for folder in start.parents)
 
 
-@pytest.mark.skipif(NESTED or closed_to_others(), reason="such a run already, or only we can reach this Python and these tests")
+@pytest.mark.skipif(NESTED or closed_to_others(), reason="such a run already, or only we can reach these files")
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_with_fewer_walls(name):
     nobody, without = SITUATIONS[name]
