@@ -117,11 +117,22 @@ def test_a_q_of_its_own_explains_every_image_better():
 # ── the gaps ────────────────────────────────────────────────────────────────────────────────────────
 
 def test_an_exact_encoder_has_no_gap():
+    """But for what Adam makes of slopes that are nothing but rounding: it moves by up to its learning rate, and back.
+
+    How far from the posterior q* ends thus depends on the processor, and is measured: a draw of log w has the mean
+    log p(x) − KL and, to first order, the variance 2 KL.
+    """
     vae, x, log_p = linear_gaussian()
-    gap = amortization_gap(vae, x, bound_samples=50)
+    posterior, lr = vae.encode(x), 0.05
+    kl = kl_between(*fit_posteriors(vae, x, lr=lr), *posterior)
+    print(f"KL(q* | posterior): mean {kl.mean():.1e}, worst {kl.max():.1e}")
+    assert kl.max() < 0.5 * lr**2 * (np.exp(-posterior[1]) + 0.5).sum(axis=1).max()     # of one step in every direction
+    gap = amortization_gap(vae, x, bound_samples=50, lr=lr)
+    error = np.sqrt(2 * kl.mean() / (50 * len(x)))
     for name in ("amortization", "approximation", "total"):
-        assert getattr(gap, name).mean == pytest.approx(0.0, abs=1e-6)
-    assert gap.encoder.mean == pytest.approx(log_p.mean(), abs=1e-6)
+        assert abs(getattr(gap, name).mean) < kl.mean() + 5 * error + 1e-12 * abs(log_p.mean())
+    assert abs(gap.amortization.mean + kl.mean()) < 5 * error + 1e-12 * abs(log_p.mean())
+    assert gap.encoder.mean == pytest.approx(log_p.mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize(("mean", "logvar"), [(0.2, 0.0), (0.0, 0.5), (-0.3, -1.0)])
