@@ -239,8 +239,8 @@ def test_the_difference(found, worst):
 @pytest.mark.parametrize("seconds", [0.3, 3.0])
 def test_ctrl_c_leaves_no_process(tmp_path, seconds):
     """While they are built, and while they take turns."""
-    with running("-m", "minivae", "bench", "--rows", "a", "--contenders", "minivae", "products", "--bursts", "100000",
-                 "--threads", "1", "--out", tmp_path) as process:
+    with running("-m", "minivae", "bench", "--quick", "--rows", "a", "--contenders", "minivae", "products",
+                 "--bursts", "100000", "--threads", "1", "--out", tmp_path) as process:
         while not (found := children(process.pid)):
             assert process.poll() is None
             time.sleep(0.01)

@@ -2,7 +2,7 @@
 
 They are in hostile.py: submissions of assignment 1, of which two tests are left, one visible and one hidden, and
 crafted folders and zips.  MINIVAE_WITHOUT names walls that are left out; `test_with_fewer_walls` runs this file again
-without some of them, and as one who is not root.
+without some of them, and as one who is not root (with the hidden test alone: half the processes, and the same walls).
 """
 
 import json
@@ -43,7 +43,7 @@ class Court:
     def __init__(self, folder: Path) -> None:
         self.folder, self.token = folder, f"hostile-{os.getpid()}-{time.time_ns()}"
         self.assignment = Assignment.read(ROOT / "chapters" / "assignments" / "a1")
-        keep = {"linear_dx", "linear_dx_of_any_size"}
+        keep = {"linear_dx_of_any_size"} if NESTED else {"linear_dx", "linear_dx_of_any_size"}
         self.assignment.__dict__["visible"] = [test for test in self.assignment.visible if test.name in keep]
         self.assignment.__dict__["hidden"] = [test for test in self.assignment.hidden if test.name in keep]
         starter(self.assignment, folder / "starter")
@@ -110,7 +110,7 @@ def court():
 
 
 def test_an_honest_submission_gets_all_points(court):
-    assert court.honest.points == court.honest.most == 3.0
+    assert court.honest.points == court.honest.most == (1.0 if NESTED else 3.0)
     assert set(court.honest.walls) >= {"limits"}
     assert not set(court.honest.walls) & set(WITHOUT)
 
@@ -138,7 +138,7 @@ def test_attack(court, name):
 def test_what_is_right_gets_its_points_and_still_leaves_nothing(court, name):
     begun = time.monotonic()
     report = court.judge(court.submit("module", RIGHT_BUT[name]))
-    assert report.points == 3.0, table([report])
+    assert report.points == court.honest.most, table([report])
     assert time.monotonic() - begun < 10.0
     assert court.left_behind() == []
 
