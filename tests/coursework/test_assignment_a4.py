@@ -319,7 +319,8 @@ def test_what_a_check_sees_helps_no_mended_module_and_reaches_nobody(numbers, as
         (tmp_path / f"{name}.py").write_text(RECEIVER + make.mended(name))
     report = grade(tmp_path, assignment, tree, seed=0, tasks=[f"{part}.{n}" for part in "124" for n in numbers])
     by_task = {part: sum(r.points for r in report.results if r.task.startswith(part)) for part in ("1.", "2.", "4.")}
-    assert by_task == {"1.": 1.0 * len(numbers), "2.": 3.0 * len(numbers), "4.": 0.0}, "the mended modules were tested before there was loot"
+    n = len(numbers)
+    assert by_task == {"1.": 1.0 * n, "2.": 3.0 * n, "4.": 0.0}, "the mended modules were tested before there was loot"
     for result in report.results:
         if result.task.startswith("4."):
             assert result.printed.startswith("text found: False heard: False byte code: True")
