@@ -362,13 +362,13 @@ def test_the_order_of_the_modules_cannot_be_guessed(assignment, monkeypatch):
     module = module_of("checks", COUNTER)
     monkeypatch.setitem(sys.modules, "checks", module)
     passed = 0
-    for seed in range(20):
+    for seed in range(10):
         for test in tests:
             module.calls.clear()
             found = test.run(Solution(), seed)
             passed += all((says == "it raises AssertionError") == ("handed out" in what or "mistake" in what)
                           for what, (says, _) in found.items())
-    assert passed <= 6                                 # of forty; one in twenty by luck
+    assert passed <= 3                                 # of twenty; one in twenty by luck
 
 
 def test_there_are_enough_mutants(assignment):
