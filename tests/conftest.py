@@ -1,15 +1,20 @@
-"""What all tests share.  One BLAS thread per process: xdist already keeps every core busy."""
+"""What all tests share.  One BLAS thread per process: xdist already keeps every core busy.
+
+Whoever compares the threads' results says how many; .ci/everywhere says it for all, with MINIVAE_TEST_THREADS.
+"""
 
 import os
+import signal
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"     # before NumPy is imported
-os.environ["MPLBACKEND"] = "Agg"                                            # no window, no display
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("MINIVAE_TEST_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"                                            # no window, no display; all before NumPy
 
 import pytest
 import standin
@@ -19,12 +24,29 @@ from minivae.backend import DeviceError, device
 
 ROOT = Path(__file__).parent.parent
 cupy_standin = standin.cupy_standin                   # the fixture
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup, a script's background job, some CI: inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def python(*arguments: object, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run Python in the repository as a user would, with warnings as errors."""
     return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, timeout=timeout,
                           capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def running(*arguments: object, before: Sequence[object] = (), **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The same, to watch and to disturb; whatever comes of the test, the process does not outlive it.
+
+    before   the program that starts Python
+    """
+    command = [*before, sys.executable, "-W", "error", *arguments]
+    with subprocess.Popen(list(map(str, command)), cwd=ROOT, text=True,
+                          **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()                            # nothing, if it has ended: or `with` would wait for it for ever
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What value and pullback cost: the library's arithmetic for one hidden layer and relu, written out.
 
 No layers, closures, checks or workers: the same NumPy calls in the same order, one under the other.  Adam is the
-library's own, for it is no pullback.  tests/test_bench.py holds the two to the same parameters after a few steps;
+library's own, for it is no pullback.  tests/bench/test_bench.py holds the two to the same parameters after a few steps;
 whoever makes an op quicker makes this quicker too, or the overhead that is reported comes out too small.
 """
 

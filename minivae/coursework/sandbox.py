@@ -62,6 +62,7 @@ def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: 
     for name in OFFERED:                               # now: later the folder in which they lie cannot be searched
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    _forget_the_folders_of_packages()
     if user is not None:
         os.setgroups([])
         os.setgid(user)
@@ -73,6 +74,16 @@ def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: 
         walls += [] if "Landlock" in without else _landlock(readable)
         walls += [] if "seccomp" in without else seccomp.shut()
     return walls
+
+
+def _forget_the_folders_of_packages() -> None:
+    """Modules are looked for in the standard library alone: an editable install names the solution's own folder.
+
+    What is offered has been imported; its parts are found by way of its __path__.
+    """
+    standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    sys.path[:] = [path for path in sys.path if any(Path(path).is_relative_to(folder) for folder in standard)
+                   and Path(path).name not in ("site-packages", "dist-packages")]
 
 
 def _limits(seconds: int, megabytes: int) -> Walls:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, running
 
 import minivae.bench.contest as contest
 import minivae.bench.run as bench
@@ -242,9 +242,8 @@ def test_the_difference(found, worst):
 @pytest.mark.parametrize("seconds", [0.3, 3.0])
 def test_ctrl_c_leaves_no_process(tmp_path, seconds):
     """While they are built, and while they take turns."""
-    command = [sys.executable, "-m", "minivae", "bench", "--rows", "a", "--contenders", "minivae", "products",
-               "--bursts", "100000", "--threads", "1", "--out", str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running("-m", "minivae", "bench", "--quick", "--rows", "a", "--contenders", "minivae", "products",
+                 "--bursts", "100000", "--threads", "1", "--out", tmp_path) as process:
         while not (found := children(process.pid)):
             assert process.poll() is None
             time.sleep(0.01)

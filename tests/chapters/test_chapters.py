@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 
 import numpy as np
 import pytest
@@ -58,12 +59,15 @@ def test_its_text_is_made_of_cells(name):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_it_says_how_to_be_used(name):
-    result = python(CHAPTERS[name], "--help")
-    assert result.returncode == 0, result.stderr
+def test_it_says_how_to_be_used(name, capsys):
+    """In this process: that it runs as a program is tested above."""
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(CHAPTERS[name]), run_name=name)["main"](["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
     for option in ("--device", "--seed", "--epochs", "--data", "--out", "--quick", "--show"):
-        assert option in result.stdout
-    assert "The question" in result.stdout
+        assert option in said
+    assert "The question" in said
 
 
 NAME = "ch02_linear"                                  # they all share one parser; that all use it is tested above

@@ -3,13 +3,12 @@
 import json
 import re
 import signal
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, python
+from conftest import python, running
 
 import minivae.cli
 from minivae.cli import main
@@ -299,8 +298,7 @@ def test_help_from_a_shell():
 def test_ctrl_c_from_a_shell_and_going_on(data, tmp_path):
     """Exit code 130; the message says how to go on; going on ends as if nothing had happened."""
     folder, arguments = tmp_path / "run", ["train", "--data", str(data), *SMALL, "--epochs", "60", "--out"]
-    with subprocess.Popen([sys.executable, "-m", "minivae", *arguments, str(folder)], cwd=ROOT, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running("-m", "minivae", *arguments, folder) as process:
         while not (folder / METRICS).exists():
             assert process.poll() is None
             time.sleep(0.005)

@@ -119,7 +119,7 @@ ATTACKS = {
                      f"/proc/{JUDGE}/cmdline", f"/proc/{JUDGE}/mem", f"/proc/{JUDGE}/fd"):
             try: os.listdir(path) if path.endswith("fd") else open(path).read(1); read.append(path)
             except OSError: pass
-        read += [p for p in sys.path if os.path.exists(p + "/minivae") and "work" not in p]
+        read += [p for p in sys.path if os.path.exists(p + "/minivae") and p != os.getcwd()]
         raise ValueError(f"read {read}")""", r"ValueError: read \[\]"),
     "calls home": (CALL, "linear", """
         import socket

@@ -288,6 +288,7 @@ def _student_python(folder, *arguments):
                           text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a2_is_graded_soon(trees):
     report = grade(trees / "a2" / "solution", READ["a2"], trees / "a2" / "starter", seed=0)
     print(f"a2: graded in {report.seconds:.1f} s")

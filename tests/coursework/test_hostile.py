@@ -2,10 +2,9 @@
 
 They are in hostile.py: submissions of assignment 1, of which two tests are left, one visible and one hidden, and
 crafted folders and zips.  MINIVAE_WITHOUT names walls that are left out; `test_with_fewer_walls` runs this file again
-without some of them, and as one who is not root.
+without some of them, and as one who is not root (with the hidden test alone: half the processes, and the same walls).
 """
 
-import ctypes
 import json
 import os
 import re
@@ -32,6 +31,7 @@ from minivae.coursework.submission import laid_out
 from minivae.coursework.verify import solution
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="submissions are judged on Linux and macOS")
+BECOME = Path(__file__).with_name("become.py")         # a program: a fork of this process might be one of JAX's threads
 WITHOUT = tuple(filter(None, os.environ.get("MINIVAE_WITHOUT", "").split(",")))
 NESTED = "MINIVAE_NESTED" in os.environ
 SHORT = Patience(request=1.5, hangs=1, short=0.5, test=4.0, submission=30.0)
@@ -43,7 +43,7 @@ class Court:
     def __init__(self, folder: Path) -> None:
         self.folder, self.token = folder, f"hostile-{os.getpid()}-{time.time_ns()}"
         self.assignment = Assignment.read(ROOT / "chapters" / "assignments" / "a1")
-        keep = {"linear_dx", "linear_dx_of_any_size"}
+        keep = {"linear_dx_of_any_size"} if NESTED else {"linear_dx", "linear_dx_of_any_size"}
         self.assignment.__dict__["visible"] = [test for test in self.assignment.visible if test.name in keep]
         self.assignment.__dict__["hidden"] = [test for test in self.assignment.hidden if test.name in keep]
         starter(self.assignment, folder / "starter")
@@ -105,12 +105,13 @@ def court():
         before, tempfile.tempdir = tempfile.tempdir, str(Path(folder) / "tmp")
         court = Court(Path(folder))
         yield court
+        assert court.judge(court.folder / "right", Patience()) == court.honest, "an attack has changed the judge"
         tempfile.tempdir = before
         court.server.close()
 
 
 def test_an_honest_submission_gets_all_points(court):
-    assert court.honest.points == court.honest.most == 3.0
+    assert court.honest.points == court.honest.most == (1.0 if NESTED else 3.0)
     assert set(court.honest.walls) >= {"limits"}
     assert not set(court.honest.walls) & set(WITHOUT)
 
@@ -130,15 +131,13 @@ def test_attack(court, name):
         text.encode()
         assert "\x1b" not in text
     assert court.left_behind() == []
-    if not NESTED:
-        assert court.judge(court.folder / "right", Patience()) == court.honest
 
 
 @pytest.mark.parametrize("name", RIGHT_BUT)
 def test_what_is_right_gets_its_points_and_still_leaves_nothing(court, name):
     begun = time.monotonic()
     report = court.judge(court.submit("module", RIGHT_BUT[name]))
-    assert report.points == 3.0, table([report])
+    assert report.points == court.honest.most, table([report])
     assert time.monotonic() - begun < 10.0
     assert court.left_behind() == []
 
@@ -260,11 +259,12 @@ TRIED_AGAIN = "honest or fork or sessions or signals or limits or writes or read
 
 
 def closed_to_others() -> bool:
-    """Whether nobody else could even start this Python: a virtual environment in a private folder, as mktemp makes."""
-    return any(not folder.stat().st_mode & 1 for folder in (Path(sys.prefix) / "bin").parents)
+    """Whether nobody else could even start this Python, or read these tests: they lie in a private folder."""
+    return any(not folder.stat().st_mode & 1 for start in (Path(sys.prefix) / "bin", Path(__file__))
+               for folder in start.parents)
 
 
-@pytest.mark.skipif(NESTED or closed_to_others(), reason="such a run already, or only we can reach this Python")
+@pytest.mark.skipif(NESTED or closed_to_others(), reason="such a run already, or only we can reach these files")
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_with_fewer_walls(name):
     nobody, without = SITUATIONS[name]
@@ -273,28 +273,10 @@ def test_with_fewer_walls(name):
     with tempfile.TemporaryDirectory() as home:
         os.chmod(home, 0o777)
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", TRIED_AGAIN, __file__],
-            cwd=ROOT, capture_output=True, text=True, timeout=80, check=False,
-            preexec_fn=lambda: become(12_345 if nobody else 0), env=os.environ | {
+            [sys.executable, BECOME, "12345" if nobody else "0", sys.executable, "-m", "pytest", "-q", "-n", "0", "-p",
+             "no:cacheprovider", "-k", TRIED_AGAIN, __file__],
+            cwd=ROOT, capture_output=True, text=True, timeout=200, check=False, env=os.environ | {
                 "MINIVAE_WITHOUT": without, "MINIVAE_NESTED": "1", "HOME": home, "TMPDIR": home, "MPLCONFIGDIR": home,
                 "PYTHONDONTWRITEBYTECODE": "1"})
     print(run.stdout[-3000:])
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
-
-
-def become(user: int) -> None:
-    """That user, in a world in which everybody may pass to this Python (it may lie in root's home)."""
-    libc, python = ctypes.CDLL(None), Path(sys.base_prefix)
-    closed = [folder for folder in reversed(python.parents) if not folder.stat().st_mode & 1]
-    if closed:
-        libc.unshare(0x00020000)
-        libc.mount(None, b"/", None, 0x44000, None)
-        fd = os.open(python, os.O_PATH)
-        libc.mount(b"tmpfs", bytes(closed[0]), b"tmpfs", 0, b"mode=755")
-        python.mkdir(parents=True)
-        libc.mount(f"/proc/self/fd/{fd}".encode(), bytes(python), None, 0x5000, None)
-        os.close(fd)
-    if user:
-        os.setgroups([])
-        os.setgid(user)
-        os.setuid(user)

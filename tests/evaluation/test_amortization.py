@@ -117,24 +117,38 @@ def test_a_q_of_its_own_explains_every_image_better():
 # ── the gaps ────────────────────────────────────────────────────────────────────────────────────────
 
 def test_an_exact_encoder_has_no_gap():
+    """But for what Adam makes of slopes that are nothing but rounding: it moves by up to its learning rate, and back.
+
+    How far from the posterior q* ends thus depends on the processor, and is measured: a draw of log w has the mean
+    log p(x) − KL and, to first order, the variance 2 KL.
+    """
     vae, x, log_p = linear_gaussian()
-    gap = amortization_gap(vae, x, bound_samples=50)
+    posterior, lr = vae.encode(x), 0.05
+    kl = kl_between(*fit_posteriors(vae, x, lr=lr), *posterior)
+    print(f"KL(q* | posterior): mean {kl.mean():.1e}, worst {kl.max():.1e}")
+    assert kl.max() < 0.5 * lr**2 * (np.exp(-posterior[1]) + 0.5).sum(axis=1).max()     # of one step in every direction
+    gap = amortization_gap(vae, x, bound_samples=50, lr=lr)
+    error = np.sqrt(2 * kl.mean() / (50 * len(x)))
     for name in ("amortization", "approximation", "total"):
-        assert getattr(gap, name).mean == pytest.approx(0.0, abs=1e-6)
-    assert gap.encoder.mean == pytest.approx(log_p.mean(), abs=1e-6)
+        assert abs(getattr(gap, name).mean) < kl.mean() + 5 * error + 1e-12 * abs(log_p.mean())
+    assert abs(gap.amortization.mean + kl.mean()) < 5 * error + 1e-12 * abs(log_p.mean())
+    assert gap.encoder.mean == pytest.approx(log_p.mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize(("mean", "logvar"), [(0.2, 0.0), (0.0, 0.5), (-0.3, -1.0)])
 def test_a_spoiled_encoder_s_gap_is_the_kl(mean, logvar):
+    """It is the same for every image, so the printed error is that of the draws alone: 160,000 in all."""
     vae, x, log_p = linear_gaussian()
     posterior = vae.encode(x)
     spoil(vae, mean, logvar)
     gap = amortization_gap(vae, x, bound_samples=4000)
     kl = kl_between(*vae.encode(x), *posterior).mean()
     assert kl > 0.1
-    assert gap.amortization.mean == pytest.approx(kl, rel=0.02)                      # 160,000 draws in all
-    assert gap.total.mean == pytest.approx(kl, rel=0.02)
-    assert gap.encoder.mean == pytest.approx(log_p.mean() - kl, rel=0.02)
+    error = gap.amortization.standard_error
+    assert error < 0.01 * kl, "too noisy to prove anything"
+    assert abs(gap.amortization.mean - kl) < 5 * error
+    assert abs(gap.total.mean - kl) < 5 * gap.total.standard_error
+    assert abs(gap.encoder.mean - (log_p.mean() - kl)) < 5 * error
 
 
 def test_a_posterior_that_is_no_diagonal_gaussian_leaves_an_approximation_gap():
@@ -150,7 +164,13 @@ def test_a_posterior_that_is_no_diagonal_gaussian_leaves_an_approximation_gap():
     np.testing.assert_allclose(mean, (x - vae.decoder.b.value) @ W.T / sigma**2 @ np.linalg.inv(P), atol=0.01)
     np.testing.assert_allclose(np.exp(-logvar), np.broadcast_to(np.diag(P), logvar.shape), rtol=0.03)
     gap = amortization_gap(vae, x, bound_samples=4000, steps=1000)
-    assert gap.approximation.mean == pytest.approx(known, rel=0.03)
+    mean, logvar = fit_posteriors(vae, x, steps=1000)                                # the same q*, of the same draws
+    off = mean - (x - vae.decoder.b.value) @ W.T / sigma**2 @ np.linalg.inv(P)
+    kl = 0.5 * (np.exp(logvar) @ np.diag(P) + (off @ P * off).sum(axis=1) - 3 - logvar.sum(axis=1)
+                - np.linalg.slogdet(P)[1])
+    assert known < kl.mean() < 1.05 * known
+    assert gap.approximation.standard_error < 0.03 * known, "too noisy to prove anything"
+    assert abs(gap.approximation.mean - kl.mean()) < 5 * gap.approximation.standard_error
 
 
 def test_the_parts_add_up_and_the_errors_are_paired():

@@ -37,11 +37,18 @@ class Mutant:
                 if getattr(thing, "__module__", None) == self.module.__name__ and name in own}
 
 
-def mutants(module: ModuleType) -> list[Mutant]:
-    """Every mutant of the module, and none twice."""
+def owners(module: ModuleType) -> list[str]:
+    """Whose pullbacks there are in the module."""
+    return list(dict.fromkeys(owner for owner, _ in pullbacks(ast.parse(inspect.getsource(module)))))
+
+
+def mutants(module: ModuleType, *only: str) -> list[Mutant]:
+    """Every mutant of the module, or of these owners' pullbacks in it, and none twice."""
     tree = ast.parse(inspect.getsource(module))
     found: dict[tuple[str, str], Mutant] = {}
     for owner, pullback in pullbacks(tree):
+        if only and owner not in only:
+            continue
         right = ast.unparse(pullback)
         for parent, field, index, old, new in edits(pullback):
             _put(parent, field, index, ast.fix_missing_locations(ast.copy_location(new, old)))

@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from itertools import count
 
 import numpy as np
 import pytest
-from conftest import ROOT, python
+from conftest import python, running
 
 from minivae import nn
 from minivae.data import load
@@ -251,7 +249,7 @@ def test_a_process_stopped_by_a_signal_goes_on_where_it_was(train, tmp_path, num
     """A real signal to a real process, whenever it happens to arrive."""
     whole = state(*train(tmp_path / "whole", epochs=60), tmp_path / "whole")
     script = SCRIPT.format(setup="", epochs=60, run=str(tmp_path / "cut"))
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with running("-c", script, stderr=None) as process:
         while process.stdout.readline().strip() != "3":
             assert process.poll() is None
         process.send_signal(number)
