@@ -14,11 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minivae.nn import Arena
 from minivae.backend import Array, Generator, rng_state
-from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
-from minivae.nn import Optimizer
+from minivae.nn import Arena, Optimizer
 from minivae.parallel import ALONE, Processes
+from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 CONFIG, METRICS = "config.json", "metrics.jsonl"

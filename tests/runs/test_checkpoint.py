@@ -15,12 +15,22 @@ import pytest
 from conftest import python
 
 from minivae import runs
-from minivae.runs import checkpoint
 from minivae.backend import device
-from minivae.runs import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
-from minivae.variants import VAEConfig
 from minivae.nn import SGD, Adam, Momentum
-from minivae.runs import CHECKPOINT, Position, load_parameters, restore_run, save_parameters, save_run
+from minivae.runs import (
+    CHECKPOINT,
+    CheckpointError,
+    Position,
+    checkpoint,
+    load_checkpoint,
+    load_parameters,
+    restore_run,
+    save_checkpoint,
+    save_parameters,
+    save_run,
+    write_atomically,
+)
+from minivae.variants import VAEConfig
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(0.1), "empty": np.zeros((0, 3)),
           "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "every/other": np.arange(8)[::2]}
