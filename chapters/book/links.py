@@ -109,12 +109,23 @@ def collect(app: Any, config: Any) -> None:
 
     source = Path(app.srcdir)
     config.book_chapters = {path.name[2:4]: path.stem for path in source.glob("ch*.py")}
-    config.book_papers = papers((source / "bibliography.md").read_text())
-    config.book_names = pages.public_names()
+    config.book_papers = papers((source / "bibliography.md").read_text(encoding="utf-8"))
+    config.book_names, config.book_aliases = pages.public_names(), pages.aliases()
+
+
+def note_aliases(app: Any, env: Any) -> None:
+    """The reference has a thing once, by the name that readers import; code that names the file it is written in, or what
+    Python says an object's class is, is led there too."""
+    objects, written = env.domains["py"].objects, {full: where for where, full in app.config.book_aliases.items()}
+    for name, entry in list(objects.items()):
+        for whole in (name, name.rpartition(".")[0]):  # itself, or the class whose method it is
+            if whole in written:
+                objects[written[whole] + name[len(whole):]] = entry._replace(aliased=True)
 
 
 def setup(app: Any) -> None:
-    for name in ("book_papers", "book_names", "book_chapters"):
+    for name in ("book_papers", "book_names", "book_aliases", "book_chapters"):
         app.add_config_value(name, {}, "env")
     app.connect("config-inited", collect, priority=900)
+    app.connect("env-updated", note_aliases)
     app.add_transform(Link)
