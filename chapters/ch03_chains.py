@@ -172,7 +172,7 @@ def main(argv=None):
     print(gradcheck(chain, rng.standard_normal((4, 5)), name="a chain of four"))
 
     network = nn.Sequential(nn.Linear(5, 7, rng=rng), nn.Activation(ops.tanh),
-                                nn.Linear(7, 3, rng=rng))
+                            nn.Linear(7, 3, rng=rng))
     print(gradcheck(network, rng.standard_normal((4, 5)), parameters=network.parameters(),
                     name="minivae's Sequential, with its parameters"))
 

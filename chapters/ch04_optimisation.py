@@ -36,11 +36,11 @@ What you'll see  four paths down the same ravine, and the same four on real digi
 import numpy as np
 from tqdm import tqdm
 
-from minivae import nn, plots
+from minivae import plots
 from minivae.backend import device
 from minivae.chapter import options, parser
 from minivae.distributions import categorical_nll
-from minivae.nn import Arena, Parameter, mlp
+from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter, mlp
 
 
 # %%
@@ -68,8 +68,8 @@ def adam(theta, g, memory, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     theta -= rate * m_hat / (np.sqrt(s_hat) + eps)
 
 
-RULES = {"SGD": (sgd, nn.SGD), "momentum": (momentum, nn.Momentum),
-         "AdaGrad": (adagrad, nn.AdaGrad), "Adam": (adam, nn.Adam)}
+RULES = {"SGD": (sgd, SGD), "momentum": (momentum, Momentum),
+         "AdaGrad": (adagrad, AdaGrad), "Adam": (adam, Adam)}
 
 
 # %% [markdown]

@@ -1,6 +1,7 @@
 """The house: a folder is a floor.  What lies on one may use what lies below it, and nothing else."""
 
 import ast
+import re
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -87,8 +88,10 @@ def test_wings_do_not_know_each_other_and_only_the_command_line_knows_them(wing)
 
 @pytest.mark.parametrize("name", [name for name in FLOORS if (PACKAGE / name).is_dir()])
 def test_a_folder_says_what_lives_there(name):
-    module = tree(PACKAGE / name / "__init__.py")
-    assert len(ast.get_docstring(module).splitlines()) >= 3, "what lives here, what may be touched"
+    says = ast.get_docstring(tree(PACKAGE / name / "__init__.py"))
+    assert len(says.splitlines()) >= 3, "what lives here, what may be touched"
+    files = {path.stem for path in (PACKAGE / name).glob("*.py")} - {"__init__"}
+    assert files - set(re.findall(r"\w+", says)) == set(), "the reader looks here for the way"
 
 
 def test_the_reader_of_imports_sees_them_all():

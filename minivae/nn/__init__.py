@@ -1,13 +1,15 @@
-"""Networks: parameters in one flat vector, layers as thin shells around ops, optimizers, and who shares a step.
+"""Networks: parameters in one flat vector, layers as thin shells around ops, and how they learn.
 
-    arena            Parameter, and the two flat vectors that all parameters are views of
-    layers           Linear, Activation, Sequential, mlp              image_layers, batch_norm   for images
-    optimizers       SGD, Momentum, AdaGrad, Adam                     schedules   learning rates that change
+    arena            Parameter, and the two flat vectors that all values and all gradients are views of
+    layers           Linear, Activation, Sequential, mlp
+    image_layers     Conv2d, ConvTranspose2d, Reshape
+    batch_norm       BatchNorm, which learns from a whole batch at a time
+    optimizers       SGD, Momentum, AdaGrad, Adam
+    schedules        learning rates that change: warmup, cosine, stepwise
     workers          the threads and processes that share a training step
 
-A new layer needs `__call__(x) -> (y, pullback)` and a row in the gradient table, nothing else.
+A new layer needs `y, pullback = layer(x)` and a row in the gradient table, nothing else.
 """
-
 
 from minivae.nn.arena import Arena, Parameter
 from minivae.nn.batch_norm import BatchNorm, batch_learners, learning
