@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.backend import Device, DeviceError, device
+from minivae.console import readable
 from minivae.data import DataError, Dataset, load
 from minivae.runs import write_atomically
 
@@ -88,6 +89,7 @@ class Options:
 
 def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits") -> argparse.ArgumentParser:
     """The options that every chapter has; a chapter may add its own."""
+    readable()                                         # --help prints as soon as it is read
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"),
                         help="where networks train, in chapters 6 and 10; the others are small (default: cpu)")

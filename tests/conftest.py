@@ -24,7 +24,8 @@ cupy_standin = standin.cupy_standin                   # the fixture
 def python(*arguments: object, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run Python in the repository as a user would, with warnings as errors."""
     return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, timeout=timeout,
-                          capture_output=True, text=True, check=False)
+                          capture_output=True, check=False, encoding="utf-8",
+                          env=os.environ | {"PYTHONIOENCODING": "utf-8"})
 
 
 @contextmanager

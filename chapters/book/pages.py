@@ -100,7 +100,7 @@ def contents(index: str, folder: Path) -> str:
     for caption, names in re.findall(r"```{toctree}\n:caption: (.+)\n:hidden:\n\n((?:ch.+\n)+)```", index):
         out.append(f"## {caption}\n")
         for name in names.split():
-            script = (folder / f"{name}.py").read_text()
+            script = (folder / f"{name}.py").read_text(encoding="utf-8")
             title = re.search(r"^# # (.+)$", script, re.MULTILINE)
             question = reading.heads(script)["The question"]
             out.append(f"**[{title[1] if title else name}]({name}.py)**\\\n{question}\n")

@@ -17,6 +17,7 @@ from minivae.backend import DeviceError, device, to_numpy
 from minivae.bench.contest import BenchError
 from minivae.bench.run import Bench
 from minivae.cli.targets import look_up, shape
+from minivae.console import readable
 from minivae.coursework import cli as course
 from minivae.evaluation import active_units, annealed_importance_sampling, diagnose, evaluate, importance_weighted_bound
 from minivae.explorer.cli import Explore
@@ -270,6 +271,7 @@ def _npz(**arrays: np.ndarray) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.  0: done; 1: a check failed or training went wrong; 2: bad input; 130: Ctrl-C."""
+    readable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["course"]:                       # which students have without the rest
         return course.main(arguments[1:])

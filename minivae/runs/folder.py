@@ -107,7 +107,7 @@ def load_parameters(path: Path, arena: Arena, arrays: Mapping[str, np.ndarray] |
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """One record per finished epoch.  Raises CheckpointError if the folder holds no run."""
     try:
-        return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+        return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {folder / METRICS} ({error})") from error
 

@@ -108,12 +108,12 @@ def test_the_pullback_is_shown_as_it_is_written():
 
 
 def test_every_paper_that_is_named_is_in_the_bibliography():
-    known = links.papers((BOOK / "text" / "bibliography.md").read_text())
+    known = links.papers((BOOK / "text" / "bibliography.md").read_text(encoding="utf-8"))
     name = r"[A-ZÉ][\w\-]+"
     cited = re.compile(rf"((?:{name}, )*(?:{name} and )?(?:van den )?{name}(?: et al\.)?),? (\(?(?:19|20)\d\d)\b")
     unknown = set()
     for path in [*CHAPTERS, *(ROOT / "minivae").rglob("*.py")]:
-        for authors, year in cited.findall(path.read_text().replace("\n# ", " ").replace("\n", " ")):
+        for authors, year in cited.findall(path.read_text(encoding="utf-8").replace("\n# ", " ").replace("\n", " ")):
             said = f"{authors} {year}"
             if not any(said.endswith(name) or name.endswith(said) for name in known):
                 unknown.add(said)
@@ -135,7 +135,7 @@ def test_a_chapter_is_a_notebook(script, tmp_path):
     for head in ("The question", "What is new", "What you'll see"):
         assert f"- **{head}.** " in first.source
     assert "main()" in "".join(cell.source for cell in notebook.cells)
-    assert reading.needs(script.read_text())
+    assert reading.needs(script.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["ch01_gradient", "ch08_kl"])
@@ -170,8 +170,8 @@ def test_a_notebook_runs_as_it_is(name, tmp_path, monkeypatch):
     ('<a href="two.html#yes"><a href="https://arxiv.org"><p id="x"><a href="#x"><img src="data:," alt="a cat">', None),
 ])
 def test_promises(tmp_path, body, says):
-    (tmp_path / "one.html").write_text(body)
-    (tmp_path / "two.html").write_text('<p id="yes">')
+    (tmp_path / "one.html").write_text(body, encoding="utf-8")
+    (tmp_path / "two.html").write_text('<p id="yes">', encoding="utf-8")
     assert promises.problems(tmp_path) == ([f"one.html: {says}"] if says else [])
 
 
@@ -198,13 +198,14 @@ def test_a_chapter_that_fails_a_broken_link_and_a_warning_end_the_build(tmp_path
 
     source = tmp_path / "source"
     source.mkdir()
-    (source / "index.md").write_text("# A book\n\n```{toctree}\nch01_one\nbibliography\n```\n")
-    (source / "bibliography.md").write_text("# Bibliography\n")
+    (source / "index.md").write_text("# A book\n\n```{toctree}\nch01_one\nbibliography\n```\n", encoding="utf-8")
+    (source / "bibliography.md").write_text("# Bibliography\n", encoding="utf-8")
     (source / "ch01_one.py").write_text(
-        f'"""Chapter 1.\n\nThe question     Why?\n"""\n\n# %% [markdown]\n# # 1 · One\n#\n# {text}\n\n# %%\n{code}\n')
+        f'"""Chapter 1.\n\nThe question     Why?\n"""\n\n# %% [markdown]\n# # 1 · One\n#\n# {text}\n\n# %%\n{code}\n',
+        encoding="utf-8")
     assert (build.sphinx(source, tmp_path / "out", True) != 0) == fails
     if not fails:
-        page = (tmp_path / "out" / "ch01_one.html").read_text()
+        page = (tmp_path / "out" / "ch01_one.html").read_text(encoding="utf-8")
         assert "<strong>The question.</strong> Why?" in page
         assert re.search(r"needs nothing but minivae: .* · ran \d+ s with <code>--quick</code> when", page)
 
@@ -213,7 +214,7 @@ def test_it_never_takes_the_place_of_what_is_no_book(tmp_path, capsys):
     import build
 
     (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work", encoding="utf-8")
     assert build.main(["--quick", "--out", str(tmp_path / "thesis")]) == 2
     assert "thesis exists, and is not of this command's making; choose another" in capsys.readouterr().err
-    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+    assert (tmp_path / "thesis" / "chapter.tex").read_text(encoding="utf-8") == "years of work"

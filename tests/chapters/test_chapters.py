@@ -36,7 +36,7 @@ def test_it_runs_and_ends_with_what_was_seen(name, tmp_path):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_its_text_is_made_of_cells(name):
     """Text cells become the pages of the book: all comments, title first, three exercises last."""
-    text = CHAPTERS[name].read_text()
+    text = CHAPTERS[name].read_text(encoding="utf-8")
     number = int(name[2:4])
     doc = ast.get_docstring(ast.parse(text))
     assert doc.startswith(f"Chapter {number} · ")
@@ -88,7 +88,7 @@ def test_bad_options_are_explained(arguments, said, tmp_path):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_chapter_asks_for_its_data_in_the_same_way(name):
     """A chapter that calls load() itself answers a wrong name with a traceback."""
-    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(CHAPTERS[name].read_text()))
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(CHAPTERS[name].read_text(encoding="utf-8")))
               if isinstance(node, ast.Call)}
     assert called & {"opt.images", "opt.digits"}
     assert "load" not in called
