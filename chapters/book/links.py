@@ -123,9 +123,23 @@ def note_aliases(app: Any, env: Any) -> None:
                 objects[written[whole] + name[len(whole):]] = entry._replace(aliased=True)
 
 
+def add_anchors(app: Any, doctree: nodes.document) -> None:
+    """Source pages link back by folder or by file, whichever they met first: both are places on the page."""
+    written = {full: where for where, full in app.config.book_aliases.items()}
+    taken = set(app.config.book_names.values())
+    for signature in doctree.findall(addnodes.desc_signature):
+        for name in signature["ids"][:1]:
+            whole = next((whole for whole in (name, name.rpartition(".")[0]) if whole in taken), name)
+            _, floor, *file, key = whole.split(".")
+            short = f"minivae.{floor}.{key}"
+            also = written.get(whole) or (short if file and short not in taken else None)
+            signature["ids"] += [also + name[len(whole):]] if also else []
+
+
 def setup(app: Any) -> None:
     for name in ("book_papers", "book_names", "book_aliases", "book_chapters"):
         app.add_config_value(name, {}, "env")
     app.connect("config-inited", collect, priority=900)
     app.connect("env-updated", note_aliases)
+    app.connect("doctree-read", add_anchors)
     app.add_transform(Link)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from test_architecture import FILES, FLOORS
 
 pytest.importorskip("jupytext", reason='the book needs more: python -m pip install -e ".[book]"')
 pytest.importorskip("sphinx", reason='the book needs more: python -m pip install -e ".[book]"')
@@ -20,7 +21,7 @@ import reading  # noqa: E402
 from minivae.gradient_table import MODULES, public_ops  # noqa: E402
 
 CHAPTERS = sorted((ROOT / "chapters").glob("ch*.py"))
-NOT_IN_THE_REFERENCE = {"__main__", "cli", "targets", "variants"}      # commands, and an empty package
+NOT_IN_THE_REFERENCE = {"__main__", "cli", "console", "bench", "coursework"}              # commands, how they print
 
 
 @pytest.mark.parametrize(("unicode", "tex"), [
@@ -47,14 +48,13 @@ def test_a_sentence_is_not_a_formula(sentence):
 
 def test_braces_of_every_formula_in_the_library_are_closed():
     shown = 0
-    for name in (name for names in pages.REFERENCE.values() for name in names):
-        for thing in filter(callable, vars(pages.module(name)).values()):
-            for is_formula, text in formulas.pieces(formulas.split(pages.first_line(thing))[0]):
-                if is_formula:
-                    tex = re.sub(r"\\[{}]", "", formulas.tex(text))
-                    assert tex.count("{") == tex.count("}"), tex
-                    assert tex.isascii() or "′" in tex, tex
-                    shown += 1
+    for _, _, thing in pages.everything():
+        for is_formula, text in formulas.pieces(formulas.split(pages.first_line(thing))[0]):
+            if is_formula:
+                tex = re.sub(r"\\[{}]", "", formulas.tex(text))
+                assert tex.count("{") == tex.count("}"), tex
+                assert tex.isascii() or "′" in tex, tex
+                shown += 1
     assert shown > 40
 
 
@@ -76,15 +76,37 @@ def test_a_docstring_as_a_page():
 # ── pages made from the code ──────────────────────────────────────────────────────────────────────
 
 
-def test_the_reference_has_every_module():
-    listed = {name for names in pages.REFERENCE.values() for name in names}
-    files = {".".join(path.relative_to(ROOT / "minivae").with_suffix("").parts).removesuffix(".__init__")
-             for path in (ROOT / "minivae").rglob("*.py")} - {"__init__"}
-    behind = {name for name in files if name.split(".")[0] in ("bench", "coursework", "explorer")}         # a command
-    parts = {name for name in files if name.startswith(("data.", "gradient_table."))}             # of a package in it
-    hidden = behind | parts | NOT_IN_THE_REFERENCE
-    assert listed | hidden >= files, "name it in REFERENCE of chapters/book/pages.py"
-    assert listed <= files
+def test_the_reference_has_every_floor_and_every_file():
+    floors = [floor for group in pages.REFERENCE.values() for floor in group]
+    assert len(floors) == len(set(floors))
+    assert set(floors) | NOT_IN_THE_REFERENCE == set(FLOORS), "name it in REFERENCE of chapters/book/pages.py"
+    there = {file for floor in floors for file in pages.files(floor)}
+    missing = {name for name in FILES if name.partition(".")[0] in floors} - there
+    assert all(pages.COMMANDS.fullmatch(name) for name in missing)
+
+
+def test_a_thing_is_documented_once_by_the_name_that_readers_import():
+    documented = [pages.full_name(file, key) for file, key, _ in pages.everything()]
+    assert len(documented) == len(set(documented))
+    assert pages.full_name("distributions.gaussian", "gaussian_kl") == "minivae.distributions.gaussian_kl"
+    assert pages.full_name("ops.kernels", "gaussian_kl") == "minivae.ops.kernels.gaussian_kl"      # another function
+    assert pages.full_name("evaluation.ais", "hmc") == "minivae.evaluation.ais.hmc"                # not offered
+    page = pages._reference_page("distributions")
+    assert page.index("## gaussian\n") < page.index(".. autofunction:: minivae.distributions.gaussian_kl\n") \
+        < page.index("## flows\n")
+
+
+@pytest.mark.parametrize(("said", "full"), [
+    ("gaussian_kl", "minivae.distributions.gaussian_kl"), ("linear", "minivae.ops.linear"),
+    ("distributions.gaussian_kl", "minivae.distributions.gaussian_kl"),
+    ("gaussian.gaussian_kl", "minivae.distributions.gaussian_kl"), ("relu", "minivae.ops.relu"),
+    ("minivae.distributions.gaussian_kl", "minivae.distributions.gaussian_kl"), ("VAE", "minivae.vae.VAE"),
+    ("minivae.distributions.gaussian.gaussian_kl", "minivae.distributions.gaussian_kl"),
+    ("kernels.relu", "minivae.ops.kernels.relu"), ("fit", "minivae.training.fit"),
+    ("VAE.elbo_terms", "minivae.vae.VAE.elbo_terms"), ("minivae.vae", "minivae.vae"),
+    ("VAEConfig.build", "minivae.variants.VAEConfig.build"), ("x", None)])
+def test_a_name_in_the_text_leads_to_one_place(said, full):
+    assert pages.public_names().get(said) == full
 
 
 def test_the_derivations_have_a_row_for_every_op():
@@ -92,7 +114,7 @@ def test_the_derivations_have_a_row_for_every_op():
     assert ops.keys() == {name for where in MODULES for name in public_ops([where])
                           if inspect.isfunction(getattr(where, name, None))}
     for name, where in ops.items():
-        assert f"{{py:func}}`~{where.__name__}.{name}`" in page
+        assert f"{{py:func}}`~{pages.full_name(where.__name__.removeprefix('minivae.'), name)}`" in page
     assert page.count("* - {py:func}") == len(ops) == len(re.findall(r"\d+ checks?, worst error \de-", page))
     assert page.count("def pullback(") + page.count("return half_logdet") >= len(ops) - 5
 
