@@ -160,7 +160,7 @@ def draw(sizes, curves):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch03", __doc__, epochs=20), argv)
+    opt, _ = options(parser("ch03", __doc__, epochs=20, cpu_because="its layers are plain NumPy, and small"), argv)
     rng = np.random.default_rng(opt.seed)
     for activation in (tanh, sigmoid, relu):
         x, dy = rng.standard_normal((4, 5)), rng.standard_normal((4, 5))

@@ -304,7 +304,7 @@ def draw(reports, machine, large, batch):
 
 # %%
 def arguments():
-    p = parser("ch19", __doc__, epochs=6)
+    p = parser("ch19", __doc__, epochs=6, cpu_because="it times processes on this machine's cores")
     p.add_argument("--rank-of-batch", type=int, help=argparse.SUPPRESS)           # how `measure` starts this file
     return p
 
