@@ -110,34 +110,37 @@ def collect(app: Any, config: Any) -> None:
     source = Path(app.srcdir)
     config.book_chapters = {path.name[2:4]: path.stem for path in source.glob("ch*.py")}
     config.book_papers = papers((source / "bibliography.md").read_text(encoding="utf-8"))
-    config.book_names, config.book_aliases = pages.public_names(), pages.aliases()
+    config.book_names, config.book_places = pages.public_names(), pages.places()
+
+
+def _of_the_library(name: str, places: dict[str, str]) -> tuple[str, str]:
+    """A thing and what comes behind it: minivae.nn.Adam and .step, or nothing; ("", "") if it is none of ours."""
+    return next(((whole, name[len(whole):]) for whole in (name, name.rpartition(".")[0]) if whole in places), ("", ""))
 
 
 def note_aliases(app: Any, env: Any) -> None:
     """The reference has a thing once, by the name that readers import; code that names the file it is written in, or what
     Python says an object's class is, is led there too."""
-    objects, written = env.domains["py"].objects, {full: where for where, full in app.config.book_aliases.items()}
+    objects = env.domains["py"].objects
     for name, entry in list(objects.items()):
-        for whole in (name, name.rpartition(".")[0]):  # itself, or the class whose method it is
-            if whole in written:
-                objects[written[whole] + name[len(whole):]] = entry._replace(aliased=True)
+        whole, rest = _of_the_library(name, app.config.book_places)
+        if whole:
+            objects.setdefault(app.config.book_places[whole] + rest, entry._replace(aliased=True))
 
 
 def add_anchors(app: Any, doctree: nodes.document) -> None:
-    """Source pages link back by folder or by file, whichever they met first: both are places on the page."""
-    written = {full: where for where, full in app.config.book_aliases.items()}
-    taken = set(app.config.book_names.values())
+    """Source pages link back by file or by folder, whichever they met first: both are places on the page."""
+    places = app.config.book_places
     for signature in doctree.findall(addnodes.desc_signature):
         for name in signature["ids"][:1]:
-            whole = next((whole for whole in (name, name.rpartition(".")[0]) if whole in taken), name)
-            _, floor, *file, key = whole.split(".")
-            short = f"minivae.{floor}.{key}"
-            also = written.get(whole) or (short if file and short not in taken else None)
-            signature["ids"] += [also + name[len(whole):]] if also else []
+            whole, rest = _of_the_library(name, places)
+            folder = ".".join([*whole.split(".")[:2], *whole.split(".")[-1:]])         # as if the folder offered it
+            also = {places[whole], *({folder} - places.keys())} - {whole} if whole else set()
+            signature["ids"] += sorted(other + rest for other in also)
 
 
 def setup(app: Any) -> None:
-    for name in ("book_papers", "book_names", "book_aliases", "book_chapters"):
+    for name in ("book_papers", "book_names", "book_places", "book_chapters"):
         app.add_config_value(name, {}, "env")
     app.connect("config-inited", collect, priority=900)
     app.connect("env-updated", note_aliases)

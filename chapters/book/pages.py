@@ -67,10 +67,9 @@ def everything() -> Iterator[tuple[str, str, Any]]:
             yield file, key, thing
 
 
-def aliases() -> dict[str, str]:
-    """{where a thing is written: the name it goes by}, where the two differ."""
-    return {f"minivae.{file}.{key}": full_name(file, key) for file, key, _ in everything()
-            if full_name(file, key) != f"minivae.{file}.{key}"}
+def places() -> dict[str, str]:
+    """{the name that a thing goes by: where it is written}: minivae.nn.Adam, minivae.nn.optimizers.Adam"""
+    return {full_name(file, key): f"minivae.{file}.{key}" for file, key, _ in everything()}
 
 
 def public_names() -> dict[str, str]:

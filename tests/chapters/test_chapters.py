@@ -111,7 +111,7 @@ def test_a_chapter_takes_a_reader_s_own_images(tmp_path):
 
 STAYS = {"ch01_gradient", "ch02_linear", "ch03_chains", "ch05_likelihoods", "ch07_elbo", "ch08_kl", "ch17_em",
          "ch18_where_the_time_goes", "ch19_processes"}
-AT_ONCE = STAYS | {"ch04_optimisation", "ch09_reparameterization"}             # the others' whole networks take their time
+AT_ONCE = STAYS | {"ch04_optimisation", "ch09_reparameterization"}            # the others take their time
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in AT_ONCE))
