@@ -40,9 +40,12 @@ def files(floor: str) -> list[str]:
     """The files of a floor: of a folder, itself and what lies in it, in the order in which its docstring names them."""
     names = [name for _, name, _ in pkgutil.iter_modules(getattr(module(floor), "__path__", []))]
     said = re.findall(r"\w+", inspect.getdoc(module(floor)) or "")
-    places = {name: said.index(name) if name in said else len(said) for name in names}
-    return [floor, *(f"{floor}.{name}" for name in sorted(names, key=lambda name: places[name])
-                     if not COMMANDS.fullmatch(f"{floor}.{name}"))]
+    order = sorted(names, key=lambda name: said.index(name) if name in said else len(said))
+    return [floor, *(file for file in (f"{floor}.{name}" for name in order) if not COMMANDS.fullmatch(file))]
+
+
+def all_files() -> list[str]:
+    return [file for floors in REFERENCE.values() for floor in floors for file in files(floor)]
 
 
 def public(file: str) -> Iterator[tuple[str, Any]]:
@@ -62,7 +65,7 @@ def full_name(file: str, key: str) -> str:
 
 def everything() -> Iterator[tuple[str, str, Any]]:
     """Every function and class of the reference: the file where it is written, its name, and itself."""
-    for file in (file for floors in REFERENCE.values() for floor in floors for file in files(floor)):
+    for file in all_files():
         for key, thing in public(file):
             yield file, key, thing
 
@@ -72,25 +75,26 @@ def places() -> dict[str, str]:
     return {full_name(file, key): f"minivae.{file}.{key}" for file, key, _ in everything()}
 
 
+def spellings(file: str, key: str, thing: Any) -> dict[str, str]:
+    """{a name as the text may give it: its full name}, of a thing and of its methods: gaussian_kl,
+    distributions.gaussian_kl, gaussian.gaussian_kl, …; VAE.elbo_terms"""
+    full, written = full_name(file, key), f"minivae.{file}.{key}"
+    said = dict.fromkeys([key, full, written, *(".".join(name.split(".")[-2:]) for name in (full, written))], full)
+    methods = vars(thing).items() if inspect.isclass(thing) else ()
+    return said | {f"{key}.{name}": f"{full}.{name}" for name, method in methods
+                   if not name.startswith("_") and inspect.isfunction(method) and inspect.getdoc(method)}
+
+
 def public_names() -> dict[str, str]:
-    """{a name as the text gives it: its full name}: gaussian_kl, distributions.gaussian_kl, gaussian.gaussian_kl,
-    VAE.elbo_terms, minivae.vae.  Of two things of one name it is the one that its folder offers; else neither."""
-    wanted: dict[str, dict[str, bool]] = {}
+    """{a name in the text: the full name of what it leads to}.  Of two things of one name it is the one that its folder
+    offers, if only one is offered; else the name leads nowhere."""
+    offered, others = {}, {}
     for file, key, thing in everything():
-        full = full_name(file, key)
-        offered = "." not in file or full != f"minivae.{file}.{key}"
-        said = {key, full, f"minivae.{file}.{key}", *(".".join(name.split(".")[-2:]) for name in (f"minivae.{file}.{key}", full))}
-        names = dict.fromkeys(said, full)
-        if inspect.isclass(thing):
-            names |= {f"{key}.{name}": f"{full}.{name}" for name, method in vars(thing).items()
-                      if not name.startswith("_") and inspect.isfunction(method) and inspect.getdoc(method)}
-        for name, target in names.items():
-            wanted.setdefault(name, {})[target] = offered
-    found = {}
-    for name, targets in wanted.items():
-        chosen = [target for target, offered in targets.items() if offered or not any(targets.values())]
-        found |= {name: chosen[0]} if len(chosen) == 1 else {}
-    return found | {f"minivae.{file}": f"minivae.{file}" for floors in REFERENCE.values() for floor in floors for file in files(floor)}
+        among = others if full_name(file, key).count(".") > 2 else offered
+        for said, full in spellings(file, key, thing).items():
+            among.setdefault(said, set()).add(full)
+    found = {said: min(full) for said, full in (others | offered).items() if len(full) == 1}
+    return found | {f"minivae.{file}": f"minivae.{file}" for file in all_files()}
 
 
 def contents(index: str, folder: Path) -> str:
