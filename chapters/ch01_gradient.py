@@ -166,7 +166,7 @@ def draw(steps, curves, w, losses):
 
 
 def main(argv=None):
-    opt, _ = options(parser("ch01", __doc__, epochs=200), argv)
+    opt, _ = options(parser("ch01", __doc__, epochs=200, cpu_because="it measures float64's rounding, and is small"), argv)
     digits = opt.digits()
     x, t = zeros_and_ones(digits.train, digits.train_labels)
     few = slice(0, 40)

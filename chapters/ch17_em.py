@@ -431,7 +431,7 @@ def draw_gaps(found):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch17", __doc__, epochs=75), argv)
+    opt, _ = options(parser("ch17", __doc__, epochs=75, cpu_because="its EM is plain NumPy, and races by one clock"), argv)
     images = opt.images()
     n, few, rng = (200, 20, np.random.default_rng(opt.seed)) if opt.quick else (1000, 300, np.random.default_rng(opt.seed))
     found, history = linear_part(opt, images.train[:n].astype(np.float64))

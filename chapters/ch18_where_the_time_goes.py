@@ -248,7 +248,7 @@ def roofline(peak, bandwidth, points):
 
 
 def main(argv=None):
-    p = parser("ch18", __doc__)
+    p = parser("ch18", __doc__, cpu_because="it times this machine's cores and memory")
     p.add_argument("--batch", type=int, default=128, help="images a step sees (default: 128)")
     p.add_argument("--hidden", type=int, default=400, help="hidden units (default: 400)")
     opt, args = options(p, argv)

@@ -227,7 +227,8 @@ def measure(N, batch, opt):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
     command = [mpiexec, "-n", N, sys.executable, script, "--rank-of-batch", batch, "--data", opt.data,
                "--seed", opt.seed, "--epochs", opt.epochs, "--device", "cpu", *["--quick"] * opt.quick]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(list(map(str, command)), capture_output=True, env=environment, check=False,
+                            encoding="utf-8", errors="replace")
     if result.returncode:
         raise OSError(f"mpiexec -n {N}: {result.stderr.strip()[-400:]}")
     return json.loads(result.stdout.splitlines()[-1])
@@ -301,7 +302,7 @@ def draw(reports, machine, large, batch):
 
 # %%
 def arguments():
-    p = parser("ch19", __doc__, epochs=6)
+    p = parser("ch19", __doc__, epochs=6, cpu_because="it times processes on this machine's cores")
     p.add_argument("--rank-of-batch", type=int, help=argparse.SUPPRESS)           # how `measure` starts this file
     return p
 

@@ -43,13 +43,13 @@ class Contender:
     def __init__(self, name: str, row: Row, threads: int) -> None:
         self.name, self.row = name, row
         self.about: dict[str, Any] = {}
-        self.errors = tempfile.TemporaryFile("w+")     # noqa: SIM115  (end() closes it)
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")     # noqa: SIM115  (end() closes it)
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         # its own session: Ctrl-C is for us, who then end it; compiling in-process leaves it no children
         environment = os.environ | dict.fromkeys(pools, str(threads)) | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
-        self.process = subprocess.Popen([*WORKER, name, str(threads), json.dumps(to_dict(row))], text=True,
+        self.process = subprocess.Popen([*WORKER, name, str(threads), json.dumps(to_dict(row))],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                        env=environment, start_new_session=True)
+                                        env=environment, start_new_session=True, encoding="utf-8")
 
     def answer(self) -> dict[str, Any]:
         """Its next answer.  Raises BenchError if it died instead."""

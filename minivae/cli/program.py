@@ -18,6 +18,7 @@ from minivae.cli.check import Gradcheck
 from minivae.cli.look import Evaluate, Plot, Sample
 from minivae.cli.shared import INTERRUPTED, OK, USAGE, WRONG
 from minivae.cli.train import Train, parse_resume
+from minivae.console import readable
 from minivae.coursework import cli as course
 from minivae.explorer.cli import Explore
 from minivae.gradcheck import GradientError
@@ -63,6 +64,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.  0: done; 1: a check failed or training went wrong; 2: bad input; 130: Ctrl-C."""
+    readable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["course"]:                       # which students have without the rest
         return course.main(arguments[1:])

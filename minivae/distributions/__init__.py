@@ -1,14 +1,17 @@
-"""Densities, KL divergences and reparameterizations, in nats, with all constants: pure functions, like ops.
+"""Densities, KL divergences and reparameterizations, in nats, with all their constants: pure functions, ops as well.
 
-    gaussian         reparameterize, log densities, KL divergences of diagonal Gaussians
+    gaussian         diagonal Gaussians: reparameterize, log densities, KL divergences
     nll              −log p(x|z) of pixels: Bernoulli, Gaussian, discretised logistic, categorical
-    full_gaussian    full covariances, by their Cholesky factor              rank_one   diagonal plus one direction
-    mixture          weighted sums of diagonal Gaussians                     kl_charges   free bits, capacity
-    flows            maps with their log-determinants                        grey_levels   bits, dequantised pixels
+    grey_levels      8-bit pixels between a mass and a density; bits per dimension
+    full_gaussian    full covariances, by their Cholesky factor
+    rank_one         precisions that are diagonal plus one direction
+    flows            maps of noise, with their log-determinants
+    mixture          weighted sums of diagonal Gaussians
+    kl_charges       what an objective charges for a KL: free bits, capacity
 
-Formulas may be read in any order, and changed where gradcheck and the test of the value still pass.
+Read them in any order.  Change a formula and two judges have their say: finite differences about its pullback, and the
+tests of its value (densities integrate to one, closed forms equal Monte Carlo).
 """
-
 
 from minivae.distributions.flows import affine, chain, couple, planar
 from minivae.distributions.full_gaussian import (

@@ -1,7 +1,10 @@
 """The gradient table: a row for every op, density, layer, likelihood and model of the library.
 
-The tests run it, and so does `minivae gradcheck`.  Whoever adds an op adds its row: a public op
-without one fails the suite (`missing_rows`).
+    case             one row: something to check, and its inputs
+    ops_rows, distribution_rows, layer_rows, model_rows, posterior_rows, deep_rows     the rows, by what they are about
+
+The tests run it, and so does `minivae gradcheck`.  Whoever adds an op adds its row: a public op without one fails the
+suite (`missing_rows`).
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
-"""Networks: parameters in one flat vector, layers as thin shells around ops, optimizers, and who shares a step.
+"""Networks: parameters in one flat vector, layers as thin shells around ops, and how they learn.
 
-    arena            Parameter, and the two flat vectors that all parameters are views of
-    layers           Linear, Activation, Sequential, mlp              image_layers, batch_norm   for images
-    optimizers       SGD, Momentum, AdaGrad, Adam                     schedules   learning rates that change
-    network, model   an arena and its optimizer; what everybody asks of a model that has one or several
+    arena            Parameter, and the two flat vectors that all values and all gradients are views of
+    layers           Linear, Activation, Sequential, mlp
+    image_layers     Conv2d, ConvTranspose2d, Reshape
+    batch_norm       BatchNorm, which learns from a whole batch at a time
+    optimizers       SGD, Momentum, AdaGrad, Adam
+    schedules        learning rates that change: warmup, cosine, stepwise
+    network          an arena and the optimizer that moves it: a model has one, or several
+    model            what the loop, the evaluation and checkpoints ask of every model
     workers          the threads and processes that share a training step
 
-A new layer needs `__call__(x) -> (y, pullback)` and a row in the gradient table, nothing else.
+A new layer needs `y, pullback = layer(x)` and a row in the gradient table, nothing else.
 """
-
 
 from minivae.nn.arena import Arena, Parameter
 from minivae.nn.batch_norm import BatchNorm, batch_learners, learning

@@ -8,11 +8,17 @@ laws (tested for every op):
   it is linear in what it takes, and may be called twice;
 - inputs are never written; everything is computed in the inputs' dtype and on their device.
 
-    dense            linear, relu, tanh, sigmoid, …             convolutions     conv2d and its adjoint, pooling
-    arrays           concat, split, repeat                      normalisation    the moments of a batch
-    softmax          logsumexp, log_softmax                     kernels          the same in one launch, on a GPU
-"""
+Where to look:
 
+    dense            linear, relu, tanh, sigmoid, …: begin here
+    softmax          logsumexp, log_softmax
+    arrays           concat, split, repeat
+    convolutions     conv2d and its adjoint; larger and smaller images
+    normalisation    the moments of a batch
+    kernels          some of these formulas in one launch, on a GPU
+
+A new op needs its row in the gradient table, and nobody's leave.
+"""
 
 from minivae.backend import Pullback
 from minivae.ops.arrays import concat, one_hot, repeat, repeat_each, split

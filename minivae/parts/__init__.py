@@ -1,15 +1,20 @@
-"""What a VAE is made of: priors p(z), posteriors q(z|x), likelihoods p(x|z), and the objectives that a step climbs.
+"""What a VAE is made of, beside its networks: p(z), q(z|x), p(x|z), and what a training step climbs.
 
-    priors           N(0, I), a learned mixture                     kl   which KL belongs to which pair of the two
-    posteriors, structured_posteriors, flow_posteriors              what the encoder's outputs mean
-    likelihoods, gaussian_likelihoods, logistic_likelihoods         what the decoder's outputs mean
-    objectives       the ELBO, free bits, the importance-weighted bound
-    units            a likelihood of data in units of their own
-    named            each by the name that a configuration gives it
+    priors                 p(z): N(0, I), a mixture that learns
+    kl                     which KL belongs to which pair of posterior and prior
+    likelihoods            p(x|z): what a decoder's outputs mean; Bernoulli
+    gaussian_likelihoods   σ chosen, learned, in closed form, or of every pixel its own
+    logistic_likelihoods   masses of 8-bit grey levels
+    units                  a likelihood of data in units of their own
+    posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
+    structured_posteriors  full covariance, rank one plus diagonal
+    flow_posteriors        planar flows and couplings: a Gaussian, bent
+    objectives             the ELBO, a weight on its KL, free bits, a capacity, the IWAE
+    named                  a part by the name that a configuration gives it
 
-A part is a layer, so it may have parameters: a new one needs its formulas, its row in the gradient table, and a name.
+A part is a layer, so it may have parameters of its own.  A new one is a class here; give it a name in `named`, and the
+command line has it.
 """
-
 
 from minivae.parts.flow_posteriors import Coupling, CouplingFlow, PlanarFlow
 from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, GaussianOptimal, GaussianPixel, GaussianShared

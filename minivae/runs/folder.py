@@ -130,7 +130,7 @@ def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """One record per finished epoch.  Raises CheckpointError if the folder holds no run."""
     try:
-        return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+        return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {folder / METRICS} ({error})") from error
 

@@ -197,7 +197,7 @@ def _stage(epoch: int) -> int:
 def read_recipe(run: Path) -> Recipe:
     """The recipe of a run folder.  Raises CheckpointError if there is none."""
     try:
-        config = json.loads((run / CONFIG).read_text())
+        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
         known = {f.name for f in fields(Recipe)}
         values = {key: value for key, value in config.items() if key in known}
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}

@@ -136,14 +136,14 @@ def test_a_command_writes_what_it_measured(tmp_path, capsys):
     rows = ("a", "d", "f batch 32", "f hidden 2048")
     assert main(["bench", "--rows", *rows, *arguments, "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.png"}
-    found = json.loads((tmp_path / "bench.json").read_text())
+    found = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert found["rows"].keys() == set(rows)
     assert all(len(times) == 2 for row in found["rows"].values() for times in row["seconds"].values())
     pieces = found["rows"]["a"]["breakdown"]
     parts = [pieces[name] for name in ("matrix products", "elementwise", "random numbers", "optimizer", "rest")]
     assert sum(parts) == pytest.approx(pieces["whole"])
     assert found["rows"]["a"]["about"]["minivae"]["pools"][0]["num_threads"] == 1
-    assert "A quick run" in (tmp_path / "bench.md").read_text()
+    assert "A quick run" in (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -151,7 +151,7 @@ def test_an_absent_peer_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(contest.importlib.util, "find_spec", lambda name: None if name == "torch" else True)
     assert main(["bench", "--rows", "a", "--contenders", "minivae", "torch", "--quick", "--threads", "1",
                  "--out", str(tmp_path)]) == 0
-    for text in (capsys.readouterr().out, (tmp_path / "bench.md").read_text()):
+    for text in (capsys.readouterr().out, (tmp_path / "bench.md").read_text(encoding="utf-8")):
         assert re.search(r'not installed: torch\b.*pip install -e "\.\[peers\]"', text)
         assert "nobody proves the gradients" in text
 
@@ -227,7 +227,7 @@ def test_what_was_measured_before_a_death_is_kept(monkeypatch, tmp_path):
 
     monkeypatch.setattr(bench, "compete", second_fails)
     assert main(["bench", "--rows", "d", "e", "--contenders", "torch", "--out", str(tmp_path)]) == 1
-    assert json.loads((tmp_path / "bench.json").read_text())["rows"].keys() == {"d"}
+    assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["rows"].keys() == {"d"}
 
 
 @pytest.mark.parametrize(("found", "worst"), [
@@ -260,7 +260,7 @@ def test_ctrl_c_leaves_no_process(tmp_path, seconds):
     assert len(found) >= 2 or seconds < 1
     assert not [pid for pid in found if os.path.exists(f"/proc/{pid}")]
     if seconds > 1:
-        assert json.loads((tmp_path / "bench.json").read_text())["rows"]["a"]["seconds"]["minivae"]
+        assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["rows"]["a"]["seconds"]["minivae"]
 
 
 def children(pid):
@@ -331,7 +331,8 @@ def test_the_curves():
 
 def test_nothing_of_the_peers_is_imported_by_the_command():
     code = "import sys, minivae.cli; print(sorted({'torch', 'jax'} & sys.modules.keys()))"
-    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True,
+                         encoding="utf-8").stdout
     assert out.strip() == "[]"
 
 

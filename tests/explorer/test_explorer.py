@@ -264,7 +264,7 @@ def test_the_command_writes_a_page(trained, tmp_path, capsys, file):
     out = tmp_path / "new" / "page.html"
     assert main(["explore", str(trained / "run" / file), "-o", str(out)]) == 0
     assert re.search(rf"{out}, \d+ kB\n", capsys.readouterr().out)
-    spec, _ = unpacked(out.read_text())
+    spec, _ = unpacked(out.read_text(encoding="utf-8"))
     assert (spec["shape"], spec["points"], spec["title"]) == ([5, 4], 20, "Mine, 2 latents")
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]
 
@@ -274,8 +274,8 @@ def without_data(trained, tmp_path, **changes):
     run = tmp_path / "run"
     run.mkdir()
     (run / CHECKPOINT).write_bytes((trained / "run" / CHECKPOINT).read_bytes())
-    config = json.loads((trained / "run" / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | changes))
+    config = json.loads((trained / "run" / "config.json").read_text(encoding="utf-8"))
+    (run / "config.json").write_text(json.dumps(config | changes), encoding="utf-8")
     return run
 
 
@@ -285,7 +285,7 @@ def test_without_its_data_set_a_page_has_no_test_images(trained, tmp_path, capsy
     assert "gone.npz is not here to say how its 20 pixels lie; give --shape" in capsys.readouterr().err
     assert main(["explore", str(run), "-o", str(out), "--shape", "5", "4"]) == 0
     assert re.search(r"page.html, \d+ kB; without test images: .*gone.npz", capsys.readouterr().out)
-    assert unpacked(out.read_text())[0]["points"] == 0
+    assert unpacked(out.read_text(encoding="utf-8"))[0]["points"] == 0
 
 
 @pytest.mark.parametrize(("change", "says"), [
@@ -309,20 +309,20 @@ def test_no_such_run(tmp_path, capsys):
 
 def test_only_a_page_of_ours_is_replaced(trained, tmp_path, capsys, monkeypatch):
     out, command = tmp_path / "page.html", ["explore", str(trained / "run"), "-o", str(tmp_path / "page.html")]
-    out.write_text("a letter")
+    out.write_text("a letter", encoding="utf-8")
     assert main(command) == 2
     assert "exists already and is no page of `minivae explore`" in capsys.readouterr().err
-    assert out.read_text() == "a letter"
-    out.write_text(MARK)
+    assert out.read_text(encoding="utf-8") == "a letter"
+    out.write_text(MARK, encoding="utf-8")
     assert main(command) == 0
-    whole = out.read_text()
+    whole = out.read_text(encoding="utf-8")
 
     def full(*paths):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     assert main([*command, "--title", "another"]) == 2
-    assert out.read_text() == whole
+    assert out.read_text(encoding="utf-8") == whole
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -340,7 +340,7 @@ def pages(tmp_path_factory):
     folder, digits = tmp_path_factory.mktemp("pages"), data.load("digits")
     for name, model in (("flat", VAEConfig(784, (500, 250), 2)), ("five", VAEConfig(784, (60,), 5, "tanh"))):
         text = explorer(model.build(images=digits.train), digits.test, digits.test_labels, (28, 28), title=name)
-        (folder / f"{name}.html").write_text(text)
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
 
@@ -364,7 +364,7 @@ def z_of(page):
 @pytest.mark.browser
 @pytest.mark.parametrize(("activation", "likelihood"), list(zip(ACTIVATIONS, LIKELIHOODS)))
 def test_javascript_computes_what_the_library_does(ready, tmp_path, activation, likelihood):
-    (tmp_path / "page.html").write_text(page(small(activation, likelihood)))
+    (tmp_path / "page.html").write_text(page(small(activation, likelihood)), encoding="utf-8")
     shown = ready((tmp_path / "page.html").as_uri())
     assert shown.get_attribute("html", "data-check") == "passed", shown.inner_text("#check")
     assert f"differ by at most {AGREE}" not in shown.inner_text("#check")
@@ -375,7 +375,8 @@ def test_javascript_computes_what_the_library_does(ready, tmp_path, activation, 
 def test_the_check_can_fail(ready, tmp_path):
     text = page(small())
     step = re.findall(r'"step":([\d.e-]+)', text)[-1]
-    (tmp_path / "page.html").write_text(text.replace(f'"step":{step}', f'"step":{1.01 * float(step)}'))
+    (tmp_path / "page.html").write_text(text.replace(f'"step":{step}', f'"step":{1.01 * float(step)}'),
+                                        encoding="utf-8")
     shown = ready((tmp_path / "page.html").as_uri())
     assert shown.get_attribute("html", "data-check") == "failed"
     assert "Check FAILED" in shown.inner_text("#check")
@@ -490,7 +491,7 @@ def test_what_the_map_shows(ready):
 
 @pytest.mark.browser
 def test_a_page_without_test_images(ready, tmp_path):
-    (tmp_path / "page.html").write_text(page(small(), images=None, labels=None))
+    (tmp_path / "page.html").write_text(page(small(), images=None, labels=None), encoding="utf-8")
     shown = ready((tmp_path / "page.html").as_uri())
     assert shown.get_attribute("html", "data-check") == "passed"
     assert not shown.is_visible("#show-points")
@@ -543,7 +544,7 @@ def test_light_and_dark(ready):
 def test_in_a_book_it_takes_the_books_theme_and_is_as_tall_as_it_needs(opened, tmp_path):  # noqa: F811
     (tmp_path / "book.html").write_text(
         f'<!doctype html><title>book</title><link rel="icon" href="data:,"><body data-theme="dark">'
-        f'<iframe srcdoc="{html.escape(page(small()))}" style="width: 100%"></iframe>')
+        f'<iframe srcdoc="{html.escape(page(small()))}" style="width: 100%"></iframe>', encoding="utf-8")
     book = opened((tmp_path / "book.html").as_uri(), color_scheme="light")
     inside = book.frame_locator("iframe")
     inside.locator("[data-check=passed]").wait_for(state="attached")

@@ -263,7 +263,7 @@ def test_a_full_disk_after_the_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.folder, "write_atomically", full)
     with pytest.raises(CheckpointError, match=r"cannot save .*config\.json: No space left on device"):
         save_run(*run)
-    assert json.loads((tmp_path / runs.CONFIG).read_text()) == {"a": 1}
+    assert json.loads((tmp_path / runs.CONFIG).read_text(encoding="utf-8")) == {"a": 1}
 
 
 def test_a_folder_that_is_a_file(saved):
