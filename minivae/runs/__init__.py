@@ -1,8 +1,11 @@
-"""A run on disk: its folder, its checkpoints, and the guard that finds the first NaN.
+"""A run on disk, and what watches over it.
+
+    checkpoint       named arrays and JSON in one file: whole or not at all
+    folder           config, metrics and checkpoints of a run, of models with any number of networks
+    guard            finds the first thing that is not finite
 
 Whatever is written is written under a temporary name and renamed: nothing is ever half there.
 """
-
 
 from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 from minivae.runs.folder import (
