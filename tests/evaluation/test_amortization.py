@@ -308,5 +308,5 @@ def test_bad_images_models_and_bounds_are_named():
     with pytest.raises(TypeError, match="model: got SimpleNamespace, expected a VAE"):
         fit_posteriors(SimpleNamespace(), x)
     full = VAEConfig(12, (8,), 3, posterior="full").build()
-    with pytest.raises(ValueError, match="expected a q"):
+    with pytest.raises(ValueError, match="expected a diagonal Gaussian"):
         fit_posteriors(full, x)

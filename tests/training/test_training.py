@@ -112,7 +112,7 @@ def test_every_image_once_per_epoch_in_a_new_order(train, digits):
 
     def prepare(model):
         step = model.train_step
-        model.train_step = lambda x, rng: batches.append(x.copy()) or step(x, rng)
+        model.train_step = lambda batch, rng: batches.append(batch.x.copy()) or step(batch, rng)
 
     train(epochs=2, prepare=prepare)
     one, two = np.concatenate(batches[:10]), np.concatenate(batches[10:])
@@ -126,7 +126,7 @@ def test_binarize_draws_anew_for_every_batch(train, digits):
 
     def prepare(model):
         step = model.train_step
-        model.train_step = lambda x, rng: batches.append(x.copy()) or step(x, rng)
+        model.train_step = lambda batch, rng: batches.append(batch.x.copy()) or step(batch, rng)
 
     train(epochs=20, binarize=True, prepare=prepare)
     drawn = np.concatenate(batches)
