@@ -1,4 +1,4 @@
-"""From what a decoder says to ink on the page: the mean of p(x|z), in units in which 0 is blank paper and 1 full ink."""
+"""From a decoder's outputs to ink on the page: the mean of p(x|z) in units in which 0 is blank paper and 1 full ink."""
 
 from __future__ import annotations
 
@@ -58,3 +58,13 @@ def _mean(p_x: Likelihood) -> dict[str, Any]:
         shared = [float(parameter.value) for parameter in p_x.parameters().values()]
         return {"name": "logistic", "logscale": shared[0] if shared else None}     # None: the other half of the outputs
     raise ValueError(f"model: the page does not know the mean of a {type(p_x).__name__}")
+
+
+def slopes(ink: Callable[[np.ndarray], np.ndarray], outputs: np.ndarray, pixels: int) -> np.ndarray:
+    """∂ink/∂output for each output by itself (N, outputs): pixel i depends on the outputs i, X + i, … alone."""
+    found = np.empty(outputs.shape)
+    for first in range(0, outputs.shape[1], pixels):
+        h = np.zeros(outputs.shape[1])
+        h[first:first + pixels] = 0.01
+        found[:, first:first + pixels] = ((ink(outputs + h) - ink(outputs - h)) / 0.02)[:, :pixels]
+    return found

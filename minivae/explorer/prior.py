@@ -63,13 +63,13 @@ def prior_of(model: Any) -> Mixture:
 
     A mixture has parameters logits (K,), mean (K, Z) and logvar (K, Z).  Raises ValueError for any other that learned.
     """
-    prior = getattr(model, "prior", None)
+    prior: Any = getattr(model, "prior", None)
     if all(hasattr(prior, name) for name in ("logits", "mean", "logvar")):
         logits, mean, logvar = host(prior.logits), host(prior.mean), host(prior.logvar)
         pi = np.exp(logits - logits.max())
         return Mixture(pi / pi.sum(), mean, np.exp(0.5 * logvar), False)
     if learned := list(getattr(prior, "parameters", dict)()):
-        raise ValueError(f"model: its prior is a {type(prior).__name__} with {', '.join(learned)}; the page can draw only "
-                         "from N(0, I) and from a mixture of Gaussians with logits, mean and logvar")
+        raise ValueError(f"model: its prior is a {type(prior).__name__} with {', '.join(learned)}; the page can "
+                         "draw only from N(0, I) and from a mixture of Gaussians with logits, mean and logvar")
     one = np.ones((1, model.latents), np.float32)
     return Mixture(one[:, 0], 0 * one, one, True)

@@ -63,7 +63,7 @@ def through(layer: Layer, x: np.ndarray) -> np.ndarray:
 def shapes(chain: Sequence[Layer], latents: int) -> list[Shape]:
     """What goes into each layer, and last what comes out."""
     x = np.zeros((1, latents), np.float32)
-    found = [x.shape[1:]]
+    found: list[Shape] = [x.shape[1:]]
     for layer in chain:
         x = layer(x)[0]
         found.append(x.shape[1:])
@@ -73,7 +73,8 @@ def shapes(chain: Sequence[Layer], latents: int) -> list[Shape]:
 def steps(chain: Sequence[Layer], latents: int) -> list[dict[str, Any]]:
     """Every layer as the page is told of it: its kind, a key of STEPS in steps.js, and its sizes and constants."""
     sizes = shapes(chain, latents)
-    return [KINDS[type(layer)](layer, list(before), list(after)) for layer, before, after in zip(chain, sizes, sizes[1:])]
+    return [KINDS[type(layer)](layer, list(before), list(after))
+            for layer, before, after in zip(chain, sizes, sizes[1:])]
 
 
 def _linear(layer: Any, before: list[int], after: list[int]) -> dict[str, Any]:
