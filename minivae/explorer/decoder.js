@@ -34,7 +34,7 @@ class Decoder {
     this.steps = spec.steps.map((said, i) => {
       const arrays = {b: found[`b${i}`], scale: found[`scale${i}`], shift: found[`shift${i}`]};
       if (found[`W${i}`]) arrays.W = weights(found[`W${i}`], said, found[`octaves${i}`], spec.rounding.per_octave);
-      return STEPS[said.kind](said, arrays);
+      return KINDS[said.kind](said, arrays);
     });
     this.mean = MEANS[spec.mean.name](spec.mean, this.pixels);
     this.scale = spec.mean.scale;                              // from the data's units to ink

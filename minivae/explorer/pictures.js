@@ -63,15 +63,15 @@ function renewGround() {
   draw();
 }
 function drawPrior(g) {                                      // in a plane P(|z − m|/σ < r) = 1 − exp(−r²/2): 95% of a component
-  const r = Math.sqrt(-2 * Math.log(0.05)), perUnit = (X(centre[across] + R) - X(centre[across])) / R;
-  const perUnitUp = (Y(centre[up] - R) - Y(centre[up])) / R, largest = prior.pi.reduce((a, b) => Math.max(a, b));
+  const r = Math.sqrt(-2 * Math.log(0.05)) * (X(centre[across] + R) - X(centre[across])) / R;
+  const largest = prior.pi.reduce((a, b) => Math.max(a, b));
   g.strokeStyle = colours.quiet;
   g.setLineDash([4, 4]);
   for (let k = 0; k < prior.components; k++) {
     const [x, y] = [across, up].map(j => prior.means[k * Z + j]), [s, t] = [across, up].map(j => prior.stds[k * Z + j]);
     g.globalAlpha = 0.15 + 0.85 * Math.min(1, 2 * prior.pi[k] / largest);      // what is hardly ever drawn is faint
     g.beginPath();
-    g.ellipse(X(x), Y(y), r * s * perUnit, r * t * perUnitUp, 0, 0, 7);
+    g.ellipse(X(x), Y(y), r * s, r * t, 0, 0, 7);
     g.stroke();
   }
   g.setLineDash([]);
@@ -104,9 +104,9 @@ function drawAxes(g) {
   g.fillStyle = colours.quiet; g.font = "12px system-ui, sans-serif";
   const step = tick(2 * R / 10.5), digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   g.textAlign = "center"; g.textBaseline = "top";
-  for (const v of ticks(across, step)) g.fillText(number(v, digits), X(v), bottom + 6);
+  for (const v of ticks(across, step)) if (X(v) < right - 24) g.fillText(number(v, digits), X(v), bottom + 6);     // there z₁ is
   g.textAlign = "right"; g.textBaseline = "middle";
-  for (const v of ticks(up, step)) g.fillText(number(v, digits), left - 6, Y(v));
+  for (const v of ticks(up, step)) if (Y(v) > top + 18) g.fillText(number(v, digits), left - 6, Y(v));
   g.font = "italic 14px system-ui, sans-serif"; g.fillStyle = colours.ink;
   g.textAlign = "right"; g.textBaseline = "alphabetic"; g.fillText(name(across), right, bottom + 17);
   g.textBaseline = "top"; g.fillText(name(up), left - 6, top);

@@ -71,7 +71,7 @@ def shapes(chain: Sequence[Layer], latents: int) -> list[Shape]:
 
 
 def steps(chain: Sequence[Layer], latents: int) -> list[dict[str, Any]]:
-    """Every layer as the page is told of it: its kind, a key of STEPS in steps.js, and its sizes and constants."""
+    """Every layer as the page is told of it: its kind, a key of KINDS in steps.js, and its sizes and constants."""
     sizes = shapes(chain, latents)
     return [KINDS[type(layer)](layer, list(before), list(after))
             for layer, before, after in zip(chain, sizes, sizes[1:])]
