@@ -32,6 +32,8 @@ class Explore:
     """of the page; default: the data set and the number of latents"""
     shape: tuple[int, int] | None = None
     """height and width of an image; only where the data set, which knows them, is not here"""
+    ink: tuple[float, float] = (0.0, 1.0)
+    """the pixels that are drawn as blank and as full ink; 0 255 for grey levels that were not divided by 255"""
     folder: Path | None = None
     """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
@@ -44,7 +46,7 @@ class Explore:
         model = model_of(recipe, checkpoint, shape[0] * shape[1])
         images, labels = (recipe.test(dataset), dataset.test_labels) if dataset else (None, None)
         title = self.title or f"{Path(recipe.data).stem.replace('_', ' ').capitalize()}, {recipe.latents} latents"
-        page = explorer(model, images, labels, shape, title=title).encode()
+        page = explorer(model, images, labels, shape, title=title, low=self.ink[0], high=self.ink[1]).encode()
         write_atomically(self.out, page)
         print(f"{checkpoint}: {self.out}, {len(page) / 1000:.0f} kB" + (f"; without test images: {why}" if why else ""))
         return 0

@@ -76,7 +76,7 @@ def explorer(model: Any, images: Any, labels: Any, shape: tuple[int, ...], *, ti
 
     spec, points = _points(model, prior, images, labels)
     spec |= {"title": title, "shape": list(shape), "latents": model.latents, "mean": mean, "agree": AGREE}
-    room = int(0.75 * (PAGE - len(page(None).encode())))                      # base64: three bytes in four characters
+    room = int(0.75 * (PAGE - 1500 - len(page(None).encode())))     # base64: three bytes in four characters; and words
     aim = aim_at(chain, wide, lambda outputs: slopes(ink, outputs, model.pixels))
     return page(fitting(aim, error=lambda layers: float(off(layers).mean()), tolerance=TOLERANCE, size=_bytes,
                         budget=room))
@@ -182,7 +182,8 @@ def _codes(model: Any, prior: Mixture, images: Any, labels: Any,
 
 def _deflate(parts: Mapping[str, np.ndarray]) -> tuple[list[dict[str, Any]], bytes]:
     """Where each part lies, and all of them in one deflated stream."""
-    directory, pieces = [], []
+    directory: list[dict[str, Any]] = []
+    pieces: list[bytes] = []
     for name, array in parts.items():
         kind, new = _zigzag(array) if array.dtype.kind == "i" else ("float32", [array.astype("<f4").tobytes()])
         directory.append({"name": name, "kind": kind, "count": array.size, "at": sum(map(len, pieces))})

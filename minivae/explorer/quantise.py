@@ -38,7 +38,7 @@ PER_OCTAVE = 4                         # steps of outputs differ by powers of 2^
 OCTAVES = 6                            # by a factor of 64 at most
 BLOCK = 32                             # units that are rounded before those behind them hear of it
 
-Seen = tuple[np.ndarray, np.ndarray]   # rows (N, I + 1), the last column ones, and the outputs wanted for them (N, O)
+Seen = tuple[np.ndarray, np.ndarray]   # rows (N, I + 1), the last column ones or zeros, and what is wanted of them (N, O)
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,13 @@ def _rounded_layer(layer: Any, x: np.ndarray, true: np.ndarray, fineness: float,
     """One layer, for what it now sees of x to give what it gave for the true inputs."""
     W, b, wide = layer.W.value, layer.b.value, _wide(octaves).astype(np.float64)
     parts = list(as_rows(layer, x, true))
-    matrices, step, bias = with_feedback([
-        (_with_one(rows), (true_rows @ W.ravel()[index] + b) / wide) for rows, true_rows, index in parts],
-        fineness=fineness)
+    shared = len(parts) > 1                            # then no matrix may have the bias for itself
+    seen = [(_with_last(rows, 0.0 if shared else 1.0), (true_rows @ W.ravel()[index] + (0.0 if shared else b)) / wide)
+            for rows, true_rows, index in parts]
+    matrices, step, bias = with_feedback(seen, fineness=fineness)
+    if shared:                                         # but for what all of them have left over
+        bias = b / wide + np.mean([(wanted - rows[:, :-1] @ (step * matrix)).mean(axis=0)
+                                   for (rows, wanted), matrix in zip(seen, matrices)], axis=0)
     whole = np.zeros(W.size, np.int32)
     for (_, _, index), matrix in zip(parts, matrices):
         whole[index] = matrix
@@ -158,15 +162,15 @@ def _rounded_layer(layer: Any, x: np.ndarray, true: np.ndarray, fineness: float,
 def with_feedback(seen: Sequence[Seen], *, fineness: float) -> tuple[list[np.ndarray], np.float32, np.ndarray]:
     """The whole numbers Q and the step for which x (step · Q) + b is close to the outputs wanted.
 
-    Several matrices share a step and the bias, each with rows x (N, I + 1) of its own.  The last column of x is ones,
-    whose weights are the bias; it is not rounded.
+    Several matrices share a step, each with rows x (N, I + 1) of its own.  The last column of x is ones, whose weights
+    are the bias, or zeros if there is none; it is not rounded.
 
     1. The real-valued weights V that serve x best: min ‖x V − wanted‖²/N + λ ‖V‖², so V = (H + λ I)⁻¹ xᵀ wanted/N with
        H = xᵀx/N.  (The layers below were rounded, so that x is not what W was learned for; and what no x sees shrinks.)
        The step is `fineness` times the spread of V.
     2. Round row j to v̂ⱼ, and move the rows k that are still free to where the outputs change least.  With the upper
        triangle U of UᵀU = H⁻¹ that is  vₖ ← vₖ − (vⱼ − v̂ⱼ) Uⱼₖ / Uⱼⱼ.  Large units first: the small ones mend finely.
-    Returns every Q (I, O), the step, and the bias (O,), which has made good the last of it.
+    Returns every Q (I, O), the step, and the (mean) bias (O,), which has made good the last of it.
     """
     solved = [_best(x, wanted, fineness) for x, wanted in seen]
     step = np.float32(fineness * np.concatenate([V[:-1].ravel() for _, V in solved]).std() or 1.0)
@@ -226,5 +230,5 @@ def _wide(octaves: np.ndarray) -> np.ndarray:
     return (2.0**(octaves / PER_OCTAVE)).astype(np.float32)
 
 
-def _with_one(x: np.ndarray) -> np.ndarray:
-    return np.concatenate([x, np.ones_like(x[:, :1])], axis=1).astype(np.float64)
+def _with_last(x: np.ndarray, value: float) -> np.ndarray:
+    return np.concatenate([x, np.full_like(x[:, :1], value)], axis=1).astype(np.float64)
