@@ -13,6 +13,7 @@ from minivae.parts import Bernoulli, Gaussian, GaussianPixel, Likelihood, Logist
 
 
 def on_the_host(p_x: Likelihood) -> Likelihood:
+    """A copy of p(x|z) in NumPy."""
     p_x = copy.deepcopy(p_x)
     for parameter in p_x.parameters().values():
         parameter.value = host(parameter)

@@ -40,6 +40,7 @@ def chain_of_layers(decoder: Any) -> list[Layer]:
 
 
 def host(parameter: Parameter) -> np.ndarray:
+    """Its value in NumPy, in float32."""
     return to_numpy(parameter.value).astype(np.float32)
 
 

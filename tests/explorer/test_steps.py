@@ -77,8 +77,8 @@ def up_and_over():
     rng = np.random.default_rng(2)
     return model_of(Linear(2, 24, rng=rng), BatchNorm(24), Activation(ops.tanh), Reshape(3, 4, 2),
                     Sequential(Activation(ops.upsample, factor=2), Conv2d(2, 5, kernel=3, padding=1, rng=rng)),
-                    BatchNorm(5), Activation(ops.leaky_relu, slope=0.3), Conv2d(5, 1, kernel=2, stride=2, padding=1, rng=rng),
-                    Reshape(20), pixels=20)
+                    BatchNorm(5), Activation(ops.leaky_relu, slope=0.3),
+                    Conv2d(5, 1, kernel=2, stride=2, padding=1, rng=rng), Reshape(20), pixels=20)
 
 
 def odd(kernel, stride, padding, extra):
