@@ -11,7 +11,7 @@ import tyro
 
 from minivae.data import DataError, Dataset, available, load
 from minivae.explorer.export import MARK, explorer
-from minivae.parts import likelihood
+from minivae.parts import InUnits, Likelihood, likelihood
 from minivae.runs import CHECKPOINT, CheckpointError, load_checkpoint, load_parameters, write_atomically
 from minivae.training import Recipe, read_recipe
 from minivae.vae import VAE
@@ -32,6 +32,8 @@ class Explore:
     """of the page; default: the data set and the number of latents"""
     shape: tuple[int, int] | None = None
     """height and width of an image; only where the data set, which knows them, is not here"""
+    ink: tuple[float, float] | None = None
+    """the pixels that are drawn as blank and as full ink; default: 0 and 1, in the units of the run (`train --scale`)"""
     folder: Path | None = None
     """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
@@ -44,7 +46,8 @@ class Explore:
         model = model_of(recipe, checkpoint, shape)
         images, labels = (recipe.test(dataset).x, dataset.test_labels) if dataset else (None, None)
         title = self.title or f"{Path(recipe.data).stem.replace('_', ' ').capitalize()}, {recipe.latents} latents"
-        page = explorer(model, images, labels, shape, title=title).encode()
+        low, high = self.ink or ink_in_units(model.likelihood)
+        page = explorer(model, images, labels, shape, title=title, low=low, high=high).encode()
         write_atomically(self.out, page)
         print(f"{checkpoint}: {self.out}, {len(page) / 1000:.0f} kB" + (f"; without test images: {why}" if why else ""))
         return 0
@@ -59,6 +62,13 @@ def find(run: Path) -> tuple[Recipe, Path]:
     if not checkpoint.exists():
         raise CheckpointError(f"{checkpoint}: no such checkpoint")
     return recipe, checkpoint
+
+
+def ink_in_units(p_x: Likelihood) -> tuple[float, float]:
+    """0 and 1, or what the data's own units call them."""
+    if not isinstance(p_x, InUnits):
+        return 0.0, 1.0
+    return float(p_x.shift.value.min()), float((p_x.shift.value + p_x.scale.value).max())
 
 
 def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]:

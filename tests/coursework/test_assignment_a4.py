@@ -316,7 +316,7 @@ def test_what_a_check_sees_helps_no_mended_module_and_reaches_nobody(numbers, as
         (tmp_path / f"{name}.py").write_text((right / f"{name}.py").read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "checks.py").write_text(THIEF, encoding="utf-8")
     for name in NAMES:
-        (tmp_path / f"{name}.py").write_text(RECEIVER + make.mended(name))
+        (tmp_path / f"{name}.py").write_text(RECEIVER + make.mended(name), encoding="utf-8")
     report = grade(tmp_path, assignment, tree, seed=0, tasks=[f"{part}.{n}" for part in "124" for n in numbers])
     by_task = {part: sum(r.points for r in report.results if r.task.startswith(part)) for part in ("1.", "2.", "4.")}
     n = len(numbers)

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from browser import browser, opened  # noqa: F401 - fixtures
 
-from minivae import data
+from minivae import data, ops
 from minivae.backend import device
 from minivae.cli import main
 from minivae.explorer import explorer, quantise
 from minivae.explorer.export import AGREE, MARK, TOLERANCE
-from minivae.nn import Sequential, mlp
+from minivae.nn import Activation, Layer, Linear, Parameter, Sequential, mlp
 from minivae.parts import LIKELIHOODS, POSTERIORS, GaussianPixel
 from minivae.runs import BEST, CHECKPOINT
-from minivae.variants import ConvVAEConfig, VAEConfig
+from minivae.variants import DeepLatentConfig, VAEConfig
 
 F = np.float32
 RNG = np.random.default_rng(0)
@@ -48,24 +48,32 @@ def unpacked(text):
     raw = zlib.decompress(base64.b64decode(re.search(r'id="data">(.*?)</script>', text)[1]))
     arrays = {}
     for part in spec["parts"]:
-        at, n = part["at"], part["count"]
+        at, n, half = part["at"], part["count"], (part["count"] + 1) // 2
         if part["kind"] == "float32":
-            arrays[part["name"]] = np.frombuffer(raw, "<f4", n, at)
+            arrays[part["name"]], size = np.frombuffer(raw, "<f4", n, at), 4 * n
+        elif part["kind"] == "pairs":
+            low = np.frombuffer(raw, np.uint8, half, at).astype(int)
+            low, high, size = np.stack([low & 15, low >> 4], axis=1).ravel()[:n], 16, half + n
         else:
-            low, high = (np.frombuffer(raw, np.uint8, n, at + k * n).astype(int) for k in (0, 1))
-            folded = low + 256 * high
-            arrays[part["name"]] = np.where(folded % 2, -(folded + 1) // 2, folded // 2)
-    assert at + n * (4 if part["kind"] == "float32" else 2) == len(raw)
+            low, high, size = np.frombuffer(raw, np.uint8, n, at).astype(int), 256, 2 * n
+        if part["kind"] == "float32":
+            continue
+        folded = low + high * np.frombuffer(raw, np.uint8, n, at + size - n).astype(int)
+        arrays[part["name"]] = np.where(folded % 2, -(folded + 1) // 2, folded // 2)
+    assert at + size == len(raw)
     return spec, arrays
 
 
 def decoded(model, text):
     """The images that the page's weights give for its latents, by the library's own layers."""
     spec, arrays = unpacked(text)
-    chain = list(model.decoder.layers)
-    for i, said in enumerate(spec["layers"]):
-        W = (arrays[f"W{i}"] * F(said["step"])).reshape(said["inputs"], said["outputs"]).astype(F)
-        chain[2 * i] = quantise.linear(W, arrays[f"b{i}"])
+    chain = []
+    for i, (layer, said) in enumerate(zip(model.decoder.layers, spec["steps"])):
+        if f"W{i}" in arrays:
+            W, octaves = arrays[f"W{i}"].reshape(-1), arrays[f"octaves{i}"]
+            shape = (*layer.W.value.shape[:-1], -1) if isinstance(layer, Linear) else layer.W.value.shape
+            layer = quantise.Rounded(W.reshape(shape), F(said["step"]), octaves, arrays[f"b{i}"]).into(layer)
+        chain.append(layer)
     outputs = Sequential(*chain)(arrays["z"].reshape(-1, spec["latents"]).astype(np.float64))[0]
     return outputs if isinstance(model.likelihood, GaussianPixel) else model.likelihood.mean(outputs)     # means alone
 
@@ -125,7 +133,7 @@ def test_the_same_model_gives_the_same_page_and_is_left_as_it_was():
 def test_a_model_on_a_gpu_gives_the_same_page(cupy_standin, likelihood):
     config = VAEConfig(20, (30,), 2, "relu", likelihood)
     one, other = (config.build(seed=1, on=device(name)) for name in ("cpu", "cuda"))
-    assert unpacked(page(one))[0]["layers"] == unpacked(page(other))[0]["layers"]
+    assert unpacked(page(one))[0]["steps"] == unpacked(page(other))[0]["steps"]
     for (name, here), there in zip(unpacked(page(one))[1].items(), unpacked(page(other))[1].values()):
         np.testing.assert_allclose(here, there, atol=1.0 if name == "codes" else 1e-6)       # codes may round otherwise
 
@@ -164,7 +172,7 @@ def test_the_last_row_makes_good_what_is_left():
     """Of the real-valued rows only the bias is not rounded: given the others it must be where the error is least."""
     x, W = sheet()
     fineness = 0.25
-    whole, step, b = quantise.with_feedback(x, x @ W, fineness=fineness)
+    [whole], step, b = quantise.with_feedback([(x, x @ W)], fineness=fineness)
     residual = x @ W - x[:, :-1] @ (step * whole)
     ridge = quantise.RIDGE * fineness**2 * (x**2).mean()
     np.testing.assert_allclose(b * (1 + ridge), residual.mean(axis=0), atol=1e-5)
@@ -173,7 +181,7 @@ def test_the_last_row_makes_good_what_is_left():
 
 def test_feedback_beats_rounding():
     x, W = sheet()
-    whole, step, b = quantise.with_feedback(x, x @ W, fineness=0.25)
+    [whole], step, b = quantise.with_feedback([(x, x @ W)], fineness=0.25)
     off = np.abs(x[:, :-1] @ (step * whole) + b - x @ W).mean()
     rounded = np.concatenate([step * np.rint(W[:-1] / step), W[-1:]])
     assert off < 0.2 * np.abs(x @ rounded - x @ W).mean()
@@ -185,7 +193,8 @@ def test_the_finer_the_step_the_closer():
     for layer in chain[::2]:
         layer.W.value, layer.b.value = layer.W.value.astype(F), RNG.standard_normal(layer.b.value.shape).astype(F)
     wanted = Sequential(*chain)(z)[0]
-    off = [np.abs(quantise.chain_of(quantise.rounded(chain, z, fineness), chain)(z)[0] - wanted).mean()
+    aim = quantise.aim_at(chain, z, np.ones_like)
+    off = [np.abs(quantise.chain_of(quantise.rounded(aim, fineness), chain)(z)[0] - wanted).mean()
            for fineness in (2**-1, 2**-3, 2**-5, 2**-7)]
     assert all(fine < 0.5 * coarse for coarse, fine in pairwise(off))
 
@@ -203,14 +212,15 @@ def test_as_fine_as_the_budget_allows_and_finer_where_the_error_asks_for_it():
     def size(layers):
         return sum(int(np.ptp(layer.whole)) for layer in layers)               # finer steps, larger numbers
 
-    coarse, middle, fine = (quantise.rounded(chain, z, 0.5 * quantise.FINER**k) for k in (0, 6, 12))
-    found = quantise.fitting(chain, z, error=error, tolerance=np.inf, size=size, budget=size(middle))
+    aim = quantise.aim_at(chain, z, np.ones_like)
+    coarse, middle, fine = (quantise.rounded(aim, quantise.COARSEST * quantise.FINER**k) for k in (8, 16, 20))
+    found = quantise.fitting(aim, error=error, tolerance=np.inf, size=size, budget=size(middle))
     assert (found[-1].whole == middle[-1].whole).all()
     assert error(found) < error(coarse)
-    found = quantise.fitting(chain, z, error=error, tolerance=error(fine), size=size, budget=0)
+    found = quantise.fitting(aim, error=error, tolerance=error(fine), size=size, budget=0)
     assert (found[-1].whole == fine[-1].whole).all(), "too large, but the coarser ones are not good enough"
-    found = quantise.fitting(chain, z, error=error, tolerance=np.inf, size=size, budget=10**9)
-    assert found[-1].step <= 2 * quantise.FINEST * chain[-1].W.value.std()
+    found = quantise.fitting(aim, error=error, tolerance=np.inf, size=size, budget=10**9)
+    assert (found[-1].whole == quantise.rounded(aim, quantise.FINEST)[-1].whole).all()
     assert found[-1].whole.dtype == np.int32
 
 
@@ -218,11 +228,30 @@ def test_a_decoder_of_zeros_stays_zero():
     chain = mlp(2, 5, 4, rng=np.random.default_rng(0)).layers
     for layer in chain[::2]:
         layer.W.value = np.zeros_like(layer.W.value, dtype=F)
-    layers = quantise.rounded(chain, RNG.standard_normal((50, 2)).astype(F), 0.5)
+    layers = quantise.rounded(quantise.aim_at(chain, RNG.standard_normal((50, 2)).astype(F), np.ones_like), 0.5)
     assert all((layer.whole == 0).all() and np.isfinite(layer.step) for layer in layers)
 
 
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────
+
+
+class Learned(Layer):
+    """A prior that is no mixture."""
+
+    def __init__(self):
+        self.u = Parameter(np.ones(3))
+
+
+def with_prior(prior):
+    model = small()
+    model.prior = prior
+    return model
+
+
+def with_decoder(decoder):
+    model = small()
+    model.decoder = decoder
+    return model
 
 
 def broken():
@@ -237,8 +266,13 @@ def broken():
     (lambda: page(broken()), "model: decoder.0.W holds a NaN or an infinity"),
     (lambda: page(small(), labels=LABELS[:5]), "labels: got 5 for 60 images"),
     (lambda: page(small(), images=X[:, :7]), r"x: got shape \(60, 7\), expected \(N, 20\)"),
-    (lambda: explorer(ConvVAEConfig(8, 8, filters=(2,), dense=4, latents=2).build(), None, None, (8, 8), title=""),
-     "its decoder has a Reshape; the page can run only decoders of Linear layers and activations"),
+    (lambda: explorer(small(), X, LABELS, (20,), title=""), r"shape: got \(20,\), expected \(height, width\)"),
+    (lambda: explorer(small(), X, LABELS, (5, 4), title="", low=1.0), "low, high: got 1.0 and 1.0"),
+    (lambda: page(DeepLatentConfig(20, (6,), (2, 3)).build(), None, None),
+     "its decoder has a layer of type DeepDecoder; the page can run only a Sequential of Linear, Conv2d, ConvTr"),
+    (lambda: page(with_decoder(Sequential(Linear(3, 20, rng=RNG), Activation(ops.average_pool, factor=1)))),
+     "a layer of type Activation of average_pool; .* with the activations relu, .* and upsample"),
+    (lambda: page(with_prior(Learned())), "its prior is a Learned with u; the page can draw only from N"),
 ])
 def test_what_the_page_cannot_do(call, says):
     with pytest.raises(ValueError, match=says):

@@ -149,7 +149,7 @@ def test_two_networks_killed_at_any_step_resume_from_the_last_epoch_bit_for_bit(
     script = SCRIPT.format(here=str(HERE), kill=kill, run=str(tmp_path / "run"))
     paths = f"import sys; sys.path[:0] = {[str(ROOT / 'tests'), str(HERE)]!r}\n"
     killed = subprocess.run([sys.executable, "-c", paths + script], cwd=ROOT, check=False, capture_output=True,
-                            text=True)
+                            text=True, encoding="utf-8")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     again = two_players()
     fit(again, data, run=tmp_path / "run", resume=True, **how)
