@@ -33,7 +33,7 @@ class Explore:
     shape: tuple[int, int] | None = None
     """height and width of an image; only where the data set, which knows them, is not here"""
     ink: tuple[float, float] | None = None
-    """the pixels that are drawn as blank and as full ink; default: 0 and 1, in the units of the run (`train --scale`)"""
+    """the pixels that are drawn as blank and as full ink; default: 0 and 1, or the run's (`train --scale`)"""
     folder: Path | None = None
     """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
