@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup, a script's backg
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def python(*arguments: object, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+def python(*arguments: object, timeout: float = 600.0) -> subprocess.CompletedProcess[str]:
     """Run Python in the repository as a user would, with warnings as errors."""
     return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, timeout=timeout,
                           capture_output=True, check=False, encoding="utf-8",

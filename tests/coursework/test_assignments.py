@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -128,8 +127,9 @@ def test_the_seed_decides_sizes_and_values_of_the_hidden_tests(name):
 def test_the_same_submission_and_seed_give_the_same_report(trees, tmp_path):
     assignment, wrong = READ["a2"], tmp_path / "wrong"
     shutil.copytree(trees / "a2" / "solution", wrong)
-    file = wrong / "minivae/distributions/gaussian.py"
-    file.write_text(mutants(assignment)[0].apply(file.read_text(encoding="utf-8")), encoding="utf-8")
+    mutant = mutants(assignment)[0]
+    file = wrong / mutant.file
+    file.write_text(mutant.apply(file.read_text(encoding="utf-8")), encoding="utf-8")
     one, two = (grade(wrong, assignment, trees / "a2" / "starter", seed=7, tasks=("1.1", "1.3")) for _ in range(2))
     assert (one.points, len(one.results)) == (2, 4)                    # 1.1 is wrong, 1.3 right; no other task is run
     assert [asdict(result) for result in one.results] == [asdict(result) for result in two.results]
@@ -272,21 +272,27 @@ def test_the_programs_of_the_handout_run(trees, tmp_path):
 
 def test_the_first_check_is_answered_soon(built):
     assignment, out = built
-    begun = time.perf_counter()
+    begun = cpu_of_children()
     done = _student_python(out / "starter", "-m", "minivae", "course", "check")
-    seconds = time.perf_counter() - begun
+    seconds = cpu_of_children() - begun
     print(f"{assignment.name}: first check {seconds:.2f} s")
     assert done.stderr == ""
     assert done.stdout.count("not implemented yet: Task") == len(assignment.visible)
     assert done.stdout.splitlines()[-1].startswith("0 of ")
     assert done.returncode == 1
-    assert seconds < 10
+    assert seconds < 10, "of processor time: whatever else the machine does"
+
+
+def cpu_of_children():
+    import resource  # not on Windows, where the tests are collected too
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _student_python(folder, *arguments):
     """As a student runs it: in the starter's folder, where its own minivae comes first."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, timeout=120, capture_output=True,
+    return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, timeout=600, capture_output=True,
                           check=False, encoding="utf-8")
 
 

@@ -51,7 +51,7 @@ def mpiexec(n, *arguments):
     return running(*arguments, before=(MPIEXEC, "-n", n), env=os.environ | ALLOW)
 
 
-def run(n, *arguments, seconds=60):
+def run(n, *arguments, seconds=300):
     """The same, to its end: exit code, what was printed, what was complained about (without colours)."""
     with mpiexec(n, *arguments) as process:
         out, err = process.communicate(timeout=seconds)
@@ -254,7 +254,7 @@ say("ends at", model.arena.value.sum())
 
 # Stopped
 
-def stop_after(folder, epochs, process, act, seconds=60):
+def stop_after(folder, epochs, process, act, seconds=300):
     """Wait until a run has finished so many epochs, then act."""
     latest = time.monotonic() + seconds
     while not (folder / METRICS).exists() or len((folder / METRICS).read_text(encoding="utf-8").splitlines()) < epochs:
@@ -275,7 +275,7 @@ def test_ctrl_c_saves_once_and_the_resumed_run_ends_bit_for_bit_like_an_undistur
     command = ("-m", "minivae", "train", "--data", data, "--out", tmp_path / "cut", *SMALL, *arguments)
     with mpiexec(2, *command) as process:
         stop_after(tmp_path / "cut", 3, process, lambda: process.send_signal(signal.SIGINT))
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert len(re.findall(r"stopped after step \d+; saved in .*cut: resume from there", err)) == 1
     assert "Traceback" not in err
@@ -344,7 +344,7 @@ def test_a_killed_rank_ends_the_job_and_the_last_checkpoint_is_whole(rank, tmp_p
     start = time.monotonic()
     code, out, err = script(2, f"ranks, act = [{rank}], lambda: os.kill(os.getpid(), signal.SIGKILL)" + FIT,
                             tmp_path / "run")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 200
     assert code not in (0, 130)
     assert "signal 9" in out + err, "mpiexec's own words"
     assert load_checkpoint(tmp_path / "run" / CHECKPOINT)[1]["position"]["epoch"] == 2
@@ -355,7 +355,7 @@ def test_a_killed_rank_ends_the_job_and_the_last_checkpoint_is_whole(rank, tmp_p
 def test_an_error_on_one_rank_names_it_and_ends_the_job(rank, tmp_path):
     start = time.monotonic()
     code, _, err = script(2, f"ranks = [{rank}]\ndef act(): raise RuntimeError('only here')" + FIT, tmp_path / "run")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 200
     assert code == 1
     assert f"rank {rank} of 2: Traceback" in err
     assert err.count("RuntimeError: only here") == 1
