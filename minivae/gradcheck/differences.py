@@ -1,0 +1,259 @@
+"""One derivative, measured with the step that suits it, and how well it can be known.
+
+Along a line x + t u through the point, with the cotangent v,
+
+    D(t) = sum_o v_o (y_o(x + t u) - y_o(x - t u)) / (width of the step)
+
+The outputs are subtracted one by one and summed after: the sum of a thousand outputs that do not change would bring a
+thousand roundings along, and hide the one that does.  D(t) errs by truncation, which grows like t^2, and by rounding,
+which grows like 1/t; where they meet depends on the function, and one cannot know beforehand.  So:
+
+1. One step, of 2^-17 of the entry's size.  If the pullback agrees to the tolerance, it is right: that a wrong number
+   agrees to six digits by chance does not happen.  Two evaluations, and nearly every entry ends here.
+2. If not, other steps are tried, each a quarter or four times the last; again agreement ends it.  Where two steps agree
+   with each other far better than with the pullback, it is wrong, and that ends it too.
+3. If neither, all steps together say what can be known.  Neighbours are extrapolated, R = (16 D(t) - D(4t)) / 15, with
+   an error from their scatter and from the rounding of the value.  From the smallest step up, each interval must meet
+   all before; where one does not, the function bends there, and larger steps count no more (Lepski's rule).  Of those
+   that remain, the most exact is the answer.  The pullback is refused if it lies outside tolerance and error together.
+4. Is that error so large that a factor 2 would hide in it, then nobody can tell, and it says so.
+
+At a kink, left and right derivatives differ however small the step.  A pullback may return either, or anything between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array
+from minivae.gradcheck.laws import Point
+from minivae.gradcheck.subject import Subject
+
+FIRST = 2.0**-17               # relative to the size of the entry
+RATIO = 4.0
+DOWN, UP = 13, 29              # so many quarters and fourfolds of FIRST: from 2^-43 to 2^41
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one step says."""
+
+    half: float                # half the width of the step
+    slope: float               # D(t)
+    size: float                # of the terms whose sum D is: the root of the sum of their squares
+    gap: float                 # half of how far the one-sided differences lie apart, output by output
+    noise: float               # how much of D may be rounding of the value
+
+    def agrees(self, claim: float, tolerance: float) -> bool:
+        """To the tolerance, relative to the largest of what is compared."""
+        return abs(self.slope - claim) <= tolerance * max(abs(self.slope), abs(claim), self.size)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one derivative is, beside what the pullback says."""
+
+    state: str                 # "ok", "kink", "unknown", "wrong", "outside" (of the one-sided derivatives)
+    claim: float
+    numeric: float
+    scale: float               # what an error is relative to: the largest of claim, numeric, and the terms of the sum
+    known: float               # the numeric value is good to this
+
+    @property
+    def error(self) -> float:
+        """|pullback - numeric| / scale"""
+        off = abs(self.claim - self.numeric)
+        if not np.isfinite(off):
+            return np.inf
+        return off / self.scale if off else 0.0
+
+
+class Line:
+    """The outputs along a line through the point; leaves the point as it was."""
+
+    def __init__(self, subject: Subject, point: Point, target: int, index: Any, step: float | Array) -> None:
+        self.subject, self.point, self.step = subject, point, step
+        self.x, self.index, self.single = subject.places[target], index, index is not ...
+        self.old = float(self.x[index]) if self.single else self.x.copy()
+        self.moved: list[Array] | None = None         # which outputs have ever changed
+
+    def at(self, t: float) -> tuple[list[Array] | None, float]:
+        """(the outputs, how far the entry was really moved: a float cannot stand anywhere)"""
+        there = self.old + t * self.step
+        try:
+            self.x[self.index] = there
+            return self.subject.outputs(), float(there - self.old) if self.single else t
+        finally:
+            self.x[self.index] = self.old
+
+    def slope(self, t: float) -> Sample:
+        """D(t) alone: the quick look."""
+        (up, right), (down, left) = self.at(t), self.at(-t)
+        if up is None or down is None or right == left:
+            return Sample(0.5 * (right - left), np.nan, np.nan, 0.0, 0.0)
+        total = squares = 0.0
+        for v, a, b in zip(self.point.cotangents, up, down):
+            change = v * (a - b)
+            total, squares = total + float(change.sum()), squares + float((change * change).sum())
+        width = right - left
+        return Sample(0.5 * abs(width), total / width, squares**0.5 / abs(width), 0.0, 0.0)
+
+    def sample(self, t: float) -> Sample:
+        """D(t), the gap between the one-sided differences, and the rounding."""
+        (up, right), (down, left) = self.at(t), self.at(-t)
+        if up is None or down is None or right == left:
+            return Sample(0.5 * (right - left), np.nan, np.nan, 0.0, 0.0)
+        width, total, squares, gap = right - left, 0.0, 0.0, 0.0
+        moved = []
+        for v, a, b, y, n in zip(self.point.cotangents, up, down, self.point.value, self.point.noise):
+            change = v * (a - b)
+            total, squares = total + float(change.sum()), squares + float((change * change).sum())
+            # one-sided differences: (a - y) / right and (y - b) / -left, which a single entry may not reach alike
+            bend = np.abs((a - y) / right - (b - y) / left) - 4.0 * n / abs(width)
+            gap += 0.5 * float(np.abs(v * np.maximum(bend, 0.0)).sum())
+            moved.append((a != b) | (a != y))
+        self.moved = moved if self.moved is None else [m | k for m, k in zip(self.moved, moved)]
+        return Sample(0.5 * abs(width), total / width, squares**0.5 / abs(width), gap, self.rounding() / abs(width))
+
+    def rounding(self) -> float:
+        """The rounding of v . (y(t) - y(-t)), from the outputs that this line moves at all."""
+        parts = zip(self.point.cotangents, self.point.noise, self.moved or [])
+        return float(sum(float(((v * n) ** 2 * m).sum()) for v, n, m in parts)) ** 0.5 * 2.0**0.5
+
+
+@dataclass
+class Habit:
+    """What earlier entries of the same input have taught: where to begin, and how often all steps were needed."""
+
+    start: int = 0             # the step to begin with is RATIO^start times the first
+    refused: int = 0           # entries that were refused after weighing all steps
+
+
+def judge(line: Line, claim: float, slack: float, usual: float, tolerance: float, habit: Habit) -> Finding:
+    """The verdict on one derivative.
+
+    claim      what the pullback says
+    slack      how much of the claim is rounding of the pullback
+    usual      the largest claim of this input: a zero beside it is a zero where rounding is far smaller
+    """
+    first = line.slope(FIRST * RATIO**habit.start)
+    if not np.isfinite(claim):
+        return Finding("wrong", claim, first.slope, 1.0, 0.0)
+    if first.size and first.agrees(claim, tolerance):
+        return Finding("ok", claim, first.slope, max(abs(claim), first.size), 0.0)
+    return Trial(line, claim, slack, usual, tolerance, habit).verdict()
+
+
+class Trial:
+    """A derivative that the first step did not settle."""
+
+    def __init__(self, line: Line, claim: float, slack: float, usual: float, tolerance: float, habit: Habit) -> None:
+        self.line, self.claim, self.slack, self.usual, self.tolerance = line, claim, slack, usual, tolerance
+        self.habit = habit
+        self.samples: dict[int, Sample] = {}
+
+    def look(self, k: int) -> Sample:
+        """The step 4^k times the first."""
+        if k not in self.samples:
+            self.samples[k] = self.line.sample(FIRST * RATIO**k)
+        return self.samples[k]
+
+    def verdict(self) -> Finding:
+        quick = self.quick()
+        if quick:
+            return quick
+        for k in _outward(self.habit.start):
+            s = self.look(k)
+            if s.size and s.agrees(self.claim, self.tolerance):
+                self.habit.start = k       # the next entry may well need the same
+                return self.settled("ok", s)
+        if not any(s.size > 0 for s in self.samples.values()):       # nothing ever moved: the derivative is 0
+            state = "ok" if abs(self.claim) <= self.slack else "wrong"
+            return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
+        return self.weighed()
+
+    def quick(self) -> Finding | None:
+        """Where two steps, one of them 16 times the other, leave no doubt."""
+        k = self.habit.start
+        a, b = self.look(k), self.look(k - 2)
+        off = abs(self.claim - a.slope)
+        if not (np.isfinite(a.slope) and np.isfinite(b.slope)):
+            return None
+        if a.gap and b.gap >= 0.5 * a.gap and max(a.noise, b.noise) <= 0.05 * b.gap:
+            return self.at_the_kink(b)
+        if a.size and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * off:
+            return self.settled("wrong", a)
+        if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
+            far = next((s for s in (self.look(18), self.look(8)) if np.isfinite(s.size)), None)
+            seen = self.line.rounding() / (2.0 * a.half)
+            if far and (far.size == 0.0 or seen <= 1e-3 * far.size):
+                return Finding("ok", 0.0, 0.0, 1.0, seen)
+        return None
+
+    def settled(self, state: str, s: Sample, known: float = 0.0) -> Finding:
+        scale = max(abs(self.claim), abs(s.slope), s.size)
+        return Finding(state, self.claim, s.slope, scale, known)
+
+    def at_the_kink(self, s: Sample) -> Finding:
+        """Between the one-sided derivatives, or outside of them."""
+        reach = s.gap + 4.0 * s.noise + self.slack + self.tolerance * max(abs(self.claim), s.size)
+        return self.settled("kink" if abs(self.claim - s.slope) <= reach else "outside", s, s.gap)
+
+    def weighed(self) -> Finding:
+        """All steps together."""
+        for k in range(-DOWN, UP + 1):
+            self.look(k)
+        steps = [s for k, s in sorted(self.samples.items()) if np.isfinite(s.slope) and np.isfinite(s.size)]
+        if len(steps) < 3:
+            return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
+        value, known, at = best_of(steps, self.line.rounding())
+        off, scale = abs(self.claim - value), max(abs(self.claim), abs(value), at.size)
+        doubt = known + self.slack
+        if off <= self.tolerance * scale + doubt:
+            zero = self.claim == 0.0 and doubt <= 1e-3 * self.usual
+            state = "ok" if zero or doubt <= max(abs(self.claim), abs(value)) / 3.0 else "unknown"
+            return Finding(state, self.claim, value, scale, doubt)
+        kink = self.kink(steps, off)
+        if kink:
+            return self.at_the_kink(kink)
+        self.habit.refused += 1
+        return Finding("wrong", self.claim, value, scale, doubt)
+
+    def kink(self, steps: list[Sample], off: float) -> Sample | None:
+        """The smallest step that can see `off` through the rounding, if the gap there is no smaller than at larger ones.
+
+        The gap of a smooth function, t f'', would have become 16 times smaller over two steps.
+        """
+        rounding = self.line.rounding()
+        for s, larger in zip(steps, steps[2:]):
+            if 4.0 * rounding / (2.0 * s.half) <= 0.1 * off:
+                return s if s.gap >= 0.1 * off and s.gap >= 0.4 * larger.gap else None
+        return None
+
+
+def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]:
+    """(the derivative, the error it may have, the step it came from) by Lepski's rule over steps in rising order."""
+    low, high = -np.inf, np.inf
+    best: tuple[float, float, Sample] | None = None
+    scatter = [abs(a.slope - b.slope) * a.half for a, b in zip(steps, steps[1:])]
+    extrapolated = [(16.0 * a.slope - b.slope) / 15.0 if abs(b.half / a.half - RATIO) < 0.01 else a.slope
+                    for a, b in zip(steps, steps[1:])]
+    for k in range(len(extrapolated) - 1):
+        s, value = steps[k], extrapolated[k]
+        noise = max(3.0 * rounding / 2.0, 3.0 * max(scatter[max(k - 2, 0):k], default=scatter[k])) / s.half
+        known = noise + 2.0 * abs(value - extrapolated[k + 1])
+        if value - 2.0 * known > high or value + 2.0 * known < low:
+            break
+        low, high = max(low, value - 2.0 * known), min(high, value + 2.0 * known)
+        if best is None or known < best[1]:
+            best = value, known, s
+    assert best is not None
+    return best
+
+
+def _outward(start: int) -> list[int]:
+    """start, one less, one more, two less, ... within the range of steps"""
+    return sorted(range(-DOWN, UP + 1), key=lambda k: (abs(k - start), k > start))
