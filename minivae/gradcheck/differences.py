@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array
-from minivae.gradcheck.laws import Point
+from minivae.gradcheck.laws import EPS, Point
 from minivae.gradcheck.subject import Subject
 
 FIRST = 2.0**-17               # relative to the size of the entry
@@ -182,10 +182,12 @@ class Trial:
         off = abs(self.claim - a.slope)
         if not (np.isfinite(a.slope) and np.isfinite(b.slope)):
             return None
-        if a.gap and b.gap >= 0.5 * a.gap and max(a.noise, b.noise) <= 0.05 * b.gap:
+        if a.gap and 0.5 <= b.gap / a.gap <= 2.0 and max(a.noise, b.noise) <= 0.05 * b.gap:
             return self.at_the_kink(b)
         if a.size and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * off:
-            return self.settled("wrong", a)
+            c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
+            if abs(a.slope - c.slope) <= 0.1 * off:
+                return self.settled("wrong", a)
         if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
             far = next((s for s in (self.look(18), self.look(8)) if np.isfinite(s.size)), None)
             seen = self.line.rounding() / (2.0 * a.half)
@@ -209,49 +211,71 @@ class Trial:
         steps = [s for k, s in sorted(self.samples.items()) if np.isfinite(s.slope) and np.isfinite(s.size)]
         if len(steps) < 3:
             return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
-        value, known, at = best_of(steps, self.line.rounding())
+        rounding = self.line.rounding()
+        value, known, at = best_of(steps, rounding)
+        step = stair(steps, value)
+        if step > rounding and abs(self.claim - value) > known + self.slack:
+            rounding = 2.0 * step
+            value, known, at = best_of(steps, rounding)
         off, scale = abs(self.claim - value), max(abs(self.claim), abs(value), at.size)
         doubt = known + self.slack
         if off <= self.tolerance * scale + doubt:
             zero = self.claim == 0.0 and doubt <= 1e-3 * self.usual
             state = "ok" if zero or doubt <= max(abs(self.claim), abs(value)) / 3.0 else "unknown"
             return Finding(state, self.claim, value, scale, doubt)
-        kink = self.kink(steps, off)
+        kink = kink_of(steps, value, off, rounding)
         if kink:
             return self.at_the_kink(kink)
         self.habit.refused += 1
         return Finding("wrong", self.claim, value, scale, doubt)
 
-    def kink(self, steps: list[Sample], off: float) -> Sample | None:
-        """The smallest step that can see `off` through the rounding, if the gap there is no smaller than at larger ones.
 
-        The gap of a smooth function, t f'', would have become 16 times smaller over two steps.
-        """
-        rounding = self.line.rounding()
-        for s, larger in zip(steps, steps[2:]):
-            if 4.0 * rounding / (2.0 * s.half) <= 0.1 * off:
-                return s if s.gap >= 0.1 * off and s.gap >= 0.4 * larger.gap else None
-        return None
+def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> Sample | None:
+    """The smallest step that can see `off` through the rounding, if there is as large a gap as with larger steps.
+
+    The gap of a smooth function, t f'', would have become 16 times smaller over two steps, and one of rounding larger.
+    """
+    for k, s in enumerate(steps[:-2]):
+        seen = max([rounding / 2.0, *(abs(smaller.slope - value) * smaller.half for smaller in steps[:k])])
+        if 4.0 * seen / s.half <= 0.1 * off:
+            larger = steps[k + 2].gap
+            return s if s.gap >= 0.1 * off and 0.4 * larger <= s.gap <= 2.5 * larger else None
+    return None
 
 
 def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]:
     """(the derivative, the error it may have, the step it came from) by Lepski's rule over steps in rising order."""
     low, high = -np.inf, np.inf
     best: tuple[float, float, Sample] | None = None
-    scatter = [abs(a.slope - b.slope) * a.half for a, b in zip(steps, steps[1:])]
-    extrapolated = [(16.0 * a.slope - b.slope) / 15.0 if abs(b.half / a.half - RATIO) < 0.01 else a.slope
-                    for a, b in zip(steps, steps[1:])]
-    for k in range(len(extrapolated) - 1):
-        s, value = steps[k], extrapolated[k]
-        noise = max(3.0 * rounding / 2.0, 3.0 * max(scatter[max(k - 2, 0):k], default=scatter[k])) / s.half
-        known = noise + 2.0 * abs(value - extrapolated[k + 1])
+    slopes, halves = (np.array([getattr(s, name) for s in steps]) for name in ("slope", "half"))
+    even = np.abs(halves[1:] / halves[:-1] - RATIO) < 0.01
+    values = np.where(even, (16.0 * slopes[:-1] - slopes[1:]) / 15.0, slopes[:-1])
+    for k, value in enumerate(values[:-1]):
+        # if this is right, then all that smaller steps say otherwise is rounding
+        seen = float((np.abs(slopes[:k] - value) * halves[:k]).max(initial=0.0))
+        known = 3.0 * max(rounding / 2.0, seen) / halves[k] + 2.0 * abs(value - values[k + 1])
         if value - 2.0 * known > high or value + 2.0 * known < low:
             break
         low, high = max(low, value - 2.0 * known), min(high, value + 2.0 * known)
         if best is None or known < best[1]:
-            best = value, known, s
+            best = float(value), float(known), steps[k]
     assert best is not None
     return best
+
+
+def stair(steps: list[Sample], value: float) -> float:
+    """How high the steps of a staircase are, if the function is one; else 0.
+
+    1 + tanh x at x = -15 is a multiple of 1e-16, and flat between.  On the stair, small steps agree with each other on
+    a slope that is not the function's, to the last digit; and then, from one step to the next, they do not.  A smooth
+    function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would.
+    """
+    off = [abs(s.slope - value) * s.half for s in steps]
+    reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=0.0)
+    for k in range(1, len(steps)):
+        if off[k] > 1e4 * max(off[:k]) and off[k] <= 8.0 * EPS * reach:
+            return off[k]
+    return 0.0
 
 
 def _outward(start: int) -> list[int]:
