@@ -48,7 +48,9 @@ class Sample:
     noise: float               # how much of D may be rounding of the value
 
     def agrees(self, claim: float, tolerance: float) -> bool:
-        """To the tolerance, relative to the largest of what is compared."""
+        """To the tolerance, relative to the largest of what is compared; where nothing moves, nothing agrees."""
+        if not 0.0 < self.size < np.inf:
+            return False
         return abs(self.slope - claim) <= tolerance * max(abs(self.slope), abs(claim), self.size)
 
 
@@ -118,10 +120,15 @@ class Line:
         self.moved = moved if self.moved is None else [m | k for m, k in zip(self.moved, moved)]
         return Sample(0.5 * abs(width), total / width, squares**0.5 / abs(width), gap, self.rounding() / abs(width))
 
-    def rounding(self) -> float:
+    def rounding(self, everywhere: bool = False) -> float:
         """The rounding of v . (y(t) - y(-t)), from the outputs that this line moves at all."""
-        parts = zip(self.point.cotangents, self.point.noise, self.moved or [])
+        moved = [1.0] * len(self.point.noise) if everywhere else self.moved or []
+        parts = zip(self.point.cotangents, self.point.noise, moved)
         return float(sum(float(((v * n) ** 2 * m).sum()) for v, n, m in parts)) ** 0.5 * 2.0**0.5
+
+    def weight(self) -> float:
+        """The largest cotangent."""
+        return max((float(np.abs(v).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
 
 
 @dataclass
@@ -142,7 +149,7 @@ def judge(line: Line, claim: float, slack: float, usual: float, tolerance: float
     first = line.slope(FIRST * RATIO**habit.start)
     if not np.isfinite(claim):
         return Finding("wrong", claim, first.slope, 1.0, 0.0)
-    if first.size and first.agrees(claim, tolerance):
+    if first.agrees(claim, tolerance):
         return Finding("ok", claim, first.slope, max(abs(claim), first.size), 0.0)
     return Trial(line, claim, slack, usual, tolerance, habit).verdict()
 
@@ -167,13 +174,18 @@ class Trial:
             return quick
         for k in _outward(self.habit.start):
             s = self.look(k)
-            if s.size and s.agrees(self.claim, self.tolerance):
+            if s.agrees(self.claim, self.tolerance):
                 self.habit.start = k       # the next entry may well need the same
                 return self.settled("ok", s)
-        if not any(s.size > 0 for s in self.samples.values()):       # nothing ever moved: the derivative is 0
-            state = "ok" if abs(self.claim) <= self.slack else "wrong"
-            return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
+        if not any(s.size > 0 for s in self.samples.values()):
+            return self.still()
         return self.weighed()
+
+    def still(self) -> Finding:
+        """Nothing ever moved: the derivative is 0, or the value so large that the largest step is lost in it."""
+        hidden = self.line.rounding(everywhere=True) / max(s.half for s in self.samples.values())
+        state = "ok" if abs(self.claim) <= self.slack else "unknown" if abs(self.claim) <= 4.0 * hidden else "wrong"
+        return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), hidden)
 
     def quick(self) -> Finding | None:
         """Where two steps, one of them 16 times the other, leave no doubt."""
@@ -184,7 +196,8 @@ class Trial:
             return None
         if a.gap and 0.5 <= b.gap / a.gap <= 2.0 and max(a.noise, b.noise) <= 0.05 * b.gap:
             return self.at_the_kink(b)
-        if a.size and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * off:
+        alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
+        if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
             c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
             if abs(a.slope - c.slope) <= 0.1 * off:
                 return self.settled("wrong", a)
@@ -213,7 +226,7 @@ class Trial:
             return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
         rounding = self.line.rounding()
         value, known, at = best_of(steps, rounding)
-        step = stair(steps, value)
+        step = stair(steps, value, rounding, self.line.weight())
         if step > rounding and abs(self.claim - value) > known + self.slack:
             rounding = 2.0 * step
             value, known, at = best_of(steps, rounding)
@@ -263,17 +276,19 @@ def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]
     return best
 
 
-def stair(steps: list[Sample], value: float) -> float:
+def stair(steps: list[Sample], value: float, rounding: float, one: float) -> float:
     """How high the steps of a staircase are, if the function is one; else 0.
 
     1 + tanh x at x = -15 is a multiple of 1e-16, and flat between.  On the stair, small steps agree with each other on
     a slope that is not the function's, to the last digit; and then, from one step to the next, they do not.  A smooth
-    function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would.
+    function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would: of the
+    largest value along the line, or of 1, which many a formula adds and takes away again (`one`: 1, times v).
     """
     off = [abs(s.slope - value) * s.half for s in steps]
-    reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=0.0)
+    reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=one)
+    reach = max(reach, one)
     for k in range(1, len(steps)):
-        if off[k] > 1e4 * max(off[:k]) and off[k] <= 8.0 * EPS * reach:
+        if max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]) and off[k] <= 8.0 * EPS * reach:
             return off[k]
     return 0.0
 

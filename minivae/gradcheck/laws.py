@@ -17,7 +17,7 @@ from minivae.gradcheck.subject import Subject, combine, copied, cotangents_like,
 
 EPS = 2.0**-52
 ANOTHER_NUMBER = 1e-10         # of the largest entry: what summing in another order never does, and randomness does
-ROUNDING = 1e4                 # so many times the rounding that is seen elsewhere is no rounding any more
+NOT_LINEAR = 1e-3              # likewise, where the gradient is not itself all rounding
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,17 @@ def _pullback_again(subject: Subject, pullback: Callable[..., Any], v: Any, firs
         yield "its pullback gives another answer when it is called a second time with the same cotangent"
         return
     yield from _overwritten(subject, pullback, v, first)
+    reach = max((float(np.abs(host(y) * host(dy)).max(initial=0.0)) for y, dy in zip(subject.outputs() or [], flatten(v))),
+                default=0.0)
+    # twice a number is rounded as the number is, so -2 shows what is not linear without any rounding in the way
+    double = subject.gradients(pullback, combine(-2.0, v, 0.0, v))
     both = subject.gradients(pullback, combine(1 / 3, v, -0.6, u))
-    for i, (g, o, b) in enumerate(zip(map(host, first), map(host, other), map(host, both))):
-        off = np.abs(b - (g / 3 - 0.6 * o))
-        size = EPS * (np.abs(g).max(initial=0.0) + np.abs(o).max(initial=0.0)) + slack[i].max(initial=0.0)
-        if not np.isfinite(size):                          # a gradient that is not finite is refused for that
+    for i, (g, o, d, b) in enumerate(zip(map(host, first), map(host, other), map(host, double), map(host, both))):
+        off, size = np.abs(b - (g / 3 - 0.6 * o)), max(np.abs(g).max(initial=0.0), np.abs(o).max(initial=0.0))
+        if not np.isfinite(size) or not np.isfinite(b).all():          # refused for that
             continue
-        if not off.max(initial=0.0) <= ROUNDING * size:
+        tells = size * np.abs(host(subject.places[i])).max(initial=0.0) > 1e-6 * reach
+        if np.abs(d + 2.0 * g).max(initial=0.0) > ANOTHER_NUMBER * size or (tells and off.max() > NOT_LINEAR * size):
             yield ("its pullback is not linear in the cotangent: pullback(2 dy) must be 2 pullback(dy), and "
                    f"pullback(u + v) = pullback(u) + pullback(v); see {subject.names[i]}")
         else:
