@@ -23,6 +23,7 @@ At a kink, left and right derivatives differ however small the step.  A pullback
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,39 +97,50 @@ class Line:
         (up, right), (down, left) = self.at(t), self.at(-t)
         if up is None or down is None or right == left:
             return Sample(0.5 * (right - left), np.nan, np.nan, 0.0, 0.0)
-        total = squares = 0.0
-        for v, a, b in zip(self.point.cotangents, up, down):
-            change = v * (a - b)
-            total, squares = total + float(change.sum()), squares + float((change * change).sum())
+        changes = [v * (a - b) for v, a, b in zip(self.point.cotangents, up, down)]
         width = right - left
-        return Sample(0.5 * abs(width), total / width, squares**0.5 / abs(width), 0.0, 0.0)
+        return Sample(0.5 * abs(width), sum(float(c.sum()) for c in changes) / width, norm(changes) / abs(width), 0.0, 0.0)
 
     def sample(self, t: float) -> Sample:
         """D(t), the gap between the one-sided differences, and the rounding."""
         (up, right), (down, left) = self.at(t), self.at(-t)
         if up is None or down is None or right == left:
             return Sample(0.5 * (right - left), np.nan, np.nan, 0.0, 0.0)
-        width, total, squares, gap = right - left, 0.0, 0.0, 0.0
-        moved = []
+        width, gap = right - left, 0.0
+        changes, moved = [], []
         for v, a, b, y, n in zip(self.point.cotangents, up, down, self.point.value, self.point.noise):
-            change = v * (a - b)
-            total, squares = total + float(change.sum()), squares + float((change * change).sum())
+            changes.append(v * (a - b))
             # one-sided differences: (a - y) / right and (y - b) / -left, which a single entry may not reach alike
             bend = np.abs((a - y) / right - (b - y) / left) - 4.0 * n / abs(width)
             gap += 0.5 * float(np.abs(v * np.maximum(bend, 0.0)).sum())
             moved.append((a != b) | (a != y))
         self.moved = moved if self.moved is None else [m | k for m, k in zip(self.moved, moved)]
-        return Sample(0.5 * abs(width), total / width, squares**0.5 / abs(width), gap, self.rounding() / abs(width))
+        return Sample(0.5 * abs(width), sum(float(c.sum()) for c in changes) / width, norm(changes) / abs(width), gap,
+                      self.rounding() / abs(width))
 
     def rounding(self, everywhere: bool = False) -> float:
-        """The rounding of v . (y(t) - y(-t)), from the outputs that this line moves at all."""
+        """The rounding of v . (y(t) - y(-t)), from the outputs that this line moves at all, or from all."""
         moved = [1.0] * len(self.point.noise) if everywhere else self.moved or []
-        parts = zip(self.point.cotangents, self.point.noise, moved)
-        return float(sum(float(((v * n) ** 2 * m).sum()) for v, n, m in parts)) ** 0.5 * 2.0**0.5
+        return 2.0**0.5 * norm([v * n * m for v, n, m in zip(self.point.cotangents, self.point.noise, moved)])
 
     def weight(self) -> float:
         """The largest cotangent."""
         return max((float(np.abs(v).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
+
+    def own(self) -> float:
+        """The size of the entry; 1 along a direction, which is made of such sizes."""
+        return abs(float(self.step)) if self.single else 1.0
+
+
+def norm(arrays: Sequence[Array]) -> float:
+    """The root of the sum of squares, also where the squares would not fit into a float."""
+    squares = sum(float((x * x).sum()) for x in arrays)
+    if 1e-290 < squares < np.inf:
+        return squares**0.5
+    largest = max((float(np.abs(x).max(initial=0.0)) for x in arrays), default=0.0)
+    if not 0.0 < largest < np.inf:
+        return largest
+    return largest * sum(float(((x / largest) ** 2).sum()) for x in arrays) ** 0.5
 
 
 @dataclass
@@ -182,10 +194,16 @@ class Trial:
         return self.weighed()
 
     def still(self) -> Finding:
-        """Nothing ever moved: the derivative is 0, or the value so large that the largest step is lost in it."""
-        hidden = self.line.rounding(everywhere=True) / max(s.half for s in self.samples.values())
-        state = "ok" if abs(self.claim) <= self.slack else "unknown" if abs(self.claim) <= 4.0 * hidden else "wrong"
-        return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), hidden)
+        """Nothing ever moved: the derivative is 0, or so small that what it adds is lost in the value."""
+        state = "ok" if abs(self.claim) <= self.slack else "unknown" if self.lost(abs(self.claim)) else "wrong"
+        return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
+
+    def lost(self, slope: float) -> bool:
+        """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size.
+
+        Also of those outputs that never moved: 1e117 does not move when 1e90 is added.
+        """
+        return slope * self.line.own() <= 4.0 * self.line.rounding(everywhere=True)
 
     def quick(self) -> Finding | None:
         """Where two steps, one of them 16 times the other, leave no doubt."""
@@ -194,12 +212,13 @@ class Trial:
         off = abs(self.claim - a.slope)
         if not (np.isfinite(a.slope) and np.isfinite(b.slope)):
             return None
-        if a.gap and 0.5 <= b.gap / a.gap <= 2.0 and max(a.noise, b.noise) <= 0.05 * b.gap:
+        if b.gap >= 0.1 * off and max(a.noise, b.noise) <= 0.05 * b.gap and all(
+                0.5 * b.gap <= s.gap <= 2.0 * b.gap for s in (a, self.look(k + 2))):
             return self.at_the_kink(b)
         alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
         if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
             c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
-            if abs(a.slope - c.slope) <= 0.1 * off:
+            if abs(a.slope - c.slope) <= 0.1 * off and not self.lost(off):
                 return self.settled("wrong", a)
         if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
             far = next((s for s in (self.look(18), self.look(8)) if np.isfinite(s.size)), None)
@@ -236,6 +255,8 @@ class Trial:
             zero = self.claim == 0.0 and doubt <= 1e-3 * self.usual
             state = "ok" if zero or doubt <= max(abs(self.claim), abs(value)) / 3.0 else "unknown"
             return Finding(state, self.claim, value, scale, doubt)
+        if self.lost(off):
+            return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         if kink:
             return self.at_the_kink(kink)
@@ -251,22 +272,21 @@ def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> S
     for k, s in enumerate(steps[:-2]):
         seen = max([rounding / 2.0, *(abs(smaller.slope - value) * smaller.half for smaller in steps[:k])])
         if 4.0 * seen / s.half <= 0.1 * off:
-            larger = steps[k + 2].gap
-            return s if s.gap >= 0.1 * off and 0.4 * larger <= s.gap <= 2.5 * larger else None
+            same = all(0.4 * larger.gap <= s.gap <= 2.5 * larger.gap for larger in steps[k + 1:k + 3])
+            return s if s.gap >= 0.1 * off and same else None
     return None
 
 
 def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]:
     """(the derivative, the error it may have, the step it came from) by Lepski's rule over steps in rising order."""
-    low, high = -np.inf, np.inf
-    best: tuple[float, float, Sample] | None = None
     slopes, halves = (np.array([getattr(s, name) for s in steps]) for name in ("slope", "half"))
     even = np.abs(halves[1:] / halves[:-1] - RATIO) < 0.01
     values = np.where(even, (16.0 * slopes[:-1] - slopes[1:]) / 15.0, slopes[:-1])
-    for k, value in enumerate(values[:-1]):
+    low, high, best = -np.inf, np.inf, None
+    for k, value in enumerate(values[:max(1, bends(slopes, halves, rounding) - 1)]):
         # if this is right, then all that smaller steps say otherwise is rounding
         seen = float((np.abs(slopes[:k] - value) * halves[:k]).max(initial=0.0))
-        known = 3.0 * max(rounding / 2.0, seen) / halves[k] + 2.0 * abs(value - values[k + 1])
+        known = 3.0 * max(rounding / 2.0, seen) / halves[k] + 2.0 * abs(value - values[min(k + 1, len(values) - 1)])
         if value - 2.0 * known > high or value + 2.0 * known < low:
             break
         low, high = max(low, value - 2.0 * known), min(high, value + 2.0 * known)
@@ -274,6 +294,17 @@ def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]
             best = float(value), float(known), steps[k]
     assert best is not None
     return best
+
+
+def bends(slopes: np.ndarray, halves: np.ndarray, rounding: float) -> int:
+    """The first step at which the function bends by more than rounding; larger ones say nothing about the derivative.
+
+    A bump is as high on its right as on its left: far enough away, D is 0, and ever more exactly so.
+    """
+    changes = np.abs(np.diff(slopes)) * halves[:-1]
+    before = np.maximum.accumulate(np.concatenate([[rounding / 2.0], changes[:-1]]))
+    found = np.flatnonzero(changes > 30.0 * before)
+    return int(found[0]) + 2 if found.size else len(slopes)
 
 
 def stair(steps: list[Sample], value: float, rounding: float, one: float) -> float:

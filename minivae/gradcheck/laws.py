@@ -149,7 +149,8 @@ def _pullback_again(subject: Subject, pullback: Callable[..., Any], v: Any, firs
         off, size = np.abs(b - (g / 3 - 0.6 * o)), max(np.abs(g).max(initial=0.0), np.abs(o).max(initial=0.0))
         if not np.isfinite(size) or not np.isfinite(b).all():          # refused for that
             continue
-        tells = size * np.abs(host(subject.places[i])).max(initial=0.0) > 1e-6 * reach
+        tells = size * np.abs(host(subject.places[i])).max(initial=0.0) > 1e-6 * reach and size > 1e3 * slack[i].max(
+            initial=0.0)
         if np.abs(d + 2.0 * g).max(initial=0.0) > ANOTHER_NUMBER * size or (tells and off.max() > NOT_LINEAR * size):
             yield ("its pullback is not linear in the cotangent: pullback(2 dy) must be 2 pullback(dy), and "
                    f"pullback(u + v) = pullback(u) + pullback(v); see {subject.names[i]}")
