@@ -195,7 +195,9 @@ class Gradcheck:
 
     Your function, on random inputs of these shapes: minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5
 
-    Your function takes arrays and returns (value, pullback).  Exit code 1 if a gradient is wrong.
+    The error by entry, and against the step: minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5 --plot out.png
+
+    Your function takes arrays and returns (value, pullback).  Exit code 1 if a gradient is wrong, or cannot be told.
     """
 
     target: Annotated[str, tyro.conf.Positional] = ""
@@ -203,23 +205,29 @@ class Gradcheck:
     shapes: tuple[str, ...] = ()
     """one per input: 3,4 is a matrix; the word scalar is a number"""
     tolerance: float = 1e-6
-    """largest relative error allowed"""
+    """largest relative error allowed, beside what rounding makes of a right gradient"""
+    plot: Path | None = None
+    """file for a picture of the one check"""
     seed: int = 0
 
     def __call__(self) -> int:
         if ":" in self.target:
             rng = np.random.default_rng(self.seed)
             inputs = [np.array(rng.standard_normal(shape(s))) for s in self.shapes]
-            print(gradcheck(look_up(self.target), *inputs, tolerance=self.tolerance, name=self.target))
-            return OK
+            report = gradcheck(look_up(self.target), *inputs, tolerance=self.tolerance, name=self.target, plot=self.plot)
+            print(report)
+            return OK if report.passed else WRONG
         chosen = [case for case in cases(self.seed) if self.target in case.name]
         if not chosen:
             raise ValueError(f"target: no op is called {self.target!r}; yours would be file.py:function")
+        if self.plot and len(chosen) > 1:
+            raise ValueError(f"plot: {self.target!r} names {len(chosen)} checks, and one picture shows one")
         failed = 0
         for case in chosen:
             try:
-                report = check(case, tolerance=self.tolerance)
-                print(report if len(chosen) == 1 else f"ok    {report.worst:8.1e}  {case.name}")
+                report = check(case, tolerance=self.tolerance, plot=self.plot)
+                failed += not report.passed
+                print(report if len(chosen) == 1 or not report.passed else f"ok    {report.worst:8.1e}  {case.name}")
             except GradientError as error:
                 failed += 1
                 print(error)

@@ -24,7 +24,7 @@ REFERENCE = {
     "Parameters and layers": ("arena", "layers", "conv_layers", "likelihoods", "posteriors", "flow_posteriors"),
     "Training": ("objectives", "optim", "training", "recipe", "runs", "checkpoint", "guard"),
     "Evaluation": ("evaluation", "ais", "diagnosis", "amortization", "imputation", "grey_levels"),
-    "Checking gradients": ("gradcheck", "gradient_table"),
+    "Checking gradients": ("gradcheck.check", "gradcheck.report", "gradcheck.mistakes", "gradient_table"),
     "Data, pictures, chapters": ("data", "plots", "explorer", "chapter"),
     "Devices, threads, processes": ("backend", "kernels", "team", "workers", "processes"),
 }

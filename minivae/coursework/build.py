@@ -42,12 +42,21 @@ def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     tools.mkdir(parents=True)
     for name in STUDENTS_NEED:
         shutil.copy(root / "minivae" / "coursework" / f"{name}.py", tools)
+    _engine(out / "minivae" / "gradcheck", root)
     for name in ("assignment.toml", "handout.md", "visible.py"):
         shutil.copy(assignment.folder / name, out)
     (out / "answers.bin").write_bytes(record(assignment.visible, VISIBLE_SEED, assignment.hints))
     for name, text in EXTRAS.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text.replace("NAME", assignment.name))
+
+
+def _engine(folder: Path, root: Path) -> None:
+    """What names mistakes lies in minivae.gradcheck; where an assignment comes without that, it comes alone."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(root / "minivae" / "gradcheck" / "mistakes.py", folder)
+    if not (folder / "__init__.py").exists():
+        (folder / "__init__.py").write_text('"""Of the gradient checker, only what the tests need to name a mistake."""\n')
 
 
 def _refuse_leaks(assignment: Assignment, out: Path, answers: set[str]) -> None:
@@ -92,7 +101,7 @@ requires = ["setuptools>=68"]
 build-backend = "setuptools.build_meta"
 
 [tool.setuptools]
-packages = ["minivae", "minivae.coursework"]
+packages = ["minivae", "minivae.coursework", "minivae.gradcheck"]
 ''',
 }
 

@@ -212,7 +212,7 @@ class Trial:
         off = abs(self.claim - a.slope)
         if not (np.isfinite(a.slope) and np.isfinite(b.slope)):
             return None
-        if b.gap >= 0.1 * off and max(a.noise, b.noise) <= 0.05 * b.gap and all(
+        if 0.0 < 0.1 * off <= b.gap and max(a.noise, b.noise) <= 0.05 * b.gap and all(
                 0.5 * b.gap <= s.gap <= 2.0 * b.gap for s in (a, self.look(k + 2))):
             return self.at_the_kink(b)
         alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
