@@ -214,7 +214,8 @@ class Gradcheck:
         if ":" in self.target:
             rng = np.random.default_rng(self.seed)
             inputs = [np.array(rng.standard_normal(shape(s))) for s in self.shapes]
-            report = gradcheck(look_up(self.target), *inputs, tolerance=self.tolerance, name=self.target, plot=self.plot)
+            report = gradcheck(look_up(self.target), *inputs, tolerance=self.tolerance, name=self.target,
+                               plot=self.plot)
             print(report)
             return OK if report.passed else WRONG
         chosen = [case for case in cases(self.seed) if self.target in case.name]

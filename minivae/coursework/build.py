@@ -56,7 +56,7 @@ def _engine(folder: Path, root: Path) -> None:
     folder.mkdir(exist_ok=True)
     shutil.copy(root / "minivae" / "gradcheck" / "mistakes.py", folder)
     if not (folder / "__init__.py").exists():
-        (folder / "__init__.py").write_text('"""Of the gradient checker, only what the tests need to name a mistake."""\n')
+        (folder / "__init__.py").write_text('"""Of the gradient checker, only what names a mistake."""\n')
 
 
 def _refuse_leaks(assignment: Assignment, out: Path, answers: set[str]) -> None:

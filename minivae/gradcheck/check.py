@@ -139,15 +139,16 @@ def _row(subject: Subject, point: Point, look: Look, tolerance: float) -> Row:
     shown = [pair for pair in look.found if pair[1].state in (("wrong", "outside") if wrong else ("ok",))]
     # one entry says more than a direction does
     shown = [pair for pair in shown if pair[0].flat >= 0] or shown if wrong else shown
-    move, worst = max(shown, key=lambda pair: pair[1].error, default=(None, Finding("ok", 0.0, 0.0, 1.0, 0.0)))
+    nothing = Move("-", ..., 0.0, -1), Finding("ok", 0.0, 0.0, 1.0, 0.0)
+    move, worst = max(shown, key=lambda pair: pair[1].error, default=nothing)
     said = ""
     if look.counted("outside") and worst.state == "outside":
-        said = (f"at {move.where if move else '-'} it sits on a kink, and the pullback is not between the one-sided "
+        said = (f"at {move.where} it sits on a kink, and the pullback is not between the one-sided "
                 f"derivatives {worst.numeric - worst.known:.6g} and {worst.numeric + worst.known:.6g}")
     unknown = look.counted("unknown")
     if unknown and not (wrong or look.counted("ok", "kink")):
         said = "cannot tell: the derivatives are so small beside the rounding of the value that a factor 2 would hide"
     return Row(subject.names[look.target], int(x.size), len(look.found), look.counted("ok") + wrong,
                look.counted("kink"), unknown, wrong, worst.error, tolerance + worst.known / (worst.scale or 1.0),
-               move.where if move else "-", worst.claim, worst.numeric, said,
+               move.where, worst.claim, worst.numeric, said,
                claims, measured.reshape(x.shape), errors.reshape(x.shape))

@@ -99,7 +99,8 @@ class Line:
             return Sample(0.5 * (right - left), np.nan, np.nan, 0.0, 0.0)
         changes = [v * (a - b) for v, a, b in zip(self.point.cotangents, up, down)]
         width = right - left
-        return Sample(0.5 * abs(width), sum(float(c.sum()) for c in changes) / width, norm(changes) / abs(width), 0.0, 0.0)
+        slope = sum(float(c.sum()) for c in changes) / width
+        return Sample(0.5 * abs(width), slope, norm(changes) / abs(width), 0.0, 0.0)
 
     def sample(self, t: float) -> Sample:
         """D(t), the gap between the one-sided differences, and the rounding."""
@@ -115,8 +116,8 @@ class Line:
             gap += 0.5 * float(np.abs(v * np.maximum(bend, 0.0)).sum())
             moved.append((a != b) | (a != y))
         self.moved = moved if self.moved is None else [m | k for m, k in zip(self.moved, moved)]
-        return Sample(0.5 * abs(width), sum(float(c.sum()) for c in changes) / width, norm(changes) / abs(width), gap,
-                      self.rounding() / abs(width))
+        slope = sum(float(c.sum()) for c in changes) / width
+        return Sample(0.5 * abs(width), slope, norm(changes) / abs(width), gap, self.rounding() / abs(width))
 
     def rounding(self, everywhere: bool = False) -> float:
         """The rounding of v . (y(t) - y(-t)), from the outputs that this line moves at all, or from all."""

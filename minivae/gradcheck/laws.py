@@ -89,8 +89,8 @@ def _no_numbers(outputs: list[Array]) -> Iterator[str]:
         else:
             bad = np.flatnonzero(~np.isfinite(to_numpy(y)))
             if bad.size:
-                yield (f"output {i} is {to_numpy(y).ravel()[bad[0]]} at {index_of(bad[0], y.shape)} before anything was "
-                       f"moved ({bad.size} of {y.size} entries are NaN or infinite)")
+                yield (f"output {i} is {to_numpy(y).ravel()[bad[0]]} at {index_of(bad[0], y.shape)} before anything "
+                       f"was moved ({bad.size} of {y.size} entries are NaN or infinite)")
 
 
 def _written(subject: Subject, before: list[Array], constants: Any) -> Iterator[str]:
@@ -140,8 +140,8 @@ def _pullback_again(subject: Subject, pullback: Callable[..., Any], v: Any, firs
         yield "its pullback gives another answer when it is called a second time with the same cotangent"
         return
     yield from _overwritten(subject, pullback, v, first)
-    reach = max((float(np.abs(host(y) * host(dy)).max(initial=0.0)) for y, dy in zip(subject.outputs() or [], flatten(v))),
-                default=0.0)
+    terms = [np.abs(host(y) * host(dy)) for y, dy in zip(subject.outputs() or [], flatten(v))]
+    reach = max((float(term.max(initial=0.0)) for term in terms), default=0.0)
     # twice a number is rounded as the number is, so -2 shows what is not linear without any rounding in the way
     double = subject.gradients(pullback, combine(-2.0, v, 0.0, v))
     both = subject.gradients(pullback, combine(1 / 3, v, -0.6, u))
@@ -149,8 +149,8 @@ def _pullback_again(subject: Subject, pullback: Callable[..., Any], v: Any, firs
         off, size = np.abs(b - (g / 3 - 0.6 * o)), max(np.abs(g).max(initial=0.0), np.abs(o).max(initial=0.0))
         if not np.isfinite(size) or not np.isfinite(b).all():          # refused for that
             continue
-        tells = size * np.abs(host(subject.places[i])).max(initial=0.0) > 1e-6 * reach and size > 1e3 * slack[i].max(
-            initial=0.0)
+        own = np.abs(host(subject.places[i])).max(initial=0.0)
+        tells = size * own > 1e-6 * reach and size > 1e3 * slack[i].max(initial=0.0)
         if np.abs(d + 2.0 * g).max(initial=0.0) > ANOTHER_NUMBER * size or (tells and off.max() > NOT_LINEAR * size):
             yield ("its pullback is not linear in the cotangent: pullback(2 dy) must be 2 pullback(dy), and "
                    f"pullback(u + v) = pullback(u) + pullback(v); see {subject.names[i]}")
@@ -175,10 +175,10 @@ def _overwritten(subject: Subject, pullback: Callable[..., Any], v: Any, first: 
 
 
 def _is_random(subject: Subject, outputs: list[Array]) -> str:
-    second = subject.outputs()
-    if second is None or any(a.shape != b.shape or _differ(a, b, ANOTHER_NUMBER) for a, b in zip(second, outputs)):
-        return ("a second call at the same inputs gives another value: it is random, or it remembers; noise is passed in "
-                "as a constant, eps=...")
+    now = subject.outputs()
+    if now is None or any(a.shape != b.shape or _differ(a, b, ANOTHER_NUMBER) for a, b in zip(now, outputs)):
+        return ("a second call at the same inputs gives another value: it is random, or it remembers; noise is passed "
+                "in as a constant, eps=...")
     return ""
 
 

@@ -45,7 +45,7 @@ def with_curve(report: Report, subject: Subject, point: Point) -> Report:
 
 def draw(report: Report, path: str | Path) -> None:
     """Write the picture; the file's ending says of what kind."""
-    from matplotlib.figure import Figure                   # not needed by those who only check
+    from matplotlib.figure import Figure  # not needed by those who only check
 
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -75,7 +75,8 @@ def layer(n, scale, rng):
 
 def system(n, scale, rng):
     side = max(1, min(30, int(n**0.5)))
-    return scale * (rng.standard_normal((side, side)) + 2.0 * side * np.eye(side)), scale * rng.standard_normal((side, 2))
+    A = rng.standard_normal((side, side)) + 2.0 * side * np.eye(side)
+    return scale * A, scale * rng.standard_normal((side, 2))
 
 
 # ── ops ───────────────────────────────────────────────────────────────────────────────────────
@@ -392,16 +393,28 @@ def spoilt(op: Op) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def differs(right: Callable[..., Any], wrong: Callable[..., Any], inputs: Inputs) -> bool:
-    """Whether the mistake can be one at this point: some entry's is 1e-4 of the largest derivative of its input, and
-    would change the value, were the entry moved by its own size, by 1e-9 of the value: 1e7 times its rounding."""
+    """Whether the mistake can be one at this point.
+
+    Some entry's is 1e-4 of the largest derivative of its input, and were the entry moved by its own size, it would
+    change the value by 1e-9 of the value, and by 1e5 times the rounding of the value.
+    """
     rng = np.random.default_rng(9)
     with np.errstate(all="ignore"):
         (value, pull), (_, pull_wrong) = right(*inputs), wrong(*inputs)
         value = as_tuple(value)
         dy = [rng.standard_normal(np.shape(y)) if np.ndim(y) else float(rng.standard_normal()) for y in value]
-        largest = max(float(np.abs(y).max()) for y in value)
+        hidden = max(1e-9 * max(float(np.abs(y).max()) for y in value), 1e5 * rounding(right, inputs), 1e-300)
         for x, a, b in zip(inputs, as_tuple(pull(*dy)), as_tuple(pull_wrong(*dy))):
-            seen = (np.abs(a - b) > 1e-4 * np.abs(a).max()) & (np.abs((a - b) * x) > 1e-9 * max(largest, 1e-300))
+            seen = (np.abs(a - b) > 1e-4 * np.abs(a).max()) & (np.abs((a - b) * x) > hidden)
             if seen.any() and np.isfinite(b).all():
                 return True
     return False
+
+
+def rounding(op: Callable[..., Any], inputs: Inputs) -> float:
+    """How far the value is from what it is with 19 digits; 0 where the op cannot be computed so."""
+    try:
+        exact = op(*(x.astype(np.longdouble) for x in inputs))[0]
+    except (TypeError, np.linalg.LinAlgError):                 # LAPACK knows two precisions
+        return 0.0
+    return max(float(np.abs(a - b).max()) for a, b in zip(as_tuple(op(*inputs)[0]), as_tuple(exact)))
