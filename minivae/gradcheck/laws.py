@@ -42,7 +42,7 @@ def examine(subject: Subject, rng: np.random.Generator) -> tuple[Point, list[str
     """
     _require_finite_inputs(subject)
     before = [x.copy() for x in subject.places]
-    constants = copied({k: c for k, c in subject.constants.items() if hasattr(c, "dtype")}.items())
+    constants = [(k, c.copy()) for k, c in subject.constants.items() if hasattr(c, "dtype")]
     value, pullback = subject.call()
     outputs = leaves(value)
     _refuse([*_written(subject, before, constants), *_no_numbers(outputs)])

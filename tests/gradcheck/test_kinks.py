@@ -13,7 +13,7 @@ def relu(at_zero):
     return lambda x: (np.maximum(x, 0.0), lambda dy: dy * np.where(x == 0.0, at_zero, x > 0.0))
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (3, 4), (50, 40)])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 4), (20, 15)])
 @pytest.mark.parametrize("at_zero", [0.0, 0.25, 0.5, 1.0])
 def test_an_input_wholly_on_a_kink_passes(at_zero, shape):
     (row,) = gradcheck(relu(at_zero), np.zeros(shape)).rows
@@ -29,7 +29,7 @@ def test_what_is_not_between_is_refused(at_zero):
 
 
 def test_the_sentence_says_so():
-    with pytest.raises(GradientError, match="sits on a kink, and the pullback is not between the one-sided derivatives"):
+    with pytest.raises(GradientError, match="on a kink, and the pullback is not between the one-sided derivatives"):
         gradcheck(relu(2.0), np.zeros(3))
 
 

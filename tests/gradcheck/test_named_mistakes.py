@@ -52,19 +52,20 @@ NAMED = {
         (op(lambda x: (np.asarray((x * x).sum()), lambda dy: 2.0 * x * dy), lambda g: g / x.size), (x,)),
     "4 times the right one, and that is the length of axis 0 of input 0: a division by it is missing":
         (op(lambda x: (x.mean(axis=0), lambda dy: np.broadcast_to(dy, x.shape) / 4.0), lambda g: 4.0 * g), (x,)),
-    "it is dy as it came: the derivative of the function itself is missing": (lambda x: (np.tanh(x), lambda dy: 1.0 * dy),
-                                                                             (x,)),
+    "it is dy as it came: the derivative of the function itself is missing":
+        (lambda x: (np.tanh(x), lambda dy: 1.0 * dy), (x,)),
     "input 0: it is dy @ input 1.T: the derivative of the activation is missing": (tanh_layer, (x, W, b)),
     "input 1: it is input 0.T @ dy: the derivative of the activation is missing": (tanh_layer, (x, W, b)),
     "input 2: it is dy summed over the batch: the derivative of the activation is missing": (tanh_layer, (x, W, b)),
     "it is what the diagonal of the Jacobian alone gives": (table.softmax_diagonal, (x,)),
-    "input 1: it is the derivative with respect to sigma, if the input is log sigma": (sigma_for_logvar, (mean, logvar)),
+    "input 1: it is the derivative with respect to sigma, if the input is log sigma":
+        (sigma_for_logvar, (mean, logvar)),
     "the factor input 1 is missing": (op(lambda a, c: (a * c, lambda dy: (c * dy, a * dy)), lambda g: g / logvar, same),
                                       (mean, logvar)),
     "it is the gradient of input 1: they are returned in another order":
         (lambda a, c: (a * c, lambda dy: (a * dy, c * dy)), (mean, logvar)),
     "the term from output 1 is missing": (table.two_outputs_half, (x,)),
-    r"1 of its 12 entries are wrong": (op(ops.tanh, lambda g: g + np.eye(4, 3)[3 - 3:] * 0.5 * (np.arange(4) == 1)[:, None]),
+    r"1 of its 12 entries are wrong": (op(ops.tanh, lambda g: g * np.where(np.arange(12) == 4, 3.0, 1.0).reshape(4, 3)),
                                        (x,)),
 }
 
@@ -89,7 +90,7 @@ def test_a_mistake_is_named_at_any_scale(scale):
 @pytest.mark.parametrize(("mistake", "says"), [(lambda g: 0.5 * g, "half the right one"), (lambda g: -g, "its sign"),
                                                (np.transpose, "the transpose")])
 def test_a_mistake_is_named_from_a_sample_of_many_entries(mistake, says):
-    many = np.random.default_rng(0).standard_normal((500, 500))
+    many = np.random.default_rng(0).standard_normal((150, 150))
     wrong = op(lambda W: (W * W.T + W, lambda dy: dy * W.T + (dy * W).T + dy), mistake)
     with pytest.raises(GradientError, match=f"input 0: in a sample of it, .*{says}"):
         gradcheck(wrong, many)

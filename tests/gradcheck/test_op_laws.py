@@ -153,7 +153,7 @@ def test_an_input_that_is_not_finite_is_the_caller_s_mistake():
     for bad in (np.nan, np.inf):
         x = X.copy()
         x[1, 0] = bad
-        with pytest.raises(ValueError, match=r"input 0 is (nan|inf) at \[1, 0\]; a gradient check needs finite numbers"):
+        with pytest.raises(ValueError, match=r"input 0 is (nan|inf) at \[1, 0\]; .* needs finite numbers"):
             gradcheck(lambda x: (1.0 * x, lambda dy: 1.0 * dy), x)
 
 
