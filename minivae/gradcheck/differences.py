@@ -200,12 +200,14 @@ class Trial:
         state = "ok" if abs(self.claim) <= self.slack else "unknown" if self.lost(abs(self.claim)) else "wrong"
         return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
 
-    def lost(self, slope: float) -> bool:
+    def lost(self, slope: float, at: Sample | None = None, rounding: float = 0.0) -> bool:
         """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size.
 
-        Also of those outputs that never moved: 1e117 does not move when 1e90 is added.
+        Also of those outputs that never moved: 1e117 does not move when 1e90 is added.  Not if a step, `at`, moves the
+        value by far more than that: a bias beside products, moved by a million.
         """
-        return slope * self.line.own() <= 4.0 * self.line.rounding(everywhere=True)
+        floor = 30.0 * max(rounding, self.line.rounding(everywhere=True))
+        return slope * self.line.own() <= floor and (at is None or at.size * at.half <= floor)
 
     def quick(self) -> Finding | None:
         """Where two steps, one of them 16 times the other, leave no doubt."""
@@ -220,7 +222,7 @@ class Trial:
         alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
         if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
             c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
-            if abs(a.slope - c.slope) <= 0.1 * off and not self.lost(off):
+            if abs(a.slope - c.slope) <= 0.1 * off and not self.lost(off, a):
                 return self.settled("wrong", a)
         if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
             far = next((s for s in (self.look(18), self.look(8)) if np.isfinite(s.size)), None)
@@ -257,7 +259,7 @@ class Trial:
             zero = self.claim == 0.0 and doubt <= 1e-3 * self.usual
             state = "ok" if zero or doubt <= max(abs(self.claim), abs(value)) / 3.0 else "unknown"
             return Finding(state, self.claim, value, scale, doubt)
-        if self.lost(off):
+        if self.lost(off, at, rounding):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         if kink:

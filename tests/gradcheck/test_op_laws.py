@@ -164,7 +164,7 @@ def test_the_order_is_seen_in_the_shapes_or_in_the_numbers():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="these are the shapes of its inputs in another order"):
         gradcheck(product, rng.standard_normal((4, 3)), rng.standard_normal((3, 5)))
-    with pytest.raises(GradientError, match="input 0: it is the gradient of input 1: they are returned in another order"):
+    with pytest.raises(GradientError, match="input 0: it is the gradient of input 1: they are returned in another o"):
         gradcheck(product, *rng.standard_normal((2, 3, 3)))
 
 
@@ -174,8 +174,8 @@ def test_a_wrong_shape_is_explained():
 
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((4, 3)), rng.standard_normal((3, 5)), rng.standard_normal(5)
-    with pytest.raises(ValueError, match=r"input 2: the pullback returned shape \(4, 5\), float64, expected shape \(5,\), "
-                                         r"float64: the sum over the batch \(axis 0\) is missing"):
+    with pytest.raises(ValueError, match=r"input 2: the pullback returned shape \(4, 5\), float64, expected shape "
+                                         r"\(5,\), float64: the sum over the batch \(axis 0\) is missing"):
         gradcheck(linear, *inputs)
     with pytest.raises(ValueError, match="it is the transpose of the right one"):
         gradcheck(lambda x, W: (x @ W, lambda dy: (dy @ W.T, dy.T @ x)), *inputs[:2])

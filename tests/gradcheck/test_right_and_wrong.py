@@ -1,4 +1,4 @@
-"""No right op is refused, and every wrong one is: ops and mistakes of table.py, at sizes 1 to 1e6, scales 1e-9 to 1e9."""
+"""No right op is refused, and every wrong one is: ops of table.py at sizes 1 to 1e6, scales 1e-9 to 1e9."""
 
 from __future__ import annotations
 
