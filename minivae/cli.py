@@ -189,13 +189,9 @@ class Plot:
 class Gradcheck:
     """Compare pullbacks with finite differences: the library's own, or yours.
 
-    Every op, layer and model of the library: minivae gradcheck
+    Every op, layer and model of the library, or those whose name contains a word: minivae gradcheck [gaussian_kl]
 
-    Those whose name contains a word: minivae gradcheck gaussian_kl
-
-    Your function, on random inputs of these shapes: minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5
-
-    The error by entry, and against the step: minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5 --plot out.png
+    Your function, on random inputs of these shapes: minivae gradcheck my_ops.py:my_op --shapes 3,4 4,5 --plot out.png
 
     Your function takes arrays and returns (value, pullback).  Exit code 1 if a gradient is wrong, or cannot be told.
     """
@@ -207,31 +203,28 @@ class Gradcheck:
     tolerance: float = 1e-6
     """largest relative error allowed, beside what rounding makes of a right gradient"""
     plot: Path | None = None
-    """file for a picture of the one check"""
+    """picture of the error by entry, and against the step"""
     seed: int = 0
 
     def __call__(self) -> int:
         if ":" in self.target:
             rng = np.random.default_rng(self.seed)
             inputs = [np.array(rng.standard_normal(shape(s))) for s in self.shapes]
-            report = gradcheck(look_up(self.target), *inputs, tolerance=self.tolerance, name=self.target,
-                               plot=self.plot)
-            print(report)
+            print(report := gradcheck(look_up(self.target), *inputs, tolerance=self.tolerance, name=self.target,
+                                      plot=self.plot))
             return OK if report.passed else WRONG
         chosen = [case for case in cases(self.seed) if self.target in case.name]
-        if not chosen:
-            raise ValueError(f"target: no op is called {self.target!r}; yours would be file.py:function")
-        if self.plot and len(chosen) > 1:
-            raise ValueError(f"plot: {self.target!r} names {len(chosen)} checks, and one picture shows one")
+        if not chosen or (self.plot and len(chosen) > 1):
+            raise ValueError(f"plot: {self.target!r} names {len(chosen)} checks, and one picture shows one" if chosen else
+                             f"target: no op is called {self.target!r}; yours would be file.py:function")
         failed = 0
         for case in chosen:
             try:
                 report = check(case, tolerance=self.tolerance, plot=self.plot)
-                failed += not report.passed
-                print(report if len(chosen) == 1 or not report.passed else f"ok    {report.worst:8.1e}  {case.name}")
             except GradientError as error:
-                failed += 1
-                print(error)
+                report = error.report
+            failed += not report.passed
+            print(report if len(chosen) == 1 or not report.passed else f"ok    {report.worst:8.1e}  {case.name}")
         print(f"{len(chosen) - failed} of {len(chosen)} passed")
         return WRONG if failed else OK
 
@@ -240,9 +233,7 @@ class Gradcheck:
 class Data:
     """List the data sets, or fetch one into the cache.
 
-    The list: minivae data
-
-    Fetch one: minivae data mnist
+    The list: minivae data; fetch one: minivae data mnist
     """
 
     name: Annotated[str, tyro.conf.Positional] = ""

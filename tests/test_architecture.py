@@ -11,7 +11,7 @@ FLOORS = {                                            # lowest first; files of o
     "0": ("backend", "team"),
     "0, gradients": ("gradcheck.mistakes", "gradcheck.subject"), "0, laws": ("gradcheck.laws", "gradcheck.report"),
     "0, differences": ("gradcheck.differences", "gradcheck.moves"),
-    "0, names": ("gradcheck.likely", "gradcheck.picture"),
+    "0, judge": ("gradcheck.judge", "gradcheck.likely", "gradcheck.picture"),
     "0, check": ("gradcheck.check",), "0, above": ("gradcheck",),
     "1, on a GPU": ("kernels",), "1": ("ops",), "1, images": ("conv",),
     "2": ("distributions", "grey_levels"), "2, above": ("full_gaussian", "rank_one", "flows"),

@@ -3,7 +3,8 @@
     check         `gradcheck`: the laws first, then every entry, or directions where there are too many
     laws          what a pullback must be before its numbers matter: pure, linear, the same every time
     subject       the function at one point: its outputs, its gradient, and the rounding in both
-    differences   one derivative, measured with the step that suits it, and how well it can be known
+    differences   what a step along a line says of the derivative, and what all steps say together
+    judge         the verdict on one derivative: how many steps it takes to be sure
     moves         which entries and directions are looked at
     mistakes      which mistake makes these numbers of those: the engine, which the course's judge uses too
     likely        what a generic function's gradient is made of, so that the engine can name its mistake

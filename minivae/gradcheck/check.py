@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minivae.gradcheck import likely, picture
-from minivae.gradcheck.differences import Finding, Habit, Line, judge
+from minivae.gradcheck.differences import Line
+from minivae.gradcheck.judge import Finding, Habit, judge
 from minivae.gradcheck.laws import Broken, FormError, Point, examine
+from minivae.gradcheck.likely import named, of_the_form
 from minivae.gradcheck.moves import Move, Plan, along, moves, plan
+from minivae.gradcheck.picture import draw, with_curve
 from minivae.gradcheck.report import GradientError, Report, Row
 from minivae.gradcheck.subject import Function, Subject, host, index_of
 
@@ -49,12 +51,12 @@ def gradcheck(function: Function, *inputs: Any, parameters: Mapping[str, Any] | 
         except Broken as broken:
             raise GradientError(Report(called, tolerance, laws=broken.args)) from None
         except FormError as error:
-            hint = likely.of_the_form(function, inputs, parameters or {}, constants, error, seed)
+            hint = of_the_form(function, inputs, parameters or {}, constants, error, seed)
             raise ValueError(f"{error}{hint}") from None
         report = _measure(subject, point, directions, tolerance, rng, progress)
         report = replace(report, laws=tuple(laws))
         if plot is not None:
-            picture.draw(picture.with_curve(report, subject, point), plot)
+            draw(with_curve(report, subject, point), plot)
     if report.failed:
         raise GradientError(report)
     return report
@@ -84,7 +86,7 @@ def _measure(subject: Subject, point: Point, directions: int | None, tolerance: 
             _look(subject, point, look, tolerance, rng, bar)
     rows = [_row(subject, point, look, tolerance) for look in looks]
     if any(row.wrong for row in rows):
-        rows = likely.named(subject, point, rows, [look.plan for look in looks], tolerance)
+        rows = named(subject, point, rows, [look.plan for look in looks], tolerance)
     return Report(subject.called, tolerance, rows)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import table
@@ -27,10 +29,8 @@ def misjudged(op, n, scale, *, mistakes=True) -> list[str]:
         found.append(f"right, refused at {n}, {scale:g}: {error}")
     for name, wrong in table.spoilt(op) if mistakes else ():
         if table.differs(op.op, wrong, inputs):
-            try:
+            with suppress(GradientError):
                 found.append(f"{name}, not refused at {n}, {scale:g}: {gradcheck(wrong, *inputs)}")
-            except GradientError:
-                pass
     return found
 
 
