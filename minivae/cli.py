@@ -215,7 +215,7 @@ class Gradcheck:
             return OK if report.passed else WRONG
         chosen = [case for case in cases(self.seed) if self.target in case.name]
         if not chosen or (self.plot and len(chosen) > 1):
-            raise ValueError(f"plot: {self.target!r} names {len(chosen)} checks, and one picture shows one" if chosen else
+            raise ValueError(f"plot: {self.target!r} names {len(chosen)} checks, one picture shows one" if chosen else
                              f"target: no op is called {self.target!r}; yours would be file.py:function")
         failed = 0
         for case in chosen:

@@ -169,6 +169,12 @@ def stair(steps: list[Sample], value: float, rounding: float, one: float) -> flo
     reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=one)
     reach = max(reach, one)
     for k in range(1, len(steps)):
-        if max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]) and off[k] <= 8.0 * EPS * reach:
-            return off[k]
+        if max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
+            return off[k] if off[k] <= 8.0 * EPS * reach or _settles(steps[k + 1:k + 4]) else 0.0
     return 0.0
+
+
+def _settles(steps: list[Sample]) -> bool:
+    """Whether these agree on a slope, on both sides: then it was hidden by rounding before, and is no kink."""
+    return len(steps) == 3 and steps[0].gap <= 0.1 * steps[0].size and all(
+        abs(s.slope - steps[0].slope) <= 0.3 * abs(steps[0].slope) for s in steps[1:])

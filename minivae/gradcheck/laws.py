@@ -141,7 +141,7 @@ def _pullback_again(subject: Subject, pullback: Callable[..., Any], v: Any, firs
         return
     yield from _overwritten(subject, pullback, v, first)
     terms = [np.abs(host(y) * host(dy)) for y, dy in zip(subject.outputs() or [], flatten(v))]
-    reach = max((float(term.max(initial=0.0)) for term in terms), default=0.0)
+    reach = max([1e-6, *(float(term.max(initial=0.0)) for term in terms)])
     # twice a number is rounded as the number is, so -2 shows what is not linear without any rounding in the way
     double = subject.gradients(pullback, combine(-2.0, v, 0.0, v))
     both = subject.gradients(pullback, combine(1 / 3, v, -0.6, u))

@@ -82,8 +82,8 @@ def _steps(axes: Any, report: Report) -> None:
     shown = np.isfinite(away)
     axes.loglog(steps[shown], away[shown], marker=".", linewidth=1)
     axes.axvline(FIRST, color="grey", linestyle="--", linewidth=1)
-    axes.annotate("first step tried", (FIRST, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=8,
-                  color="grey", ha="right")
+    axes.annotate("first step tried", (FIRST, 0.98), xycoords=("data", "axes fraction"), rotation=90, fontsize=8,
+                  color="grey", ha="right", va="top")
     axes.set(xlabel="step, relative to the size of the entry", ylabel="error of the central difference / scale",
              title=f"rounding on the left, truncation on the right\n{says}")
     axes.title.set_fontsize(9)
