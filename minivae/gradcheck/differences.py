@@ -175,6 +175,10 @@ def stair(steps: list[Sample], value: float, rounding: float, one: float) -> flo
 
 
 def _settles(steps: list[Sample]) -> bool:
-    """Whether these agree on a slope, on both sides: then it was hidden by rounding before, and is no kink."""
-    return len(steps) == 3 and steps[0].gap <= 0.1 * steps[0].size and all(
-        abs(s.slope - steps[0].slope) <= 0.3 * abs(steps[0].slope) for s in steps[1:])
+    """Whether these agree on a slope, and not as they do beyond a kink, where the gap stays the same.
+
+    Then the slope was there before, hidden by rounding.
+    """
+    if len(steps) < 3 or any(abs(s.slope - steps[0].slope) > 0.3 * abs(steps[0].slope) for s in steps[1:]):
+        return False
+    return steps[0].gap <= 0.1 * steps[0].size or steps[2].gap >= 3.0 * steps[0].gap

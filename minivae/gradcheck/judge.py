@@ -147,7 +147,7 @@ class Trial:
         rounding = self.line.rounding()
         value, known, at = best_of(steps, rounding)
         step = stair(steps, value, rounding, self.line.weight())
-        if step > rounding and abs(self.claim - value) > known + self.slack:
+        if step > rounding:
             rounding = 2.0 * step
             value, known, at = best_of(steps, rounding)
         off, scale = abs(self.claim - value), max(abs(self.claim), abs(value), at.size)
