@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minivae.gradcheck.differences import DOWN, FIRST, RATIO, UP, Line, Sample, best_of, kink_of, stair
+from minivae.gradcheck.laws import EPS
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Trial:
         value by far more than that: a bias beside products, moved by a million.
         """
         floor = 30.0 * max(rounding, self.line.rounding(everywhere=True))
+        if at is None or at.size == 0.0:                             # formulas add 1 and take it away again
+            floor = max(floor, 30.0 * EPS * self.line.weight())
         return slope * self.line.own() <= floor and (at is None or at.size * at.half <= floor)
 
     def quick(self) -> Finding | None:
