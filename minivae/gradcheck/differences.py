@@ -52,6 +52,7 @@ class Line:
         self.x, self.index, self.single = subject.places[target], index, index is not ...
         self.old = float(self.x[index]) if self.single else self.x.copy()
         self.moved: list[Array] | None = None         # which outputs have ever changed
+        self.last: tuple[float, Any] = (0.0, None)    # the last step, and what was there on both sides
 
     def at(self, t: float) -> tuple[list[Array] | None, float]:
         """(the outputs, how far the entry was really moved: a float cannot stand anywhere)"""
@@ -62,9 +63,15 @@ class Line:
         finally:
             self.x[self.index] = self.old
 
+    def sides(self, t: float) -> tuple[tuple[list[Array] | None, float], tuple[list[Array] | None, float]]:
+        """What is at t, and at -t."""
+        if self.last[0] != t:
+            self.last = t, (self.at(t), self.at(-t))
+        return self.last[1]
+
     def slope(self, t: float) -> Sample:
         """D(t) alone: the quick look."""
-        (up, right), (down, left) = self.at(t), self.at(-t)
+        (up, right), (down, left) = self.sides(t)
         if up is None or down is None or right == left:
             return Sample(0.5 * (right - left), np.nan, np.nan, 0.0, 0.0)
         changes = [v * (a - b) for v, a, b in zip(self.point.cotangents, up, down)]
@@ -74,7 +81,7 @@ class Line:
 
     def sample(self, t: float) -> Sample:
         """D(t), the gap between the one-sided differences, and the rounding."""
-        (up, right), (down, left) = self.at(t), self.at(-t)
+        (up, right), (down, left) = self.sides(t)
         if up is None or down is None or right == left:
             return Sample(0.5 * (right - left), np.nan, np.nan, 0.0, 0.0)
         width, gap = right - left, 0.0

@@ -2,8 +2,9 @@
 
 1. One step, of 2^-17 of the entry's size.  If the pullback agrees to the tolerance, it is right: that a wrong number
    agrees to six digits by chance does not happen.  Two evaluations, and nearly every entry ends here.
-2. If not, other steps are tried, each a quarter or four times the last; again agreement ends it.  Where two steps agree
-   with each other far better than with the pullback, it is wrong, and that ends it too.
+2. If not, other steps are tried, each a quarter or four times the last; again agreement ends it.  But not of large
+   steps: of x + tanh x those see a slope of 1, and would agree with whoever forgot the tanh.  Where two steps agree with
+   each other far better than with the pullback, it is wrong, and that ends it too.
 3. If neither, all steps together say what can be known.  Neighbours are extrapolated, R = (16 D(t) - D(4t)) / 15, with
    an error from their scatter and from the rounding of the value.  From the smallest step up, each interval must meet
    all before; where one does not, the function bends there, and larger steps count no more (Lepski's rule).  Of those
@@ -21,6 +22,9 @@ import numpy as np
 
 from minivae.gradcheck.differences import DOWN, FIRST, RATIO, UP, Line, Sample, best_of, kink_of, stair
 from minivae.gradcheck.laws import EPS
+
+SMALL = 5                      # up to 2^-7 of the entry's size, a step that agrees is enough, see `judge`
+ENOUGH = 5                     # so many entries of an input that are wrong without doubt
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Habit:
     """What earlier entries of the same input have taught: where to begin, and how often all steps were needed."""
 
     start: int = 0             # the step to begin with is RATIO^start times the first
-    refused: int = 0           # entries that were refused after weighing all steps
+    clear: int = 0             # entries that were refused without doubt: the rest needs no more proof
 
 
 def judge(line: Line, claim: float, slack: float, usual: float, tolerance: float, habit: Habit) -> Finding:
@@ -60,7 +64,7 @@ def judge(line: Line, claim: float, slack: float, usual: float, tolerance: float
     first = line.slope(FIRST * RATIO**habit.start)
     if not np.isfinite(claim):
         return Finding("wrong", claim, first.slope, 1.0, 0.0)
-    if first.agrees(claim, tolerance):
+    if first.agrees(claim, tolerance) and (habit.start <= SMALL or _nearby(line, claim, habit.start - 3)):
         return Finding("ok", claim, first.slope, max(abs(claim), first.size), 0.0)
     return Trial(line, claim, slack, usual, tolerance, habit).verdict()
 
@@ -83,9 +87,9 @@ class Trial:
         quick = self.quick()
         if quick:
             return quick
-        for k in _outward(self.habit.start):
+        for k in _outward(min(self.habit.start, SMALL)):
             s = self.look(k)
-            # beside the kink of relu a large step says 1/2, and to as many digits as one likes
+            # beside the kink of relu a step says 1/2, and to as many digits as one likes
             if s.agrees(self.claim, self.tolerance) and s.gap <= 0.2 * s.size:
                 self.habit.start = k       # the next entry may well need the same
                 return self.settled("ok", s)
@@ -112,8 +116,11 @@ class Trial:
     def quick(self) -> Finding | None:
         """Where two steps, one of them 16 times the other, leave no doubt."""
         k = self.habit.start
-        a, b = self.look(k), self.look(k - 2)
+        a = self.look(k)
         off = abs(self.claim - a.slope)
+        if self.habit.clear >= ENOUGH and a.size and 4.0 * a.noise + a.gap + self.slack <= 0.02 * min(off, a.size):
+            return self.settled("wrong", a)
+        b = self.look(k - 2)
         if not (np.isfinite(a.slope) and np.isfinite(b.slope)):
             return None
         if 0.0 < 0.1 * off <= b.gap and max(a.noise, b.noise) <= 0.05 * b.gap and all(
@@ -123,6 +130,7 @@ class Trial:
         if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
             c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
             if abs(a.slope - c.slope) <= 0.1 * off and not self.lost(off, a):
+                self.habit.clear += 1
                 return self.settled("wrong", a)
         if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
             far = next((s for s in (self.look(18), self.look(8)) if np.isfinite(s.size)), None)
@@ -158,16 +166,23 @@ class Trial:
         if off <= self.tolerance * scale + doubt:
             zero = self.claim == 0.0 and doubt <= 1e-3 * self.usual
             state = "ok" if zero or doubt <= max(abs(self.claim), abs(value)) / 3.0 else "unknown"
+            if state == "ok" and at.agrees(self.claim, self.tolerance):
+                self.habit.start = next(k for k, s in self.samples.items() if s is at)
             return Finding(state, self.claim, value, scale, doubt)
         if self.lost(off, at, rounding):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         if kink:
             return self.at_the_kink(kink)
-        self.habit.refused += 1
         return Finding("wrong", self.claim, value, scale, doubt)
 
 
 def _outward(start: int) -> list[int]:
-    """start, one less, one more, two less, ... within the range of steps"""
-    return sorted(range(-DOWN, UP + 1), key=lambda k: (abs(k - start), k > start))
+    """start, one less, one more, two less, ... as far as steps are small"""
+    return sorted(range(-DOWN, SMALL + 1), key=lambda k: (abs(k - start), k > start))
+
+
+def _nearby(line: Line, claim: float, k: int) -> bool:
+    """Whether a much smaller step agrees as well, as far as its rounding lets it."""
+    s = line.sample(FIRST * RATIO**k)
+    return abs(s.slope - claim) <= 10.0 * s.noise + 1e-3 * s.size

@@ -178,3 +178,14 @@ def test_what_the_arithmetic_cannot_tell_is_said_and_not_passed():
     assert (report.verdict, report.passed, report.failed) == ("cannot tell", False, False)
     assert "a factor 2 would hide" in str(report)
     assert [row.unknown for row in report.rows] == [2]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_a_term_that_large_steps_do_not_see_is_not_forgotten(scale):
+    """Of x + tanh x, a large step sees the slope 1: it must not agree with the pullback that forgot the tanh."""
+    x = scale * np.array([-0.7, 0.3, 0.0, 1.1])
+    f = lambda x: x + scale * np.tanh(x / scale)  # noqa: E731
+    assert gradcheck(lambda x: (f(x), lambda dy: dy * (1.0 + 1.0 / np.cosh(x / scale) ** 2)), x).passed
+    with pytest.raises(GradientError) as caught:
+        gradcheck(lambda x: (f(x), lambda dy: 1.0 * dy), x)
+    assert caught.value.report.rows[0].wrong == 4
