@@ -44,6 +44,7 @@ def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     for name in STUDENTS_NEED:
         shutil.copy(root / "minivae" / "coursework" / f"{name}.py", tools)
     shutil.copy(root / "minivae" / "console.py", out / "minivae")
+    _engine(out / "minivae" / "gradcheck", root)
     for name in ("assignment.toml", "handout.md", "visible.py"):
         shutil.copy(assignment.folder / name, out)
     (out / "answers.bin").write_bytes(record(assignment.visible, VISIBLE_SEED, assignment.hints))
@@ -59,6 +60,15 @@ def _packages(out: Path, root: Path) -> None:
             there = {f"minivae.{folder.name}.{path.stem}" for path in folder.glob("*.py")}
             source = (root / "minivae" / folder.name / "__init__.py").read_text(encoding="utf-8")
             (folder / "__init__.py").write_text(offering(source, there), encoding="utf-8")
+
+
+def _engine(folder: Path, root: Path) -> None:
+    """What names mistakes lies in minivae.gradcheck; where an assignment comes without that, it comes alone."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(root / "minivae" / "gradcheck" / "mistakes.py", folder)
+    if not (folder / "__init__.py").exists():
+        says = '"""Of the gradient checker, only what names a mistake."""\n'
+        (folder / "__init__.py").write_text(says, encoding="utf-8")
 
 
 def _refuse_leaks(assignment: Assignment, out: Path, answers: set[str]) -> None:

@@ -185,7 +185,8 @@ def test_gradcheck_of_the_library(capsys):
     assert main(["gradcheck", "gaussian_kl"]) == 0
     out, _ = shown(capsys)
     assert re.search(r"^(\d+) of \1 passed$", out, re.M)
-    assert main(["gradcheck", "gaussian_kl", "--tolerance", "1e-30"]) == 1
+    # what rounding makes of a right gradient is allowed whatever the tolerance is
+    assert main(["gradcheck", "gaussian_kl", "--tolerance", "1e-30"]) == 0
 
 
 def test_gradcheck_of_everything(capsys):
