@@ -250,7 +250,7 @@ def test_a_run_on_the_device_is_kept_and_resumed(gpu, tmp_path, monkeypatch):
     assert [record["step"] for record in history] == [5, 10]
     arrays, _ = load_checkpoint(tmp_path / "run" / CHECKPOINT)
     host = new(device("cpu"))
-    host.arena.load({k.removeprefix("parameter/"): a for k, a in arrays.items() if k.startswith("parameter/")})
+    host.arena.load({k.removeprefix("vae/parameter/"): a for k, a in arrays.items() if "/parameter/" in k})
     np.testing.assert_array_equal(host.arena.value, to_numpy(resumed.arena.value))
     assert (tmp_path / "run" / BEST).exists()
 

@@ -328,7 +328,7 @@ def test_ctrl_c_elsewhere_is_quiet(run, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(minivae.cli.program, "evaluate", interrupted)
+    monkeypatch.setattr(minivae.cli.look, "evaluate", interrupted)
     assert main(["evaluate", str(run), "--device", "cpu"]) == 130
     shown(capsys)
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import python, running
+from conftest import ROOT, python, running
 
 from minivae.data import load
 from minivae.parallel import ALONE, ProcessesError, processes
@@ -250,6 +250,27 @@ say("ends at", model.arena.value.sum())
     assert code == 0, err
     one, other = re.findall(r"ends at (.*)", out)
     assert one == other
+
+
+@mpi
+def test_ranks_share_a_model_of_two_networks(tmp_path):
+    """One sum for each network; both ranks end alike, and where one process alone ends, to rounding."""
+    text = f"""
+sys.path.insert(0, {str(ROOT / "tests" / "models")!r})
+from two_players import TwoPlayers
+from minivae.backend import device
+model = TwoPlayers(784, 16, 2, device=device("cpu"), dtype=np.float64)
+training.fit(model, images[:300].astype(np.float64), **options | {{"valid": None}})
+say("ends at", *(f"{{np.abs(network.arena.value).sum():.10f}}" for network in model.networks.values()))
+"""
+    ends = []
+    for n in (1, 2):
+        code, out, err = script(n, text)
+        assert code == 0, err
+        ends += re.findall(r"ends at (.*)", out)
+    assert len(ends) == 3
+    assert ends[1] == ends[2]
+    np.testing.assert_allclose(np.fromstring(ends[0], sep=" "), np.fromstring(ends[1], sep=" "), rtol=1e-9)
 
 
 # Stopped

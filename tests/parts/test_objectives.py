@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from minivae.backend import device
+from minivae.data import load
 from minivae.distributions import free_bits, gaussian_kl_by_latent
 from minivae.evaluation import importance_weighted_bound
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.nn import SGD
 from minivae.ops import logsumexp
 from minivae.parallel import Processes, Team
-from minivae.parts import IWAE, DReG, FreeBits, Objective, WeightedKL, warm_up
+from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, warm_up
 from minivae.training import Recipe, fit
 from minivae.variants import VAEConfig
 
@@ -57,6 +58,11 @@ def charged(vae, x, eps, least=0.2):
     return nll.sum() + len(x) * np.maximum(kl.mean(axis=0), least).sum()
 
 
+def off_capacity(vae, x, eps, capacity=1.5, gamma=7.0):
+    (nll, kl), _ = vae.elbo_terms(x=x, eps=eps)
+    return nll.sum() + len(x) * gamma * abs(kl.mean() - capacity)
+
+
 def minus_iwae(vae, x, eps):
     (nll, kl), _ = vae.monte_carlo_terms(x=x, eps=eps)
     weights = np.exp(-(nll + kl)).reshape(len(eps), len(x))
@@ -68,9 +74,14 @@ def minus_iwae(vae, x, eps):
     (WeightedKL(0.3), lambda *a: minus_elbo(*a, beta=0.3), 2),
     (WeightedKL(4.0), lambda *a: minus_elbo(*a, beta=4.0), 1),
     (WeightedKL(warm_up(40)), lambda *a: minus_elbo(*a, beta=0.25), 1),
+    (WeightedKL(warm_up(40, to=4.0)), minus_elbo, 1),
     (FreeBits(0.2), charged, 2),
+    (Capacity(1.5, 7.0), off_capacity, 2),
+    (Capacity(99.0, 7.0), lambda *a: off_capacity(*a, capacity=99.0), 1),
+    (Capacity(warm_up(20, to=3.0), 7.0), off_capacity, 1),
     (IWAE(), minus_iwae, 1), (IWAE(), minus_iwae, 5),
-], ids=["elbo", "elbo, L=3", "β=0.3", "β=4", "warm-up", "free bits", "iwae, k=1", "iwae, k=5"])
+], ids=["elbo", "elbo, L=3", "β=0.3", "β=4", "warm-up", "warm-up to 4", "free bits",
+        "capacity", "capacity far above", "capacity, half-way", "iwae, k=1", "iwae, k=5"])
 def test_it_adds_the_gradient_of_its_loss(objective, loss, samples):
     vae = model()
     gradcheck(as_function(vae, objective, loss, step=10), parameters=vae.arena.parameters, x=x, eps=noise(samples))
@@ -184,6 +195,12 @@ def test_warm_up_rises_in_a_straight_line_and_stays():
 @pytest.mark.parametrize(("make", "said"), [
     (lambda: WeightedKL(-0.1), "beta: got -0.1, expected a number >= 0"),
     (lambda: FreeBits(-1.0), "nats: got -1.0, expected a number >= 0"),
+    (lambda: Capacity(-1.0), "capacity: got -1.0, expected a number >= 0"),
+    (lambda: Capacity(1.0, 0.0), "gamma: got 0.0, expected a number > 0"),
+    (lambda: Recipe(beta=-1.0), "beta: got -1.0, expected at least 0"),
+    (lambda: Recipe(capacity=5.0, beta=2.0), "beta: got 2.0; with a capacity the KL's price is gamma"),
+    (lambda: Recipe(capacity=5.0, free_bits=0.1), "expected at most one"),
+    (lambda: Recipe(beta=4.0, objective="iwae"), "expected at most one"),
     (lambda: warm_up(0), "steps: got 0, expected at least 1"),
     (lambda: Recipe(warm_up=-1), "warm_up: got -1, expected at least 0"),
     (lambda: Recipe(warm_up=3, free_bits=0.1), "expected at most one"),
@@ -194,6 +211,33 @@ def test_warm_up_rises_in_a_straight_line_and_stays():
 def test_bad_settings_are_explained(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize(("settings", "says"), [
+    ({"beta": 4.0}, (4.0, 4.0)), ({"beta": 4.0, "warm_up": 2}, (0.0, 4.0)), ({"warm_up": 2}, (0.0, 1.0)),
+])
+def test_a_recipes_beta_with_and_without_warm_up(settings, says):
+    """At the first step, and after the two epochs of 29 steps."""
+    beta = Recipe(**settings)._objective(steps=29).beta
+    assert tuple(beta(t) if callable(beta) else beta for t in (0, 58)) == says
+
+
+def test_a_capacity_is_reached_and_the_reported_elbo_is_the_true_bound():
+    """|kl − C| within 5% at the end (VARIANTS), C having risen over the first half of the run."""
+    images = load("digits").train[:1000]
+    recipe = Recipe(hidden=(64,), latents=5, capacity=8.0, gamma=50.0, warm_up=10, epochs=20, valid=0)
+    vae = recipe.model((28, 28)).build(images=images, objective=recipe._objective(steps=8))
+    history = fit(vae, images, epochs=20, batch_size=128, progress=False)
+    assert history[-1]["train_kl"] == pytest.approx(8.0, rel=0.05)
+    assert history[0]["train_kl"] < 1.0
+    assert all(r["train_elbo"] == pytest.approx(-(r["train_nll"] + r["train_kl"]), rel=1e-5) for r in history)
+
+
+def test_a_capacity_looks_at_the_whole_batch_so_one_thread_computes_it():
+    vae = model(Capacity(1.0))
+    vae.workers.rows_each, vae.workers.team = 1, Team(3)
+    assert vae.workers.undivided
+    assert vae.train_step(x, np.random.default_rng(0))["kl"] > 0
 
 
 def test_a_resumed_warm_up_goes_on_where_it_stopped(tmp_path):
