@@ -51,7 +51,7 @@ def nll_cases(rng: Generator) -> list[Case]:
         row(D.discretized_logistic_nll, grey(3, 3), n((3, 3)) - 1.0, x=levels),
         row(D.discretized_logistic_nll, 3.0 * n((3, 3)), n((3, 3)) - 2.0, x=levels, note="far in the tails"),
         row(D.discretized_logistic_nll, n((1, 2)), n((1, 2)), x=np.array([[0.5, 1.0]]), bin=0.5, note="three levels"),
-        row(D.discretized_logistic_nll, 0.2 + 0.001 * n((1, 3)), n((1, 3)) - 6.0, x=levels[:1, 2:] + 0.004 * bits(1, 3),
+        row(D.discretized_logistic_nll, 0.2 + 0.001 * n((1, 3)), 0.1 * n((1, 3)) - 5.7, x=levels[:1, 2:] + 0.004 * bits(1, 3),
             note="narrower than a bin"),
         row(D.discretized_logistic_nll_shared, grey(3, 3), np.array(-2.0), x=levels),
         row(D.discretized_logistic_nll_shared, n((1, 2)), np.array(0.7), x=levels[:1, 1:], note="one row"),
