@@ -113,7 +113,7 @@ def draw(W, curves):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch02", __doc__, epochs=30), argv)
+    opt, _ = options(parser("ch02", __doc__, epochs=30, cpu_because="its layer is plain NumPy, and small"), argv)
     rng = np.random.default_rng(opt.seed)
     x, W, b = rng.standard_normal((4, 3)), rng.standard_normal((3, 5)), rng.standard_normal(5)
     print(gradcheck(linear, x, W, b))

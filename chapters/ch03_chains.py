@@ -160,7 +160,7 @@ def draw(sizes, curves):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch03", __doc__, epochs=20), argv)
+    opt, _ = options(parser("ch03", __doc__, epochs=20, cpu_because="its layers are plain NumPy, and small"), argv)
     rng = np.random.default_rng(opt.seed)
     for activation in (tanh, sigmoid, relu):
         x, dy = rng.standard_normal((4, 5)), rng.standard_normal((4, 5))
@@ -172,7 +172,7 @@ def main(argv=None):
     print(gradcheck(chain, rng.standard_normal((4, 5)), name="a chain of four"))
 
     network = nn.Sequential(nn.Linear(5, 7, rng=rng), nn.Activation(ops.tanh),
-                                nn.Linear(7, 3, rng=rng))
+                            nn.Linear(7, 3, rng=rng))
     print(gradcheck(network, rng.standard_normal((4, 5)), parameters=network.parameters(),
                     name="minivae's Sequential, with its parameters"))
 

@@ -36,11 +36,11 @@ What you'll see  four paths down the same ravine, and the same four on real digi
 import numpy as np
 from tqdm import tqdm
 
-from minivae import nn, plots
+from minivae import plots
 from minivae.backend import device
 from minivae.chapter import options, parser
 from minivae.distributions import categorical_nll
-from minivae.nn import Arena, Parameter, mlp
+from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter, mlp
 
 
 # %%
@@ -68,8 +68,8 @@ def adam(theta, g, memory, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     theta -= rate * m_hat / (np.sqrt(s_hat) + eps)
 
 
-RULES = {"SGD": (sgd, nn.SGD), "momentum": (momentum, nn.Momentum),
-         "AdaGrad": (adagrad, nn.AdaGrad), "Adam": (adam, nn.Adam)}
+RULES = {"SGD": (sgd, SGD), "momentum": (momentum, Momentum),
+         "AdaGrad": (adagrad, AdaGrad), "Adam": (adam, Adam)}
 
 
 # %% [markdown]
@@ -111,13 +111,13 @@ def same_as_library(rule, library, rng, steps=100):
 # optimizers at somebody's favourite rate compares the rates.
 
 # %%
-def learn(optimizer, x, labels, epochs, seed, batch=100):
-    """The loss of every epoch, in nats per image."""
+def learn(optimizer, x, labels, epochs, seed, on, batch=100):
+    """The loss of every epoch, in nats per image, computed `on` a device."""
     rng = np.random.default_rng(seed)
     network = mlp(x.shape[1], 100, 10, rng=rng)
-    arena, losses = Arena(network.parameters(), device("cpu")), []
+    arena, losses = Arena(network.parameters(), on), []
     for _ in range(epochs):
-        total, order = 0.0, rng.permutation(len(x))
+        total, order = 0.0, on.asarray(rng.permutation(len(x)))
         for start in range(0, len(x), batch):
             some = order[start:start + batch]
             logits, pull_network = network(x[some])
@@ -135,8 +135,8 @@ GRID = {"SGD": (0.1, 0.3, 1.0, 3.0), "momentum": (0.03, 0.1, 0.3, 1.0),
         "AdaGrad": (0.01, 0.03, 0.1, 0.3), "Adam": (0.001, 0.003, 0.01, 0.03)}
 
 
-def best_of(name, rates, x, labels, epochs, seed):
-    curves = {rate: learn(RULES[name][1](rate), x, labels, epochs, seed)
+def best_of(name, rates, x, labels, epochs, seed, on):
+    curves = {rate: learn(RULES[name][1](rate), x, labels, epochs, seed, on)
               for rate in tqdm(rates, desc=name, unit="rate")}
     rate = min(curves, key=lambda r: np.nan_to_num(curves[r][-1], nan=np.inf))
     return rate, curves[rate]
@@ -168,8 +168,8 @@ def main(argv=None):
     paths = {name: path(rule, RATES[name]) for name, (rule, _) in RULES.items()}
     digits = opt.digits()
     rates = {name: grid[1:3] if opt.quick else grid for name, grid in GRID.items()}
-    curves = {name: best_of(name, rates[name], digits.train, digits.train_labels, opt.epochs, opt.seed)
-              for name in RULES}
+    x, labels = (opt.device.asarray(a) for a in (digits.train, digits.train_labels))
+    curves = {name: best_of(name, rates[name], x, labels, opt.epochs, opt.seed, opt.device) for name in RULES}
     opt.save(draw(paths, curves), "optimisation",
              alt="Left: sixty steps of four optimizers on the contours of a long narrow valley; SGD zigzags across it, momentum "
                  "swings far along it, AdaGrad creeps down its floor, Adam curves round the minimum. Right: training nats per "

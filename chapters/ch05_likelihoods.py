@@ -139,7 +139,7 @@ def draw(logits, losses, optimum, x):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch05", __doc__, epochs=300), argv)
+    opt, _ = options(parser("ch05", __doc__, epochs=300, cpu_because="its likelihoods are plain NumPy, and small"), argv)
     rng = np.random.default_rng(opt.seed)
     a, b, real = (rng.standard_normal((4, 6)) for _ in range(3))
     bits, labels = (rng.random((4, 6)) < 0.5).astype(float), rng.integers(0, 6, 4)

@@ -160,7 +160,7 @@ def draw(fits, grid, target, spread):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch07", __doc__), argv)
+    opt, _ = options(parser("ch07", __doc__, cpu_because="it needs eigenvectors, and trains nothing"), argv)
     x, w, sigma = 1.5, 1.0, 0.5
     m, s = posterior_1d(x, w, sigma)
     print(f"one dimension: log p(x) = {log_p_1d(x, w, sigma):.12f}\n"

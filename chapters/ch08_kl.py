@@ -127,7 +127,7 @@ def draw(drawn, closed, components, theory):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch08", __doc__), argv)
+    opt, _ = options(parser("ch08", __doc__, cpu_because="it needs eigenvectors, and trains nothing"), argv)
     rng = np.random.default_rng(opt.seed)
     a, b, c, d = (rng.standard_normal((3, 4)) for _ in range(4))
     for ours, library, inputs in ((gaussian_kl, distributions.gaussian_kl, (a, b)),

@@ -33,6 +33,7 @@ What you'll see  two unbiased estimates of the same gradient, one of which needs
 import numpy as np
 
 from minivae import distributions, plots
+from minivae.backend import to_numpy
 from minivae.chapter import options, parser
 from minivae.gradcheck import gradcheck
 from minivae.training import fit
@@ -109,8 +110,9 @@ def vae_gradients(vae, x, n, rng):
     dmean, _ = pull_z(pull_decoder(pull_nll(np.ones_like(nll))))
     score = eps / np.exp(0.5 * logvar)                # ∇ log q = (z − μ)/σ² = ε/σ
     baseline = np.mean(nll)
-    return {"reparameterized": dmean, "score function": nll[:, None] * score,
-            "score function, baseline": (nll - baseline)[:, None] * score}
+    found = {"reparameterized": dmean, "score function": nll[:, None] * score,
+             "score function, baseline": (nll - baseline)[:, None] * score}
+    return {name: to_numpy(estimates) for name, estimates in found.items()}
 
 
 def draw(toy, estimates, latent):
@@ -151,12 +153,12 @@ def main(argv=None):
         print(f"toy, Z = 20: {name:25} mean {values.mean():6.2f} ± {values.std() / np.sqrt(n):.2f} (truth 1)")
 
     digits = opt.digits()
-    vae = VAEConfig(digits.train.shape[1], hidden=(200,), latents=10).build(seed=opt.seed)
+    vae = VAEConfig(digits.train.shape[1], hidden=(200,), latents=10).build(seed=opt.seed, on=opt.device)
     images = digits.train[:500] if opt.quick else digits.train
     fit(vae, images, epochs=opt.epochs, seed=opt.seed)
-    ratios, estimates = [], {}
-    for i, x in enumerate(digits.test[:5 if opt.quick else 20]):
-        found = vae_gradients(vae, x, n // 4, rng)
+    ratios, estimates, noise = [], {}, opt.device.rng(opt.seed)
+    for i, x in enumerate(opt.device.asarray(digits.test[:5 if opt.quick else 20])):
+        found = vae_gradients(vae, x, n // 4, noise)
         variances = {name: g.var(axis=0).sum() for name, g in found.items()}
         ratios.append([variances[name] / variances["reparameterized"] for name in found])
         if i == 0:

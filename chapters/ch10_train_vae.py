@@ -180,7 +180,7 @@ def main(argv=None):
             again = [] if args.resume else ["--resume", str(opt.out)]
             print(f"\n{stop}:\n    {shlex.join(['python', *sys.argv, *again])}")
             raise SystemExit(130) from None
-        test = recipe.test(digits)
+        test = recipe.test(digits).x
         print(f"test: {evaluate(models[name], test)}")
 
     vae = models["vae"]

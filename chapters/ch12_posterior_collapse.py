@@ -102,7 +102,7 @@ def trained_kl(x, sigma, latents, opt):
     _, W, _ = probabilistic_pca(x.astype(np.float64), latents)
     trunk = Linear(X, latents, rng=rng)
     # the encoder's first layer starts at the principal components: what is learned is mostly how loud to say them
-    trunk.W.value[...] = opt.device.array((W / np.linalg.norm(W, axis=1, keepdims=True)).T, dtype=np.float32)
+    trunk.W.value[...] = (W / np.linalg.norm(W, axis=1, keepdims=True)).T
     vae = VAE(Encoder(trunk, Linear(latents, latents, rng=rng), Linear(latents, latents, rng=rng)),
               Linear(latents, X, rng=rng), GaussianFixed(sigma), pixels=X, latents=latents, device=opt.device,
               optimizer=Adam(3e-3))

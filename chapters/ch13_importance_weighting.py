@@ -36,11 +36,12 @@ What you'll see  the bound close in on log p(x) draw by draw, the signal-to-nois
 import numpy as np
 from tqdm import tqdm
 
-from minivae import ops, plots
+from minivae import plots
 from minivae.chapter import options, parser
 from minivae.evaluation import Estimate, active_units, evaluate, latent_variances, log_likelihoods
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, cosine
+from minivae.ops import logsumexp
 from minivae.parts import IWAE
 from minivae.training import fit
 from minivae.variants import VAEConfig
@@ -112,7 +113,7 @@ def toy_gradients(K, draws, rng, x=2.0, m=0.7, s=0.8):
     eps = rng.standard_normal((draws, K))
     z = m + s * eps
     log_w = -0.5 * (z**2 + (x - z) ** 2 - eps**2) + np.log(s)                         # log 2π: a constant
-    weights = ops.logsumexp(log_w)[1](np.ones(draws))                                 # w̃, (draws, K)
+    weights = logsumexp(log_w)[1](np.ones(draws))                                     # w̃, (draws, K)
     return (weights * (x - 2 * z)).sum(axis=1), (weights**2 * (x - 2 * z + eps / s)).sum(axis=1)
 
 

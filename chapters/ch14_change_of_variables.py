@@ -40,17 +40,16 @@ What you'll see  the price of independence to ten digits; four families of q fit
 # %%
 import numpy as np
 
-from minivae import plots
+from minivae import distributions, plots
 from minivae.backend import device, to_numpy
 from minivae.chapter import options, parser
-from minivae.distributions import flows, full_gaussian
 from minivae.evaluation import Estimate, log_likelihoods
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Arena, Parameter, cosine
 from minivae.ops import repeat
 from minivae.parts import CouplingFlow, FullCovariance, PlanarFlow
 from minivae.training import fit
-from minivae.variants import PosteriorVAEConfig, VAEConfig
+from minivae.variants import VAEConfig
 
 
 # %%
@@ -80,9 +79,9 @@ def couple(z, raw, shift):                            # all (B, Z) -> y (B, Z), 
 def same_as_library(rng):
     """The largest difference between our two pullbacks and minivae's."""
     mean, L, dkl = rng.standard_normal((4, 3)), np.tril(rng.random((4, 3, 3))) + np.eye(3), rng.standard_normal(4)
-    pairs = [(f(mean, L)[1](dkl)) for f in (full_kl, full_gaussian.full_gaussian_kl)]
+    pairs = [(f(mean, L)[1](dkl)) for f in (full_kl, distributions.full_gaussian_kl)]
     z, raw, shift, dy = rng.standard_normal((4, 4, 3))
-    pairs += [f(z, raw, shift)[1](dy, dkl) for f in (couple, flows.couple)]
+    pairs += [f(z, raw, shift)[1](dy, dkl) for f in (couple, distributions.couple)]
     return max(np.abs(a - b).max() for i in (0, 2) for a, b in zip(pairs[i], pairs[i + 1]))
 
 
@@ -144,7 +143,7 @@ class Diagonal(FullCovariance):
         self.latents, self.outputs = latents, 2 * latents
 
     def __call__(self, outputs, *, eps):
-        (z, logdet), pull = flows.affine(eps, outputs[:, :2], 2 * outputs[:, 2:])
+        (z, logdet), pull = distributions.affine(eps, outputs[:, :2], 2 * outputs[:, 2:])
 
         def pullback(dz, dlogdet):
             _, dmean, dlogvar = pull(dz, dlogdet)
@@ -190,7 +189,7 @@ def families(rng):
 # %%
 def train(digits, posterior, opt):
     sizes = (784, (40,) if opt.quick else (200,), 10, "tanh")
-    config = VAEConfig(*sizes) if posterior == "diagonal" else PosteriorVAEConfig(*sizes, posterior=posterior)
+    config = VAEConfig(*sizes, posterior=posterior)
     vae = config.build(seed=opt.seed, on=opt.device, images=digits,
                        optimizer=Adam(cosine(2e-3, steps=opt.epochs * -(-len(digits) // 100))))
     for name, p in VAEConfig(*sizes).build(seed=opt.seed, images=digits).arena.parameters.items():

@@ -74,7 +74,7 @@ import numpy as np
 from minivae import plots
 from minivae.backend import to_numpy
 from minivae.chapter import options, parser
-from minivae.distributions import bernoulli_sample, rank_one
+from minivae.distributions import bernoulli_sample, rank_one_kl, reparameterize_rank_one
 from minivae.evaluation import Estimate, impute, log_likelihoods, over_parts
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Arena, Parameter, cosine
@@ -135,8 +135,8 @@ def against_the_matrix(mean, logvar, u):
 
 
 def same_as_library(mean, logvar, u, eps):
-    pairs = [(draw_rank_one(mean, logvar, u, eps=eps), rank_one.reparameterize_rank_one(mean, logvar, u, eps=eps), eps),
-             (kl_rank_one(mean, logvar, u), rank_one.rank_one_kl(mean, logvar, u), eps[:, 0])]
+    pairs = [(draw_rank_one(mean, logvar, u, eps=eps), reparameterize_rank_one(mean, logvar, u, eps=eps), eps),
+             (kl_rank_one(mean, logvar, u), rank_one_kl(mean, logvar, u), eps[:, 0])]
     return max(np.abs(a - b).max() for (one, pull_one), (two, pull_two), dy in pairs
                for a, b in zip((one, *pull_one(dy)), (two, *pull_two(dy))))
 
@@ -167,10 +167,10 @@ def best_q(vae, x, u_at_first, opt, steps):
     def terms(samples):
         repeated, pulls = zip(*(repeat(p.value, samples=samples) for p in q.values()))
         eps = rng.standard_normal(repeated[0].shape, dtype=np.float32)
-        z, pull_z = rank_one.reparameterize_rank_one(*repeated, eps=eps)
+        z, pull_z = reparameterize_rank_one(*repeated, eps=eps)
         outputs, pull_decoder = vae.decoder(z)
         nll, pull_nll = vae.likelihood(outputs, x=repeat(x, samples=samples)[0])
-        kl, pull_kl = rank_one.rank_one_kl(*(p.value for p in q.values()))
+        kl, pull_kl = rank_one_kl(*(p.value for p in q.values()))
 
         def pullback():
             dz = pull_decoder(pull_nll(np.full_like(nll, 1 / samples)), need_dp=False)

@@ -39,9 +39,9 @@ import numpy as np
 from minivae import plots
 from minivae.chapter import options, parser
 from minivae.evaluation import Estimate, annealed_importance_sampling, bidirectional, evaluate, log_likelihoods
-from minivae.evaluation.ais import Chains, schedule
-from minivae.evaluation.ais import hmc as library_hmc
+from minivae.evaluation import ais as library
 from minivae.nn import Adam, cosine
+from minivae.parts import StandardNormal
 from minivae.training import fit
 from minivae.variants import VAEConfig
 from minivae.variants.probabilistic_pca import as_vae, log_p, probabilistic_pca
@@ -118,7 +118,7 @@ def same_as_library(rng):
         return value - 0.5 * (z**2).sum(axis=1), slope - z
 
     ours = hmc(z, log_f, 0.1, 10, np.random.default_rng(seed))
-    theirs, _ = library_hmc(Chains.at(z, parabola), parabola, beta=1.0, step=0.1, leapfrog=10,
+    theirs, _ = library.hmc(library.Chains.at(z, parabola, StandardNormal(2)), parabola, beta=1.0, step=0.1, leapfrog=10,
                             rng=np.random.default_rng(seed))
     return np.abs(ours - theirs.z).max()
 
@@ -194,7 +194,7 @@ def main(argv=None):
     opt, _ = options(parser("ch16", __doc__, epochs=40), argv)
     rng = np.random.default_rng(opt.seed)
     print(f"our HMC move and minivae's differ by at most {same_as_library(rng):.0e}")
-    log_w, path = ais(parabola, schedule(30 if opt.quick else 200), 0.1, 200 if opt.quick else 2000, rng, 2)
+    log_w, path = ais(parabola, library.schedule(30 if opt.quick else 200), 0.1, 200 if opt.quick else 2000, rng, 2)
     by_ais, by_grid = np.log(np.exp(log_w).mean()), truth_by_grid()
     error = np.exp(log_w - by_ais).std() / np.sqrt(len(log_w))
     print(f"two modes: log p(x) = {by_grid:.4f} by a grid, {by_ais:.4f} ± {error:.4f} by annealing; "

@@ -38,7 +38,7 @@ from minivae.evaluation import amortization_gap, fit_posteriors
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Arena, cosine, mlp
 from minivae.ops import repeat
-from minivae.vae import draw as draw_z
+from minivae.parts import DiagonalGaussian
 from minivae.variants import VAEConfig
 from minivae.variants.probabilistic_pca import log_p, probabilistic_pca
 
@@ -131,7 +131,7 @@ def angle(W, V):
 # %%
 def free_energy(mean, logvar, *, decoder, x, eps):    # (B, Z) (B, Z), x (B, X), eps (S, B, Z) -> (B,), nats
     S, B, Z = eps.shape
-    z, pull_z = draw_z(mean, logvar, eps=eps)
+    z, pull_z = DiagonalGaussian(mean.shape[1]).draws(mean, logvar, eps=eps)
     logits, pull_decoder = decoder(z)
     nll, pull_nll = bernoulli_nll(logits, x=repeat(x, samples=S)[0])
     log_prior, pull_prior = standard_normal_log_prob(z)
@@ -431,7 +431,7 @@ def draw_gaps(found):
 
 # %%
 def main(argv=None):
-    opt, _ = options(parser("ch17", __doc__, epochs=75), argv)
+    opt, _ = options(parser("ch17", __doc__, epochs=75, cpu_because="its EM is plain NumPy, and races by one clock"), argv)
     images = opt.images()
     n, few, rng = (200, 20, np.random.default_rng(opt.seed)) if opt.quick else (1000, 300, np.random.default_rng(opt.seed))
     found, history = linear_part(opt, images.train[:n].astype(np.float64))

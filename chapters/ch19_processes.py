@@ -37,7 +37,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from minivae import plots
 from minivae.chapter import options, parser
@@ -228,7 +227,8 @@ def measure(N, batch, opt):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
     command = [mpiexec, "-n", N, sys.executable, script, "--rank-of-batch", batch, "--data", opt.data,
                "--seed", opt.seed, "--epochs", opt.epochs, "--device", "cpu", *["--quick"] * opt.quick]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
+    result = subprocess.run(list(map(str, command)), capture_output=True, env=environment, check=False,
+                            encoding="utf-8", errors="replace")
     if result.returncode:
         raise OSError(f"mpiexec -n {N}: {result.stderr.strip()[-400:]}")
     return json.loads(result.stdout.splitlines()[-1])
@@ -242,8 +242,7 @@ def measured(opt, counts, batches):
     except OSError as error:
         print(f"nothing is timed: {error}")
         a, b = np.zeros((2, 1_000_000), np.float32)
-        with threadpool_limits(1):
-            speed, copies = rate(128, 784, 400), median_seconds(lambda: np.copyto(a, b))
+        speed, copies = rate(128, 784, 400), median_seconds(lambda: np.copyto(a, b))
         print("so a copy within one process stands for a message, and 1 µs is a guess")
         work = {batch: step_of(VAEConfig(784, (400,), 20).build(), batch) for batch in batches}
         return {batch: dict.fromkeys(counts, work[batch]) for batch in batches}, machine | {"rate": speed, "bandwidth": a.nbytes / copies, "latency": 1e-6}
@@ -303,7 +302,7 @@ def draw(reports, machine, large, batch):
 
 # %%
 def arguments():
-    p = parser("ch19", __doc__, epochs=6)
+    p = parser("ch19", __doc__, epochs=6, cpu_because="it times processes on this machine's cores")
     p.add_argument("--rank-of-batch", type=int, help=argparse.SUPPRESS)           # how `measure` starts this file
     return p
 

@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.backend import Device, DeviceError, device
+from minivae.console import readable
 from minivae.data import DataError, Dataset, load
+from minivae.parallel import quiet_blas
 from minivae.runs import write_atomically
 
 
@@ -86,11 +88,17 @@ class Options:
             print(f"page: {path}")
 
 
-def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits") -> argparse.ArgumentParser:
-    """The options that every chapter has; a chapter may add its own."""
+def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits",
+           cpu_because: str = "") -> argparse.ArgumentParser:
+    """The options that every chapter has; a chapter may add its own.
+
+    cpu_because   why it has nothing for a GPU to do, if it has not: its answer to --device cuda
+    """
+    readable()                                         # --help prints as soon as it is read
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"),
-                        help="where networks train, in chapters 6 and 10; the others are small (default: cpu)")
+    parser.set_defaults(cpu_because=cpu_because)
+    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"), help="cpu: " + cpu_because
+                        if cpu_because else "where networks train; auto: the GPU if one answers (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument("--epochs", type=int, default=epochs, help=f"passes over the data (default: {epochs})")
     parser.add_argument("--data", default=data, help=f"data set name, or a path to .npz/.npy (default: {data})")
@@ -106,12 +114,15 @@ def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tupl
         argv = shlex.split(os.environ.get("MINIVAE_ARGS", "")) if in_notebook() else sys.argv[1:]
     args = parser.parse_args(argv)
     plots.use_style()
+    quiet_blas()                                       # a chapter's own pieces, too, run beside other work
     if args.epochs < 1:
         parser.error(f"--epochs: got {args.epochs}, expected at least 1")
     if args.seed < 0:
         parser.error(f"--seed: got {args.seed}, expected at least 0")
+    if args.cpu_because and args.device == "cuda":
+        parser.error(f"--device cuda: this chapter stays on the CPU: {args.cpu_because}")
     try:
-        where = device(args.device)
+        where = device("cpu" if args.cpu_because else args.device)
     except DeviceError as error:
         parser.error(str(error))
     return Options(where, args.seed, 1 if args.quick else args.epochs, args.data, args.out, args.quick,

@@ -11,15 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 
 from minivae.backend import to_numpy
+from minivae.batch import Batch
+from minivae.parts import GaussianMixture
 from minivae.runs import write_atomically
 
+Rows = TypeVar("Rows", np.ndarray, Batch)
 # Okabe and Ito's colours: told apart by everybody, in print as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 # ten for ten classes
@@ -94,23 +98,37 @@ def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, p
     return page
 
 
-def spread(images: np.ndarray, n: int | None) -> np.ndarray:
-    """`n` of the images (None: all), evenly spread: a test set may be sorted by class."""
+def spread(images: Rows, n: int | None) -> Rows:
+    """`n` of the images, or rows of a batch (None: all), evenly spread: a test set may be sorted by class."""
     return images if n is None or n >= len(images) else images[np.linspace(0, len(images) - 1, n).astype(int)]
 
 
 def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "") -> Figure:
-    """Images (N, X) in a grid: samples, for instance."""
-    page = mosaic(images, shape, columns)
-    fig, ax = figure(width=6.0, height=6.0 * page.shape[0] / page.shape[1] + (0.35 if title else 0.0))
+    """Images (N, X) in a grid: samples, for instance.  Rows of a table lie below each other."""
+    table = _is_table(shape)
+    page = to_numpy(images) if table else mosaic(images, shape, columns)
+    height = 4.0 if table else 6.0 * page.shape[0] / page.shape[1]
+    fig, ax = figure(width=6.0, height=height + (0.35 if title else 0.0))
     _show(ax, page, title)
+    if table:
+        ax.set_aspect("auto")
     return fig
+
+
+def _is_table(shape: tuple[int, int]) -> bool:
+    """Whether an "image" is the row of a table."""
+    return shape[1] > 4 * shape[0]
+
+
+def _seen(model: Any, images: Any) -> np.ndarray:
+    """Images as the model's networks see them, on the host: of data in units of their own, numbers near 1."""
+    return to_numpy(model.likelihood.scaled(images))
 
 
 def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = "") -> Figure:
     """Each image above its reconstruction, twelve pairs a row."""
     x, x_hat = to_numpy(x), to_numpy(x_hat)
-    columns = min(12, len(x))
+    columns = 1 if _is_table(shape) else min(12, len(x))
     rows: list[np.ndarray] = []
     for start in range(0, len(x), columns):
         blank = np.zeros((columns - len(x[start:start + columns]), x.shape[1]))
@@ -124,30 +142,39 @@ def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = 
 def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str = "") -> Figure:
     """What a decoder of two latents says over the whole latent plane.
 
-    The grid is even in probability: coordinate = Φ⁻¹(u) for u evenly in (0, 1), so that each image
-    stands for the same share of the prior        (Kingma and Welling 2013, figure 4).
+    The grid is even in probability: coordinate = mean + std Φ⁻¹(u) for u evenly in (0, 1), with mean and std of the
+    prior, so that each image stands for the same share of N(0, I)        (Kingma and Welling 2013, figure 4).
     Raises ValueError for a model whose latent space is not a plane.
     """
     if model.latents != 2:
         raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
     line = np.array([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
-    z = np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ to the right, z₂ upwards
-    arena = model.arena
-    page = mosaic(model.decode(arena.device.array(z, dtype=arena.value.dtype)), shape, size, gap=0)
+    mean, std = _center_and_spread(model.prior)
+    z = mean + std * np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ right, z₂ up
+    page = mosaic(_seen(model, model.decode(model.device.array(z, dtype=model.dtype))), shape, size, gap=0)
     fig, ax = figure(width=6.4, height=6.4 * page.shape[0] / page.shape[1] + 0.3)
     _show(ax, page, title or "the decoder over the latent plane, evenly in probability")
     ax.set_axis_on()
     ticks = np.linspace(0.5, size - 0.5, 5)
-    labels = [f"{NormalDist().inv_cdf(t / size):.1f}" for t in ticks]
-    ax.set_xticks(ticks * shape[1], labels)
-    ax.set_yticks((size - ticks) * shape[0], labels)
+    places = [NormalDist().inv_cdf(t / size) for t in ticks]
+    ax.set_xticks(ticks * shape[1], [f"{mean[0] + std[0] * place:.1f}" for place in places])
+    ax.set_yticks((size - ticks) * shape[0], [f"{mean[1] + std[1] * place:.1f}" for place in places])
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
     ax.grid(False)
     return fig
 
 
-def latent_scatter(means: Any, labels: Any, *, title: str = "") -> Figure:
-    """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I)."""
+def _center_and_spread(prior: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every latent under p(z), on the host        -> (Z,) (Z,)"""
+    mean, variance = prior.moments()
+    return to_numpy(mean), np.sqrt(to_numpy(variance))
+
+
+def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = None) -> Figure:
+    """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I).
+
+    prior   if it is a mixture, the ellipse that holds 95% of each component instead, the fainter the rarer
+    """
     means, labels = to_numpy(means), to_numpy(labels)
     if means.shape != (len(labels), 2):
         raise ValueError(f"means: got shape {means.shape}, expected ({len(labels)}, 2), one point for each label")
@@ -158,7 +185,14 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "") -> Figure:
         ax.annotate(str(label), np.median(points, axis=0), fontsize=13, fontweight="bold", ha="center",
                     bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": TEN[k % 10], "alpha": 0.85})
     ring = np.sqrt(-2 * np.log(0.05))                  # P(‖z‖ < r) = 1 − exp(−r²/2)
-    ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
+    if isinstance(prior, GaussianMixture):
+        for share, at, logvar in zip(*map(to_numpy, (prior.weights(), prior.mean.value, prior.logvar.value))):
+            width, height = 2 * ring * np.exp(0.5 * logvar)
+            ax.add_patch(Ellipse(at, width, height, fill=False, color="grey", ls="--", lw=1,
+                                 alpha=float(max(share / prior.weights().max(), 0.2))))
+        ax.autoscale_view()
+    else:
+        ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title=title)
     return fig
 
@@ -168,10 +202,9 @@ def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: 
     if steps < 2 or x.shape != y.shape:
         raise ValueError(f"interpolation: got {steps} steps between shapes {x.shape} and {y.shape}, "
                          "expected at least 2 between pairs of images")
-    arena = model.arena
-    a, b = (model.encode(arena.device.asarray(images, dtype=arena.value.dtype))[0] for images in (x, y))
+    a, b = (model.encode(model.device.asarray(images, dtype=model.dtype))[0] for images in (x, y))
     rows = [model.decode(a + (b - a) * (t / (steps - 1))) for t in range(steps)]            # (steps, N, X)
-    images = np.stack([to_numpy(r) for r in rows], axis=1).reshape(-1, x.shape[1])
+    images = np.stack([_seen(model, r) for r in rows], axis=1).reshape(-1, x.shape[1])
     return image_grid(images, shape, columns=steps, title=title or "between pairs of test images")
 
 
@@ -212,21 +245,26 @@ def kl_by_latent(kls: Mapping[str, np.ndarray], *, title: str = "") -> Figure:
 def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, int], *,
              seed: int = 0) -> Iterator[tuple[str, Figure]]:
     """(name, figure), one after another: every picture that says something about this model."""
-    device, dtype = model.arena.device, model.arena.value.dtype
+    device, dtype = model.device, model.dtype
     rng, few = device.rng(seed), device.asarray(spread(images, 48), dtype=dtype)
-    yield "samples", image_grid(model.sample(100, rng), shape, title="samples from the prior")
-    yield "reconstructions", reconstructions(few, model.reconstruct(few, rng), shape)
+    yield "samples", image_grid(_seen(model, model.sample(100, rng)), shape, title="samples from the prior")
+    yield "reconstructions", reconstructions(_seen(model, few), _seen(model, model.reconstruct(few, rng)), shape)
     yield "interpolation", interpolation(model, few[:8], few[-8:], shape)
     if model.latents == 2:
-        yield "manifold", manifold(model, shape)
+        if not _is_table(shape):
+            yield "manifold", manifold(model, shape)
         if labels is not None:
             means = model.encode(device.asarray(spread(images, 2000), dtype=dtype))[0]
-            yield "latents", latent_scatter(means, spread(labels, 2000), title="where unseen images lie")
+            yield "latents", latent_scatter(means, spread(labels, 2000), title="where unseen images lie",
+                                            prior=model.prior)
 
 
 def _show(ax: Any, page: np.ndarray, title: str) -> None:
-    photo = np.median(page) > 0.25                     # mostly empty: ink on paper; else light on film
-    ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=0.0, vmax=1.0, extent=(0, page.shape[1], page.shape[0], 0))
+    unit = page.min() >= -1.0 and page.max() <= 2.0
+    low, high = (0.0, 1.0) if unit else np.percentile(page, (0.5, 99.5))
+    photo = np.median(page) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
+    height, width = page.shape
+    ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=low, vmax=high, extent=(0, width, height, 0))
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize=11)

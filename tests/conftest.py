@@ -31,7 +31,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # nohup, a script's backg
 def python(*arguments: object, timeout: float = 600.0) -> subprocess.CompletedProcess[str]:
     """Run Python in the repository as a user would, with warnings as errors."""
     return subprocess.run([sys.executable, "-W", "error", *map(str, arguments)], cwd=ROOT, timeout=timeout,
-                          capture_output=True, text=True, check=False)
+                          capture_output=True, check=False, encoding="utf-8",
+                          env=os.environ | {"PYTHONIOENCODING": "utf-8"})
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def running(*arguments: object, before: Sequence[object] = (), **options: Any) -
     before   the program that starts Python
     """
     command = [*before, sys.executable, "-W", "error", *arguments]
-    with subprocess.Popen(list(map(str, command)), cwd=ROOT, text=True,
+    with subprocess.Popen(list(map(str, command)), cwd=ROOT, encoding="utf-8",
                           **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options) as process:
         try:
             yield process

@@ -103,7 +103,7 @@ def test_alike_says_which_array_is_not(cupy_standin):
 
 def test_training_on_the_cpu_never_imports_cupy(tmp_path):
     """A broken CuPy beside NumPy must not matter to someone without a GPU."""
-    (tmp_path / "cupy.py").write_text("raise SystemExit('somebody imported cupy')")
+    (tmp_path / "cupy.py").write_text("raise SystemExit('somebody imported cupy')", encoding="utf-8")
     result = python("-c", f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})

@@ -10,7 +10,7 @@ from conftest import ROOT
 def test_everybody_collects_the_same_tests_in_the_same_order(pytestconfig):
     """Here, and with another clock, hash seed and machine, without extras: see collection.py.  Both at once."""
     collecting = [subprocess.Popen([sys.executable, ROOT / "tests" / "collection.py", setting], cwd=ROOT, text=True,
-                                   stdout=subprocess.PIPE, env=os.environ | {"PYTHONHASHSEED": seed})
+                                   stdout=subprocess.PIPE, env=os.environ | {"PYTHONHASHSEED": seed}, encoding="utf-8")
                   for setting, seed in (("here", "1"), ("elsewhere", "2"))]
     here, there = ([*process.communicate()[0].splitlines(), process.returncode] for process in collecting)
     assert here[-1] == there[-1] == 0, (here[-30:], there[-30:])

@@ -15,12 +15,15 @@ import sys
 import time
 from pathlib import Path
 
+from minivae.console import readable
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
 
 def main(argv: list[str] | None = None) -> int:
+    readable()
     parser = argparse.ArgumentParser(description="Build the book: every chapter as a page that has run.")
     parser.add_argument("--quick", action="store_true", help="run every chapter with --quick: a minute or two instead of about ten")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "book", help="folder of the pages (default: build/book)")
@@ -72,9 +75,9 @@ def gather(source: Path, pages) -> None:
     for path in [*HERE.parent.glob("ch*.py"), HERE.parent / "index.md", *(HERE / "text").glob("*.md")]:
         shutil.copy(path, source)
     index, bibliography = source / "index.md", source / "bibliography.md"
-    index.write_text(pages.contents(index.read_text(), source))
-    bibliography.write_text(links.with_labels(bibliography.read_text()))
-    (source / "derivations.md").write_text(pages.derivations())
+    index.write_text(pages.contents(index.read_text(encoding="utf-8"), source), encoding="utf-8")
+    bibliography.write_text(links.with_labels(bibliography.read_text(encoding="utf-8")), encoding="utf-8")
+    (source / "derivations.md").write_text(pages.derivations(), encoding="utf-8")
     pages.write_reference(source / "api")
 
 

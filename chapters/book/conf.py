@@ -61,7 +61,7 @@ def header(app, page, template, context, doctree):
     runtime = (NbMetadataCollector.get_exec_data(app.env, page) or {}).get("runtime") or 0.0
     quick = " with <code>--quick</code>" if "--quick" in os.environ.get("MINIVAE_ARGS", "") else ""
     line = (f'<p class="chapter"><a download href="_downloads/{page}.py">script</a> · '
-            f'<a download href="_downloads/{page}.ipynb">notebook</a> · needs {escape(reading.needs(script.read_text()))} · '
+            f'<a download href="_downloads/{page}.ipynb">notebook</a> · needs {escape(reading.needs(script.read_text(encoding="utf-8")))} · '
             f"ran {runtime:.0f} s{quick} when this book was built</p>")
     context["body"] = context["body"].replace("</h1>", f"</h1>{line}", 1)
 

@@ -109,12 +109,40 @@ def collect(app: Any, config: Any) -> None:
 
     source = Path(app.srcdir)
     config.book_chapters = {path.name[2:4]: path.stem for path in source.glob("ch*.py")}
-    config.book_papers = papers((source / "bibliography.md").read_text())
-    config.book_names = pages.public_names()
+    config.book_papers = papers((source / "bibliography.md").read_text(encoding="utf-8"))
+    config.book_names, config.book_places = pages.public_names(), pages.places()
+
+
+def _of_the_library(name: str, places: dict[str, str]) -> tuple[str, str]:
+    """A thing and what comes behind it: minivae.nn.Adam and .step, or nothing; ("", "") if it is none of ours."""
+    return next(((whole, name[len(whole):]) for whole in (name, name.rpartition(".")[0]) if whole in places), ("", ""))
+
+
+def note_aliases(app: Any, env: Any) -> None:
+    """The reference has a thing once, by the name that readers import; code that names the file it is written in, or what
+    Python says an object's class is, is led there too."""
+    objects = env.domains["py"].objects
+    for name, entry in list(objects.items()):
+        whole, rest = _of_the_library(name, app.config.book_places)
+        if whole:
+            objects.setdefault(app.config.book_places[whole] + rest, entry._replace(aliased=True))
+
+
+def add_anchors(app: Any, doctree: nodes.document) -> None:
+    """Source pages link back by file or by folder, whichever they met first: both are places on the page."""
+    places = app.config.book_places
+    for signature in doctree.findall(addnodes.desc_signature):
+        for name in signature["ids"][:1]:
+            whole, rest = _of_the_library(name, places)
+            folder = ".".join([*whole.split(".")[:2], *whole.split(".")[-1:]])         # as if the folder offered it
+            also = {places[whole], *({folder} - places.keys())} - {whole} if whole else set()
+            signature["ids"] += sorted(other + rest for other in also)
 
 
 def setup(app: Any) -> None:
-    for name in ("book_papers", "book_names", "book_chapters"):
+    for name in ("book_papers", "book_names", "book_places", "book_chapters"):
         app.add_config_value(name, {}, "env")
     app.connect("config-inited", collect, priority=900)
+    app.connect("env-updated", note_aliases)
+    app.connect("doctree-read", add_anchors)
     app.add_transform(Link)

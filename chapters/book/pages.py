@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -17,17 +18,15 @@ import reading
 
 from minivae.gradient_table import MODULES, cases, check, public_ops
 
-REFERENCE = {
-    "The models": ("vae", "mlp_vae", "conv_vae", "variants.structured_posterior", "variants.deep_latent",
-                   "variants.probabilistic_pca"),
-    "Ops and densities": ("ops", "conv", "distributions", "full_gaussian", "rank_one", "flows"),
-    "Parameters and layers": ("arena", "layers", "conv_layers", "likelihoods", "posteriors", "flow_posteriors"),
-    "Training": ("objectives", "optim", "training", "recipe", "runs", "checkpoint", "guard"),
-    "Evaluation": ("evaluation", "ais", "diagnosis", "amortization", "imputation", "grey_levels"),
+REFERENCE = {                                          # the floors of the house, as one looks things up
+    "The model": ("vae", "variants"),
+    "What it is made of": ("batch", "ops", "distributions", "nn", "parts"),
+    "Training and evaluation": ("training", "runs", "evaluation", "data", "plots"),
     "Checking gradients": ("gradcheck", "gradient_table"),
-    "Data, pictures, chapters": ("data", "plots", "explorer", "chapter"),
-    "Devices, threads, processes": ("backend", "kernels", "team", "workers", "processes"),
+    "Devices, threads, processes": ("backend", "parallel"),
+    "Chapters and pages": ("chapter", "explorer"),
 }
+COMMANDS = re.compile(r".*\.cli|.*_rows|data\.make_digits")              # files that nobody imports
 NAME = r"[A-Z][\w\-ø]+"
 SOURCE = re.compile(rf"(?:{NAME}, )*{NAME}(?:,? and (?:van den )?{NAME}| et al\.)?,? (?:19|20)\d\d"
                     r"(?:, (?:eq\.|section|appendix|algorithm|table|figure) ?[\w.]*\w)?")
@@ -37,20 +36,65 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"minivae.{name}")
 
 
+def files(floor: str) -> list[str]:
+    """The files of a floor: of a folder, itself and what lies in it, in the order in which its docstring names them."""
+    names = [name for _, name, _ in pkgutil.iter_modules(getattr(module(floor), "__path__", []))]
+    said = re.findall(r"\w+", inspect.getdoc(module(floor)) or "")
+    order = sorted(names, key=lambda name: said.index(name) if name in said else len(said))
+    return [floor, *(file for file in (f"{floor}.{name}" for name in order) if not COMMANDS.fullmatch(file))]
+
+
+def all_files() -> list[str]:
+    return [file for floors in REFERENCE.values() for floor in floors for file in files(floor)]
+
+
+def public(file: str) -> Iterator[tuple[str, Any]]:
+    """The functions and classes that are written in this file, by name."""
+    for key, thing in vars(module(file)).items():
+        if not key.startswith("_") and getattr(thing, "__module__", None) == f"minivae.{file}" and inspect.getdoc(thing) \
+                and (inspect.isfunction(thing) or inspect.isclass(thing)):
+            yield key, thing
+
+
+def full_name(file: str, key: str) -> str:
+    """As a reader imports it: minivae.distributions.gaussian_kl, whichever file of that folder it is written in."""
+    floor = file.partition(".")[0]
+    offered = getattr(module(floor), key, None) is getattr(module(file), key)      # ops.kernels has a relu of its own
+    return f"minivae.{floor}.{key}" if offered else f"minivae.{file}.{key}"
+
+
+def everything() -> Iterator[tuple[str, str, Any]]:
+    """Every function and class of the reference: the file where it is written, its name, and itself."""
+    for file in all_files():
+        for key, thing in public(file):
+            yield file, key, thing
+
+
+def places() -> dict[str, str]:
+    """{the name that a thing goes by: where it is written}: minivae.nn.Adam, minivae.nn.optimizers.Adam"""
+    return {full_name(file, key): f"minivae.{file}.{key}" for file, key, _ in everything()}
+
+
+def spellings(file: str, key: str, thing: Any) -> dict[str, str]:
+    """{a name as the text may give it: its full name}, of a thing and of its methods: gaussian_kl,
+    distributions.gaussian_kl, gaussian.gaussian_kl, …; VAE.elbo_terms"""
+    full, written = full_name(file, key), f"minivae.{file}.{key}"
+    said = dict.fromkeys([key, full, written, *(".".join(name.split(".")[-2:]) for name in (full, written))], full)
+    methods = vars(thing).items() if inspect.isclass(thing) else ()
+    return said | {f"{key}.{name}": f"{full}.{name}" for name, method in methods
+                   if not name.startswith("_") and inspect.isfunction(method) and inspect.getdoc(method)}
+
+
 def public_names() -> dict[str, str]:
-    """{a name as the text gives it: its full name}: gaussian_kl, VAE.elbo_terms, minivae.vae.VAE; none that two things have."""
-    found: dict[str, str] = {}
-    twice: set[str] = set()
-    for name in (name for names in REFERENCE.values() for name in names):
-        for key, thing in vars(module(name)).items():
-            if key.startswith("_") or getattr(thing, "__module__", None) != f"minivae.{name}" or not inspect.getdoc(thing):
-                continue
-            if not (inspect.isfunction(thing) or inspect.isclass(thing)):
-                continue
-            full = f"minivae.{name}.{key}"
-            for said in (key, f"{name.rpartition('.')[2]}.{key}", full):
-                twice |= {said} if found.setdefault(said, full) != full else set()
-    return {said: full for said, full in found.items() if said not in twice}
+    """{a name in the text: the full name of what it leads to}.  Of two things of one name it is the one that its folder
+    offers, if only one is offered; else the name leads nowhere."""
+    offered, others = {}, {}
+    for file, key, thing in everything():
+        among = others if full_name(file, key).count(".") > 2 else offered
+        for said, full in spellings(file, key, thing).items():
+            among.setdefault(said, set()).add(full)
+    found = {said: min(full) for said, full in (others | offered).items() if len(full) == 1}
+    return found | {f"minivae.{file}": f"minivae.{file}" for file in all_files()}
 
 
 def contents(index: str, folder: Path) -> str:
@@ -59,7 +103,7 @@ def contents(index: str, folder: Path) -> str:
     for caption, names in re.findall(r"```{toctree}\n:caption: (.+)\n:hidden:\n\n((?:ch.+\n)+)```", index):
         out.append(f"## {caption}\n")
         for name in names.split():
-            script = (folder / f"{name}.py").read_text()
+            script = (folder / f"{name}.py").read_text(encoding="utf-8")
             title = re.search(r"^# # (.+)$", script, re.MULTILINE)
             question = reading.heads(script)["The question"]
             out.append(f"**[{title[1] if title else name}]({name}.py)**\\\n{question}\n")
@@ -74,20 +118,29 @@ def first_line(thing: Any) -> str:
 
 
 def write_reference(folder: Path) -> None:
-    """A page for every module, and one that lists them."""
+    """A page for every floor, and one that lists them."""
     folder.mkdir(parents=True, exist_ok=True)
-    index = ["# Reference", "", "Every public function and class, from its docstring; *source* leads to the code.", ""]
-    for group, names in REFERENCE.items():
-        index += [f"## {group}", "", "```{toctree}", ":hidden:", "", *names, "```", "", "| | |", "|---|---|"]
-        index += [f"| [`{name}`]({name}.md) | {_cell(formulas.split(first_line(module(name)))[0])} |" for name in names] + [""]
-        for name in names:
-            (folder / f"{name}.md").write_text(_reference_page(name))
-    (folder / "index.md").write_text("\n".join(index))
+    index = ["# Reference", "", REFERENCE_SAYS]
+    for group, floors in REFERENCE.items():
+        index += [f"## {group}", "", "```{toctree}", ":hidden:", "", *floors, "```", "", "| | |", "|---|---|"]
+        index += [f"| [`{name}`]({name}.md) | {_cell(formulas.split(first_line(module(name)))[0])} |" for name in floors] + [""]
+        for name in floors:
+            (folder / f"{name}.md").write_text(_reference_page(name), encoding="utf-8")
+    (folder / "index.md").write_text("\n".join(index), encoding="utf-8")
 
 
-def _reference_page(name: str) -> str:
-    return "\n".join([f"# `minivae.{name}`", "", "```{eval-rst}", f".. automodule:: minivae.{name}", "   :members:",
-                      "   :member-order: bysource", "   :show-inheritance:", "```", ""])
+def _reference_page(floor: str) -> str:
+    """What a floor says of itself, then its files one after the other."""
+    out = [f"# `minivae.{floor}`", ""]
+    for file in files(floor):
+        if file != floor:
+            out += [f"## {file.rpartition('.')[2]}", ""]
+        out += ["```{eval-rst}", f".. automodule:: minivae.{file}", "   :no-members:", ""]
+        for key, thing in public(file):
+            out += [f".. auto{'class' if inspect.isclass(thing) else 'function'}:: {full_name(file, key)}"]
+            out += ["   :members:", "   :member-order: bysource", "   :show-inheritance:"] * inspect.isclass(thing) + [""]
+        out += ["```", ""]
+    return "\n".join(out)
 
 
 def _cell(text: str) -> str:
@@ -162,7 +215,8 @@ def _row(where: ModuleType, op: Callable[..., Any], rows: int, worst: float) -> 
     notes = [f"`{shapes}`" if shapes else "", "; ".join(cited),
              f"{rows} checks, worst error {worst:.0e}"]
     value = f"$$\n{formulas.displayed(value, 46)}\n$$" if formula else value
-    cell = [f"{{py:func}}`~{where.__name__}.{op.__name__}`", value, *(text for _, text in more), *filter(None, notes)]
+    name = full_name(where.__name__.removeprefix("minivae."), op.__name__)
+    cell = [f"{{py:func}}`~{name}`", value, *(text for _, text in more), *filter(None, notes)]
     return "\n".join([textwrap.indent("\n\n".join(cell), "    ").replace("    ", "* - ", 1), "",
                       "  - ```python", textwrap.indent(pullback_source(op), "    "), "    ```"])
 
@@ -171,6 +225,9 @@ def _shapes_of(op: Callable[..., Any]) -> str:
     return "any shape" if len(inspect.signature(op).parameters) <= 2 else ""
 
 
+REFERENCE_SAYS = """Every public function and class, from its docstring; *source* leads to the code. A page is a folder of
+the library or a file beside them, and a name is given as it is imported: `from minivae.distributions import gaussian_kl`.
+"""
 INTRODUCTION = """# Derivations at a glance
 
 Every op of the library: what it computes, and the function that carries the derivative of the loss back through it. The

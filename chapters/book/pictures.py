@@ -8,12 +8,15 @@ from pathlib import Path
 
 from PIL import Image
 
+from minivae.console import readable
+
 HERE = Path(__file__).parent / "static"
 NAMES = ("manifold", "samples", "latents")
 HEIGHT = 480
 
 
 def main(folder: str = "out/ch10") -> None:
+    readable()
     for name in NAMES:
         picture = Image.open(Path(folder) / f"{name}.png").convert("RGB")
         width = round(picture.width * HEIGHT / picture.height)

@@ -31,7 +31,7 @@ class Page(HTMLParser):
 
 def problems(book: Path) -> list[str]:
     """One line for everything that is wrong."""
-    pages = {path: Page(path.read_text()) for path in sorted(book.rglob("*.html"))}
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(book.rglob("*.html"))}
     return [f"{path.relative_to(book)}: {problem}" for path, page in pages.items() for problem in _of(path, page, pages)]
 
 

@@ -50,7 +50,7 @@ def needs(script: str) -> str:
 
 def write(script: Path, folder: Path) -> Path:
     """The notebook of a script, in this folder."""
-    notebook = read(script.read_text())
+    notebook = read(script.read_text(encoding="utf-8"))
     notebook.nbformat_minor = 5
     path = folder / f"{script.stem}.ipynb"
     nbformat.write(notebook, path)

@@ -8,6 +8,7 @@ jax_peer.py      JAX: one jitted step
 breakdown.py     where our own step spends its time
 worker.py        a contender's process
 contest.py       proves the contenders equal, then lets their processes take turns
+beside.py        copies of a contender at the same time: what other work costs
 machine.py       the machine's description
 report.py        the tables, the plot
 run.py           the command: row after row

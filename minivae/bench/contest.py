@@ -43,13 +43,13 @@ class Contender:
     def __init__(self, name: str, row: Row, threads: int) -> None:
         self.name, self.row = name, row
         self.about: dict[str, Any] = {}
-        self.errors = tempfile.TemporaryFile("w+")     # noqa: SIM115  (end() closes it)
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")     # noqa: SIM115  (end() closes it)
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         # its own session: Ctrl-C is for us, who then end it; compiling in-process leaves it no children
         environment = os.environ | dict.fromkeys(pools, str(threads)) | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
-        self.process = subprocess.Popen([*WORKER, name, str(threads), json.dumps(to_dict(row))], text=True,
+        self.process = subprocess.Popen([*WORKER, name, str(threads), json.dumps(to_dict(row))],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                        env=environment, start_new_session=True)
+                                        env=environment, start_new_session=True, encoding="utf-8")
 
     def answer(self) -> dict[str, Any]:
         """Its next answer.  Raises BenchError if it died instead."""
@@ -62,12 +62,16 @@ class Contender:
         tail = "".join(self.errors.readlines()[-12:]).rstrip() or "(it said nothing)"
         raise BenchError(f"{self.name} died in row {self.row.name} (exit code {code}); its last words:\n{tail}")
 
-    def ask(self, command: str) -> dict[str, Any]:
-        """Send a command, wait for its answer."""
+    def send(self, command: str) -> None:
+        """Send a command: `answer` waits for what comes of it."""
         assert self.process.stdin
         with suppress(BrokenPipeError):                # it died: answer() says how
             self.process.stdin.write(command + "\n")
             self.process.stdin.flush()
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Send a command, wait for its answer."""
+        self.send(command)
         return self.answer()
 
     def end(self) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from minivae.bench import report
+from minivae.bench.beside import beside, table
 from minivae.bench.contest import NEEDS, BenchError, Times, compete, cores, installed
 from minivae.bench.machine import machine
 from minivae.bench.rows import chosen
+from minivae.runs import write_atomically
 
 INSTALL = 'python -m pip install -e ".[peers]"'
 
@@ -22,6 +24,8 @@ class Bench:
     Needs the peers: python -m pip install -e ".[peers]"; those not installed are left out.
 
     Two rows of the table: minivae bench --rows a b
+
+    Two and three trainings at once: minivae bench --rows a --beside 2 (or 3)
 
     Rows: a, b, c are training steps, d decodes, e and g estimate likelihoods, f scales batch and width, overhead
     weighs value and pullback.
@@ -35,12 +39,18 @@ class Bench:
     """turns of each contender; rows with long bursts take fewer"""
     threads: int | None = None
     """of each contender; default: all cores that may be used"""
+    beside: int = 1
+    """instead of taking turns, so many copies of each contender at once: how much longer does a step take?"""
     out: Path = Path("bench")
-    """folder for bench.json, bench.md and bench.png"""
+    """folder for bench.json, bench.md and bench.png; beside.md of copies at once"""
     quick: bool = False
     """tiny counts: does everything run?  The times mean nothing"""
 
     def __call__(self) -> int:
+        if self.beside != 1:
+            print("written:", run_beside(self.rows, self.contenders, copies=self.beside, bursts=self.bursts,
+                                         threads=self.threads, out=self.out, quick=self.quick))
+            return 0
         print("written:", *run(self.rows, self.contenders, bursts=self.bursts, threads=self.threads, out=self.out,
                                quick=self.quick))
         return 0
@@ -79,6 +89,22 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
     if not files:
         raise BenchError(f"no contender of these rows is installed: {INSTALL}")
     return files
+
+
+def run_beside(rows: Sequence[str], contenders: Sequence[str], *, copies: int, bursts: int, threads: int | None,
+               out: Path, quick: bool = False) -> Path:
+    """Time copies of each contender at once, row by row; return the file written.  Raises as `run` does."""
+    if copies < 2:
+        raise ValueError(f"beside: got {copies}, expected at least 2 copies at once")
+    lines = [machine()["cpu"] + f", {cores()} cores usable", ""]
+    for row in chosen(tuple(rows) or ("a",)):
+        names, _ = installed(tuple(name for name in row.contenders if not contenders or name in contenders))
+        found = beside(row.quick() if quick else row, names, copies=copies, bursts=2 if quick else bursts,
+                       threads=cores() if threads is None else threads)
+        lines += table(row, found, copies)
+    print("\n".join(lines))
+    write_atomically(out / "beside.md", "\n".join(lines).encode())
+    return out / "beside.md"
 
 
 def _notes(contenders: Sequence[str], quick: bool) -> list[str]:

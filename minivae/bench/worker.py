@@ -56,7 +56,7 @@ class Memory:
             ctypes.CDLL(None).malloc_trim(0)
         self.before: int | None = None
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
             self.before = _status("VmRSS")
 
     def peak(self) -> int | None:
@@ -65,7 +65,7 @@ class Memory:
 
 
 def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
 
 
@@ -106,7 +106,7 @@ def serve(contender: str, row: Row, threads: int, commands: TextIO, answers: Tex
 def main() -> None:
     """What libraries print goes to standard error: the real standard output carries the answers alone."""
     contender, threads, fields = sys.argv[1:]
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     bind(int(threads))
     serve(contender, from_dict(json.loads(fields)), int(threads), sys.stdin, answers)

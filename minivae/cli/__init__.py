@@ -1,7 +1,13 @@
 """The command line: minivae train | evaluate | sample | plot | explore | gradcheck | data | bench | course.
 
-A subcommand is a dataclass whose fields are its options and whose docstring is its help; `main` runs one and turns what
-it raises into an exit code and a line that says what to do.
+    train            train, and go on with a run
+    look             evaluate, sample, plot: what a run can say and show
+    check            gradcheck, of the library's functions and of yours
+    targets          what can be named there: a shape, somebody's function
+    shared           options and exit codes that several have
+    program          `main` runs a subcommand, and turns what it raises into an exit code and a line of what to do
+
+A subcommand is a dataclass, whose fields are its options and whose docstring is its help.
 """
 
 from minivae.cli.program import main

@@ -58,7 +58,7 @@ class Assignment:
         """Raises AssignmentError, naming the file and what is wrong in it."""
         path = folder / "assignment.toml"
         try:
-            table = tomllib.loads(path.read_text())
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
             tasks = tuple(Task(t["id"], t["title"], tuple(t["write"])) for t in table["task"])
             found = cls(folder, table["name"], table["title"], tuple(table["files"]), tuple(table.get("left_out", ())),
                         tuple(table.get("also_blank", ())), tasks)

@@ -25,7 +25,7 @@ def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     answers: set[str] = set()
     for entry in assignment.files:
         file, _, names = entry.partition(":")
-        source = texts[file] if file in texts else (root / file).read_text()
+        source = texts[file] if file in texts else (root / file).read_text(encoding="utf-8")
         try:
             source = only(source, names.split(",")) if names else source
             for name, says in blanks.get(file, []):
@@ -36,19 +36,21 @@ def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
             raise AssignmentError(f"{file}: {error}") from error
         target = out / file
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(source)
+        target.write_text(source, encoding="utf-8")
     _packages(out, root)
     _refuse_leaks(assignment, out, answers)
     tools = out / "minivae" / "coursework"
     tools.mkdir(parents=True)
     for name in STUDENTS_NEED:
         shutil.copy(root / "minivae" / "coursework" / f"{name}.py", tools)
+    shutil.copy(root / "minivae" / "console.py", out / "minivae")
+    _engine(out / "minivae" / "gradcheck", root)
     for name in ("assignment.toml", "handout.md", "visible.py"):
         shutil.copy(assignment.folder / name, out)
     (out / "answers.bin").write_bytes(record(assignment.visible, VISIBLE_SEED, assignment.hints))
     for name, text in EXTRAS.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(text.replace("NAME", assignment.name))
+        (out / name).write_text(text.replace("NAME", assignment.name), encoding="utf-8")
 
 
 def _packages(out: Path, root: Path) -> None:
@@ -56,13 +58,22 @@ def _packages(out: Path, root: Path) -> None:
     for folder in {path.parent for path in (out / "minivae").glob("*/*.py")}:
         if not (folder / "__init__.py").exists():
             there = {f"minivae.{folder.name}.{path.stem}" for path in folder.glob("*.py")}
-            source = (root / "minivae" / folder.name / "__init__.py").read_text()
-            (folder / "__init__.py").write_text(offering(source, there))
+            source = (root / "minivae" / folder.name / "__init__.py").read_text(encoding="utf-8")
+            (folder / "__init__.py").write_text(offering(source, there), encoding="utf-8")
+
+
+def _engine(folder: Path, root: Path) -> None:
+    """What names mistakes lies in minivae.gradcheck; where an assignment comes without that, it comes alone."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(root / "minivae" / "gradcheck" / "mistakes.py", folder)
+    if not (folder / "__init__.py").exists():
+        says = '"""Of the gradient checker, only what names a mistake."""\n'
+        (folder / "__init__.py").write_text(says, encoding="utf-8")
 
 
 def _refuse_leaks(assignment: Assignment, out: Path, answers: set[str]) -> None:
     for path in sorted(out.rglob("*.py")):
-        found = leaks(path.read_text(), answers)
+        found = leaks(path.read_text(encoding="utf-8"), answers)
         if found:
             raise AssignmentError(f"{path.relative_to(out)} tells an answer: {found[0]!r}.  Blank that function too "
                                   "(also_blank), or leave its file out")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from minivae.console import readable
 from minivae.coursework.assignment import Assignment, AssignmentError
 from minivae.coursework.report import Result
 from minivae.coursework.wire import WireError
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0: done; 1: something failed; 2: bad input; 130: Ctrl-C."""
+    readable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(arguments[1:] if arguments[:1] == ["course"] else arguments)
     try:
@@ -143,7 +145,7 @@ COMMANDS = {"check": _check, "build": _build, "grade": _grade, "verify": _verify
 
 def number(seed: str) -> int:
     """A seed that is no number is one all the same: its letters.  "@file": what it says, and no list of processes."""
-    seed = Path(seed[1:]).read_text().strip() if seed.startswith("@") else seed
+    seed = Path(seed[1:]).read_text(encoding="utf-8").strip() if seed.startswith("@") else seed
     return int(seed) if seed.isdigit() else int.from_bytes(seed.encode(), "big")
 
 

@@ -107,7 +107,7 @@ def free_user() -> int | None:
         return None
     taken = {path.stat().st_uid for path in Path("/proc").glob("[0-9]*") if path.exists()}
     try:
-        inside, _, count = (int(n) for n in Path("/proc/self/uid_map").read_text().split()[:3])
+        inside, _, count = (int(n) for n in Path("/proc/self/uid_map").read_text(encoding="utf-8").split()[:3])
     except (OSError, ValueError):
         inside, count = 0, 65_536
     known = NOBODYS if inside + count > NOBODYS[-1] else range(50_000, min(60_000, inside + count))

@@ -89,7 +89,7 @@ def _forget_the_folders_of_packages() -> None:
 def _limits(seconds: int, megabytes: int) -> Walls:
     """Files of no more than 64 kB: where nothing else forbids it, they are at least small."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")                # if memory runs out, this process goes first
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")  # if memory runs out, this one goes first
     for name, limit in (("CPU", seconds), ("AS", megabytes << 20), ("FSIZE", 1 << 16), ("CORE", 0), ("NOFILE", 64),
                         ("MSGQUEUE", 0)):
         with contextlib.suppress(ValueError, OSError, AttributeError):     # a system that does not know it

@@ -41,7 +41,7 @@ def mutants(assignment: Assignment) -> list[Mutant]:
     """What mutants.toml says.  Raises AssignmentError."""
     path = assignment.folder / "mutants.toml"
     try:
-        return [Mutant(**entry) for entry in tomllib.loads(path.read_text())["mutant"]]
+        return [Mutant(**entry) for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]]
     except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
         raise AssignmentError(f"{path}: {type(error).__name__} {error}") from error
 
@@ -52,9 +52,9 @@ def solution(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     texts = made(assignment.folder, "solution")
     for file in sorted(assignment.submitted):
         (out / file).parent.mkdir(parents=True, exist_ok=True)
-        source = texts[file] if file in texts else (root / file).read_text()
+        source = texts[file] if file in texts else (root / file).read_text(encoding="utf-8")
         source = without(source, set(assignment.left_out))
-        (out / file).write_text(only(source, names[file].split(",")) if names[file] else source)
+        (out / file).write_text(only(source, names[file].split(",")) if names[file] else source, encoding="utf-8")
 
 
 def verify(assignment: Assignment, seed: int) -> bool:
@@ -69,7 +69,8 @@ def verify(assignment: Assignment, seed: int) -> bool:
         for number, mutant in enumerate(tqdm(mutants(assignment), unit="mutant", disable=None)):
             wrong = Path(folder) / f"mutant{number}"
             shutil.copytree(right, wrong)
-            (wrong / mutant.file).write_text(mutant.apply((wrong / mutant.file).read_text()))
+            file = wrong / mutant.file
+            file.write_text(mutant.apply(file.read_text(encoding="utf-8")), encoding="utf-8")
             good.append(_judged(mutant, grade(wrong, assignment, tree, seed=seed, tasks=[mutant.task])))
     return all(good)
 

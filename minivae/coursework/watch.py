@@ -104,4 +104,4 @@ def memory(pid: int) -> int:
 
 def _stat(pid: int | str) -> list[str]:
     """What the system says of a process, from the third field on: the second is its name, and may be anything."""
-    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace", encoding="utf-8").rpartition(")")[2].split()

@@ -42,7 +42,7 @@ def _own_numbers() -> bool:
     try:
         for file, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
             if uid:
-                Path("/proc/self", file).write_text(content)
+                Path("/proc/self", file).write_text(content, encoding="utf-8")
     except OSError:
         return False
     return True

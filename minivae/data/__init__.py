@@ -1,8 +1,18 @@
-"""Data sets: `load("digits")` works offline; others are found locally or downloaded and verified.
+"""Data sets: `load("digits")` works offline; others are found locally, or downloaded and verified.
 
     from minivae.data import load
     digits = load("digits")            # digits.train: (4000, 784) float32 in [0, 1]
     mine = load("my_images.npz")
+
+Where to look:
+
+    named            load, and the list of what there is
+    dataset          what every data set looks like once it is loaded
+    sources          the table of names: files, sizes, hashes, addresses; a new data set is a row here
+    download         folders that are searched, files that are fetched and verified
+    formats          idx, amat, npz, npy
+    own              a reader's own images
+    make_digits      how digits.npz was made
 """
 
 from minivae.data.dataset import DataError, Dataset, hold_out

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minivae.batch import Batch
+
 
 class DataError(Exception):
     """Data could not be had or is not what it should be; the message says what to do about it."""
@@ -30,10 +32,25 @@ class Dataset:
     valid: np.ndarray | None
     image_shape: tuple[int, int]
     kind: str
+    valid_labels: np.ndarray | None = None
+
+    def part(self, name: str) -> Batch:
+        """ "train", "valid" or "test" as a batch: x, and y if there are labels.  Raises ValueError if there is none."""
+        x = getattr(self, name, None) if name in ("train", "valid", "test") else None
+        if x is None:
+            raise ValueError(f"{self.name} has no part {name!r}")
+        labels = getattr(self, f"{name}_labels")
+        return Batch(x=x) if labels is None else Batch(x=x, y=labels)
+
+    @property
+    def has(self) -> tuple[str, ...]:
+        """What a model can be given of each example, by name."""
+        return self.part("train").names
 
     def __post_init__(self) -> None:
         pixels = self.image_shape[0] * self.image_shape[1]
-        for part, labels in (("train", self.train_labels), ("test", self.test_labels), ("valid", None)):
+        for part, labels in (("train", self.train_labels), ("test", self.test_labels),
+                             ("valid", self.valid_labels)):
             images = getattr(self, part)
             if images is not None and (images.ndim != 2 or images.shape[1] != pixels):
                 raise DataError(f"{self.name}: {part} has shape {images.shape}, expected (N, {pixels})")

@@ -80,19 +80,6 @@ def gaussian_kl_by_latent(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
     return 0.5 * (mean * mean + var - logvar - 1.0), pullback
 
 
-def free_bits(kl: Array, *, least: float) -> tuple[Array, Pullback]:
-    """yⱼ = max(λ, (1/B) Σ_b kl_bj): of each latent at least λ nats are charged anyway        (B, Z) -> (Z,)
-
-    Kingma et al. 2016, eq. 16.
-    """
-    average = kl.mean(axis=0)
-
-    def pullback(dy: Array) -> Array:                 # ∂yⱼ/∂kl_bj = 1/B where the average exceeds λ, else 0
-        return np.broadcast_to(dy * (average > least) / len(kl), kl.shape).astype(kl.dtype)
-
-    return np.maximum(average, least), pullback
-
-
 def gaussian_kl_between(mean_q: Array, logvar_q: Array, mean_p: Array, logvar_p: Array) -> tuple[Array, Pullback]:
     """KL( N(μq, σq²) ‖ N(μp, σp²) ) = ½ Σ ( ((μq − μp)² + σq²) / σp² + log σp² − log σq² − 1 )
 

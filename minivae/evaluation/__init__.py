@@ -2,12 +2,12 @@
 
     bounds           the ELBO, the importance-weighted bound, active units
     ais              annealed importance sampling: log p(x) without the encoder
-    diagnosis        what each latent says                  amortization   what one encoder for all images costs
+    diagnosis        which latents are used, and how much they say
+    amortization     what one encoder for all images costs
     imputation       missing pixels, filled in
 
-Everything runs in parts, by all threads; the same seed gives the same numbers whatever their number.
+All of it runs in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
-
 
 from minivae.evaluation.ais import AIS, annealed_importance_sampling, bidirectional
 from minivae.evaluation.amortization import AmortizationGap, amortization_gap, fit_posteriors

@@ -22,8 +22,11 @@ import numpy as np
 from tqdm import tqdm
 
 from minivae.backend import Array, Generator, to_numpy
+from minivae.batch import Batch, as_batch
 from minivae.evaluation.bounds import ROWS, Estimate, over_parts
+from minivae.nn import Data
 from minivae.ops import log_mean_exp, repeat
+from minivae.parts import Prior
 from minivae.plots import spread
 
 TARGET = 0.65                          # the acceptance at which HMC moves furthest for its cost (Neal 2011)
@@ -52,23 +55,25 @@ class AIS:
 
 @dataclass(frozen=True)
 class Chains:
-    """Where R chains are: z, and log p(x|z) with its gradient there."""
+    """Where R chains are: z, log p(x|z) with its gradient there, and the prior they came from."""
 
     z: Array
     log_lik: Array
     slope: Array
+    prior: Prior
 
     @classmethod
-    def at(cls, z: Array, likelihood: LogLikelihood) -> Chains:
-        return cls(z, *likelihood(z))
+    def at(cls, z: Array, likelihood: LogLikelihood, prior: Prior) -> Chains:
+        return cls(z, *likelihood(z), prior)
 
     def log_density(self, beta: float) -> Array:
-        """log f(z) = −½ ‖z‖² + β log p(x|z), but for the constant        -> (R,)"""
-        return beta * self.log_lik - 0.5 * (self.z * self.z).sum(axis=1)
+        """log f(z) = log p(z) + β log p(x|z)        -> (R,)"""
+        return beta * self.log_lik + self.prior.log_prob(self.z)[0]
 
     def gradient(self, beta: float) -> Array:
-        """∂ log f/∂z = −z + β ∂ log p(x|z)/∂z        -> (R, Z)"""
-        return beta * self.slope - self.z
+        """∂ log f/∂z = ∂ log p(z)/∂z + β ∂ log p(x|z)/∂z        -> (R, Z)"""
+        log_p, pull_prior = self.prior.log_prob(self.z)
+        return beta * self.slope + pull_prior(np.ones_like(log_p), need_dp=False)
 
 
 def hmc(chains: Chains, likelihood: LogLikelihood, *, beta: float, step: float, leapfrog: int,
@@ -86,7 +91,7 @@ def hmc(chains: Chains, likelihood: LogLikelihood, *, beta: float, step: float, 
     accepted = np.log1p(-uniform) < after - before             # 1 − u is never 0
     yes = accepted[:, None]
     return Chains(np.where(yes, moved.z, chains.z), np.where(accepted, moved.log_lik, chains.log_lik),
-                  np.where(yes, moved.slope, chains.slope)), accepted
+                  np.where(yes, moved.slope, chains.slope), chains.prior), accepted
 
 
 def integrate(chains: Chains, momentum: Array, likelihood: LogLikelihood, *, beta: float, step: float,
@@ -94,7 +99,7 @@ def integrate(chains: Chains, momentum: Array, likelihood: LogLikelihood, *, bet
     """Leapfrog steps of dz/dt = p, dp/dt = ∂ log f/∂z: half a kick, drift and kick in turn, half a kick."""
     momentum = momentum + 0.5 * step * chains.gradient(beta)
     for i in range(leapfrog):
-        chains = Chains.at(chains.z + step * momentum, likelihood)
+        chains = Chains.at(chains.z + step * momentum, likelihood, chains.prior)
         momentum = momentum + (step if i < leapfrog - 1 else 0.5 * step) * chains.gradient(beta)
     return chains, momentum
 
@@ -105,7 +110,7 @@ def schedule(temperatures: int) -> np.ndarray:
     return (s - s[0]) / (s[-1] - s[0])
 
 
-def annealed_importance_sampling(model: Any, x: np.ndarray, *, chains: int = 16, temperatures: int = 500,
+def annealed_importance_sampling(model: Any, x: Data, *, chains: int = 16, temperatures: int = 500,
                                  leapfrog: int = 10, seed: int = 0, progress: bool = False) -> AIS:
     """log (1/C) Σ w of every image (N, X): a stochastic lower bound on log p(x), which rises with T and C.
 
@@ -114,14 +119,14 @@ def annealed_importance_sampling(model: Any, x: np.ndarray, *, chains: int = 16,
     Raises ValueError for chains, temperatures or leapfrog below 1, and for images that the model cannot explain.
     """
     _check(chains=chains, temperatures=temperatures, leapfrog=leapfrog)
-    model.check_images(x)
+    model.check(x)
     betas = schedule(temperatures)
-    steps = _pilot(model, spread(x, PILOT), betas, leapfrog, seed)
+    steps = _pilot(model, spread(as_batch(x).x, PILOT), betas, leapfrog, seed)
 
-    def work(part: Array, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-        likelihood = _likelihood(model, repeat(part, samples=chains)[0])
-        z = rng.standard_normal((chains * len(part), model.latents), dtype=part.dtype)
-        log_w, accepted = anneal(Chains.at(z, likelihood), likelihood, betas, steps, leapfrog, rng)
+    def work(part: Batch, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+        likelihood = _likelihood(model, repeat(part.x, samples=chains)[0])
+        z = model.prior.sample(chains * len(part), rng, dtype=model.dtype)
+        log_w, accepted = anneal(Chains.at(z, likelihood, model.prior), likelihood, betas, steps, leapfrog, rng)
         return to_numpy(log_w).reshape(chains, -1).astype(np.float64), accepted
 
     weights, accepted = zip(*over_parts(model, x, work, samples=chains, seed=seed, label="AIS" if progress else ""))
@@ -151,18 +156,18 @@ def bidirectional(model: Any, *, images: int = 100, chains: int = 16, temperatur
     two nearly meet, AIS is to be trusted on this model.   Grosse, Ghahramani and Adams 2015.
     """
     _check(images=images, chains=chains, temperatures=temperatures, leapfrog=leapfrog)
-    rng, arena = model.arena.device.rng([seed, 1]), model.arena
-    z_star = rng.standard_normal((images, model.latents), dtype=arena.value.dtype)
+    rng, device = model.device.rng([seed, 1]), model.device
+    z_star = model.prior.sample(images, rng, dtype=model.dtype)
     x = to_numpy(model.likelihood.sample(model.decoder(z_star)[0], rng))
     lower = annealed_importance_sampling(model, x, chains=chains, temperatures=temperatures, leapfrog=leapfrog,
                                          seed=seed, progress=progress)
     betas, places, uppers = schedule(temperatures), to_numpy(z_star), []
-    size = max(1, ROWS[arena.device.name] // chains)
+    size = max(1, ROWS[device.name] // chains)
     for start in tqdm(range(0, images, size), unit="part", desc="back", disable=not progress):
-        part, here = (arena.device.asarray(a[start:start + size], dtype=arena.value.dtype) for a in (x, places))
+        part, here = (device.asarray(a[start:start + size], dtype=model.dtype) for a in (x, places))
         likelihood = _likelihood(model, repeat(part, samples=chains)[0])
-        log_w = anneal_back(Chains.at(repeat(here, samples=chains)[0], likelihood), likelihood, betas, lower.steps,
-                            leapfrog, rng)
+        starts = Chains.at(repeat(here, samples=chains)[0], likelihood, model.prior)
+        log_w = anneal_back(starts, likelihood, betas, lower.steps, leapfrog, rng)
         uppers.append(-log_mean_exp(-to_numpy(log_w).reshape(chains, -1).astype(np.float64).T)[0])
     upper = np.concatenate(uppers)
     return lower.estimate, Estimate.of(upper), Estimate.of(upper - lower.log_p)
@@ -180,11 +185,10 @@ def anneal_back(chains: Chains, likelihood: LogLikelihood, betas: np.ndarray, st
 
 def _pilot(model: Any, x: np.ndarray, betas: np.ndarray, leapfrog: int, seed: int) -> np.ndarray:
     """The step size at every temperature that keeps acceptance near TARGET        -> (T,)"""
-    arena = model.arena
-    rng = arena.device.rng([seed, 2])
-    x = arena.device.asarray(np.repeat(x, max(1, 100 // len(x)), axis=0), dtype=arena.value.dtype)
+    rng = model.device.rng([seed, 2])
+    x = model.device.asarray(np.repeat(x, max(1, 100 // len(x)), axis=0), dtype=model.dtype)
     likelihood = _likelihood(model, x)
-    chains = Chains.at(rng.standard_normal((len(x), model.latents), dtype=x.dtype), likelihood)
+    chains = Chains.at(model.prior.sample(len(x), rng, dtype=model.dtype), likelihood, model.prior)
     steps, step = np.empty(len(betas) - 1), 0.5
     for t in range(-50, len(steps)):                   # the first fifty only find a step for the start
         beta = float(betas[max(t, 0) + 1])

@@ -27,11 +27,13 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, Generator, to_numpy
+from minivae.batch import Batch
 from minivae.distributions import gaussian_log_prob
 from minivae.evaluation.bounds import ROWS, Estimate, over_parts
 from minivae.nn import Adam, Arena, Parameter, cosine
 from minivae.ops import logsumexp, repeat
-from minivae.vae import VAE, draw
+from minivae.parts import DiagonalGaussian
+from minivae.vae import VAE
 
 Moments = tuple[Array, Array]          # mean and logvar of q, both (B, Z)
 
@@ -64,7 +66,7 @@ def path_gradient(mean: Array, logvar: Array, *, model: Any, x: Array, eps: Arra
     the posterior every single draw says 0.   Roeder, Wu and Duvenaud 2017.  The model's gradients stay as they are.
     """
     S = len(eps)
-    z, pull_z = draw(mean, logvar, eps=eps)
+    z, pull_z = model.posterior.draws(mean, logvar, eps=eps)
     log_joint, pull_joint = model.log_joint(z, x=repeat(x, samples=S)[0])
     dz = pull_joint(np.full_like(log_joint, 1.0 / S))
     dz += (eps * (np.exp(-0.5 * logvar) / S)).reshape(z.shape)       # −∂ log q/∂z = (z − μ)/σ² = ε/σ
@@ -83,8 +85,8 @@ def fit_posteriors(model: Any, x: np.ndarray, *, steps: int = 300, samples: int 
     """
     _check(model, steps, samples, lr, seed)
 
-    def work(part: Array, rng: Generator) -> tuple[np.ndarray, ...]:
-        fitted = _climb(model, part, rng, model.encode(part), steps=steps, samples=samples, lr=lr)
+    def work(part: Batch, rng: Generator) -> tuple[np.ndarray, ...]:
+        fitted = _climb(model, part.x, rng, model.encode(part), steps=steps, samples=samples, lr=lr)
         return tuple(to_numpy(moment) for moment in fitted)
 
     label = "q* for each image" if progress else ""
@@ -106,10 +108,10 @@ def amortization_gap(model: Any, x: np.ndarray, *, bound_samples: int = 1000, st
     if bound_samples < 1:
         raise ValueError(f"bound_samples: got {bound_samples}, expected at least 1")
 
-    def work(part: Array, rng: Generator) -> np.ndarray:
+    def work(part: Batch, rng: Generator) -> np.ndarray:
         q = model.encode(part)
-        fitted = _climb(model, part, rng, q, steps=steps, samples=samples, lr=lr)
-        return to_numpy(_bounds(model, part, rng, q, fitted, bound_samples))
+        fitted = _climb(model, part.x, rng, q, steps=steps, samples=samples, lr=lr)
+        return to_numpy(_bounds(model, part.x, rng, q, fitted, bound_samples))
 
     label = "amortization gap" if progress else ""
     encoder, fitted, bound = np.concatenate(over_parts(model, x, work, samples=samples, seed=seed, label=label), axis=1)
@@ -122,7 +124,7 @@ def amortization_gap(model: Any, x: np.ndarray, *, bound_samples: int = 1000, st
 def _climb(model: Any, x: Array, rng: Generator, start: Moments, *, steps: int, samples: int, lr: float) -> Moments:
     """Up F from `start`: the images' parameters are an arena of their own, moved by an Adam of their own."""
     mean, logvar = (Parameter(to_numpy(moment)) for moment in start)
-    arena = Arena({"mean": mean, "logvar": logvar}, model.arena.device, model.arena.value.dtype)
+    arena = Arena({"mean": mean, "logvar": logvar}, model.device, model.dtype)
     adam = Adam(cosine(lr, steps=steps))
     for _ in range(steps):
         eps = rng.standard_normal((samples, *mean.value.shape), dtype=arena.value.dtype)
@@ -134,7 +136,7 @@ def _climb(model: Any, x: Array, rng: Generator, start: Moments, *, steps: int, 
 
 def _bounds(model: Any, x: Array, rng: Generator, q: Moments, fitted: Moments, K: int) -> Array:
     """ELBO with q, ELBO with q*, IW(K) with q*, from the same draws        -> (3, B), float64"""
-    at_once = max(1, ROWS[model.arena.device.name] // len(x))
+    at_once = max(1, ROWS[model.device.name] // len(x))
     encoder = np.zeros_like(x[:, 0], dtype=np.float64)
     best, total = np.zeros_like(encoder), np.full_like(encoder, -np.inf)
     for done in range(0, K, at_once):
@@ -148,7 +150,7 @@ def _bounds(model: Any, x: Array, rng: Generator, q: Moments, fitted: Moments, K
 
 def _log_weights(model: Any, x: Array, q: Moments, eps: Array) -> Array:
     """log p(x, z) − log q(z) for z = μ + σ ε        -> (K, B)"""
-    z, means, logvars = draw(*q, eps=eps)[0], *(repeat(moment, samples=len(eps))[0] for moment in q)
+    z, means, logvars = model.posterior.draws(*q, eps=eps)[0], *(repeat(moment, samples=len(eps))[0] for moment in q)
     log_joint = model.log_joint(z, x=repeat(x, samples=len(eps))[0])[0]
     return (log_joint - gaussian_log_prob(z, means, logvars)[0]).reshape(eps.shape[:2])
 
@@ -161,8 +163,5 @@ def _check(model: Any, steps: int, samples: int, lr: float, seed: int) -> None:
             raise ValueError(f"{name}: got {value}, expected at least {least}")
     if not (isinstance(lr, Real) and math.isfinite(lr) and lr > 0):
         raise ValueError(f"lr: got {lr!r}, expected a finite number > 0")
-    pixel = model.arena.device.xp.zeros((1, model.pixels), dtype=model.arena.value.dtype)
-    outputs = model.encoder(pixel)[0]
-    if not (isinstance(outputs, tuple) and [part.shape for part in outputs] == [(1, model.latents)] * 2):
-        raise ValueError(f"model: {type(model).__name__}'s encoder gives something else than (mean, logvar), "
-                         "expected a q(z|x) that is a diagonal Gaussian")
+    if not isinstance(model.posterior, DiagonalGaussian):
+        raise ValueError(f"model: its q(z|x) is a {type(model.posterior).__name__}, expected a diagonal Gaussian")

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Array, Generator, to_numpy
-from minivae.nn import team_on
+from minivae.backend import Generator, at_least_one, to_numpy
+from minivae.batch import Batch, as_batch
+from minivae.nn import Data, Model, team_on
 from minivae.ops import logsumexp
-from minivae.runs import Model
 
 R = TypeVar("R")
 ROWS = {"cpu": 400, "cuda": 20_000}        # images × samples at once, per thread: what a core's cache holds
@@ -53,33 +53,35 @@ class Evaluation:
         return f"ELBO {self.elbo} nats = −(nll {self.nll} + kl {self.kl}), {self.images:,} images"
 
 
-def evaluate(model: Model, x: np.ndarray, *, samples: int = 1, seed: int = 0) -> Evaluation:
-    """The ELBO of images (N, X) with `samples` draws of z each.  Raises ValueError if there are none."""
-    def terms(part: Array, rng: Generator) -> tuple[np.ndarray, ...]:
+def evaluate(model: Model, x: Data, *, samples: int = 1, seed: int = 0) -> Evaluation:
+    """The ELBO of images (N, X), or of a Batch of whatever the model needs, with `samples` draws of z each.
+
+    Raises ValueError if there are none, or if the model needs what they lack.
+    """
+    def terms(part: Batch, rng: Generator) -> tuple[np.ndarray, ...]:
         return tuple(to_numpy(term).astype(np.float64) for term in model.terms(part, rng, samples))
 
     nll, kl = (np.concatenate(term) for term in zip(*over_parts(model, x, terms, samples=samples, seed=seed)))
     return Evaluation(Estimate.of(-(nll + kl)), Estimate.of(nll), Estimate.of(kl), len(nll))
 
 
-def importance_weighted_bound(model: Model, x: np.ndarray, *, samples: int = 5000, seed: int = 0,
+def importance_weighted_bound(model: Model, x: Data, *, samples: int = 5000, seed: int = 0,
                               progress: bool = False) -> Estimate:
     """`log_likelihoods`, averaged over images.  Its negative is what papers call the NLL."""
     return Estimate.of(log_likelihoods(model, x, samples=samples, seed=seed, progress=progress))
 
 
-def log_likelihoods(model: Model, x: np.ndarray, *, samples: int = 5000, seed: int = 0,
+def log_likelihoods(model: Model, x: Data, *, samples: int = 5000, seed: int = 0,
                     progress: bool = False) -> np.ndarray:
     """log (1/K) Σₖ p(x, zₖ) / q(zₖ|x),  zₖ ~ q(z|x), of every image: ELBO at K = 1, log p(x) as K → ∞        -> (N,)
 
     Burda et al. 2015, eq. 8.  Two models are compared by `Estimate.of(one − other)`, image by image.
     Raises ValueError if there are no images, or samples < 1.
     """
-    if samples < 1:
-        raise ValueError(f"samples: got {samples}, expected at least 1")
-    at_once = -(-samples // -(-samples // ROWS[model.arena.device.name]))              # in equal chunks
+    at_least_one(samples=samples)
+    at_once = -(-samples // -(-samples // ROWS[model.device.name]))              # in equal chunks
 
-    def bounds(part: Array, rng: Generator) -> np.ndarray:
+    def bounds(part: Batch, rng: Generator) -> np.ndarray:
         total = None
         for done in range(0, samples, at_once):
             weights = model.log_weights(part, rng, min(at_once, samples - done))       # (K, B)
@@ -91,13 +93,13 @@ def log_likelihoods(model: Model, x: np.ndarray, *, samples: int = 5000, seed: i
     return np.concatenate(over_parts(model, x, bounds, samples=at_once, seed=seed, label=label))
 
 
-def latent_variances(model: Model, x: np.ndarray) -> np.ndarray:
+def latent_variances(model: Any, x: Data) -> np.ndarray:
     """Var over images of the posterior mean of each latent        (N, X) -> (Z,)"""
     means = over_parts(model, x, lambda part, rng: to_numpy(model.encode(part)[0]))
     return np.concatenate(means).astype(np.float64).var(axis=0)
 
 
-def active_units(model: Model, x: np.ndarray, *, threshold: float = 0.01) -> np.ndarray:
+def active_units(model: Any, x: Data, *, threshold: float = 0.01) -> np.ndarray:
     """Which latents the encoder uses: Var over images of E[z|x] above 0.01        -> (Z,) bool
 
     Burda et al. 2015, section 5.2.
@@ -105,23 +107,22 @@ def active_units(model: Model, x: np.ndarray, *, threshold: float = 0.01) -> np.
     return latent_variances(model, x) > threshold
 
 
-def over_parts(model: Model, x: np.ndarray, work: Callable[[Array, Generator], R], *, samples: int = 1,
-                seed: int = 0, label: str = "") -> list[R]:
-    """work(part, rng) for every part of the images, in their order; the threads take parts in turn.
+def over_parts(model: Model, x: Data, work: Callable[[Batch, Generator], R], *, samples: int = 1,
+               seed: int = 0, label: str = "") -> list[R]:
+    """work(part, rng) for every part of the data, in their order; the threads take parts in turn.
 
-    A part is about ROWS rows of work, on the model's device and in its dtype, and has random numbers of its
+    A part is a batch of about ROWS rows of work, on the model's device and in its dtype, and has random numbers of its
     own: the results do not depend on the number of threads.
     """
-    if samples < 1:
-        raise ValueError(f"samples: got {samples}, expected at least 1")
-    model.check_images(x)
-    arena = model.arena
-    size, team = max(1, ROWS[arena.device.name] // samples), team_on(arena.device)
-    starts = range(0, len(x), size)
+    at_least_one(samples=samples)
+    model.check(x)
+    data, device = as_batch(x), model.device
+    size, team = max(1, ROWS[device.name] // samples), team_on(device)
+    starts = range(0, len(data), size)
 
     def one(first: int, i: int) -> R:
-        part = x[starts[first + i]:starts[first + i] + size]
-        return work(arena.device.asarray(part, dtype=arena.value.dtype), arena.device.rng([seed, first + i]))
+        part = data[starts[first + i]:starts[first + i] + size]
+        return work(part.on(device, model.dtype), device.rng([seed, first + i]))
 
     results: list[R] = []
     with tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:

@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Array, Generator, to_numpy
+from minivae.backend import Generator, to_numpy
+from minivae.batch import Batch
 from minivae.distributions import gaussian_kl_by_latent, reparameterize
 from minivae.evaluation.bounds import Estimate, over_parts
+from minivae.nn import Data
 from minivae.ops import logsumexp
+from minivae.parts import DiagonalGaussian, StandardNormal
 from minivae.runs import NotFiniteError
 
 SILENT = 0.01                          # ε, the nats below which a latent says nothing (Lucas et al. 2019)
@@ -76,24 +79,27 @@ class Diagnosis:
               f"{'   collapsed' if self.collapsed[j] else ''}" for j in order)])
 
 
-def diagnose(model: Any, x: np.ndarray, *, seed: int = 0, progress: bool = False) -> Diagnosis:
+def diagnose(model: Any, x: Data, *, seed: int = 0, progress: bool = False) -> Diagnosis:
     """The diagnosis of a model whose q(z|x) is a diagonal Gaussian, by its `encode`, on images (N, X).
 
     I(x; z) is estimated as E[ log q(z|x) − log q(z) ], with one z ~ q(z|x) for each image and the aggregate posterior
     of all N images: N² densities, some rows at a time.  That is what z tells about which of these N images it is: at
     most log N, and (it is concave in p(x)) on average less than what it tells among all images.  So it grows with N,
     and KL(q(z) ‖ p(z)) shrinks.
-    Raises ValueError if there are fewer than two images, or latents that depend on each other given x; and
+    Raises ValueError if there are fewer than two images, latents that depend on each other, or another prior; and
     NotFiniteError if the encoder's answer is not finite.
     """
-    if hasattr(model, "posterior"):                    # variants/structured_posterior.py: encode gives marginals alone
+    if not isinstance(model.posterior, DiagonalGaussian):                # of others encode gives the marginals alone
         raise ValueError(f"model: its latents depend on each other ({type(model.posterior).__name__}), "
                          "expected a diagonal Gaussian q(z|x): the marginals of encode say less than q does")
-    model.check_images(x, "x")
+    if not isinstance(model.prior, StandardNormal):
+        raise ValueError(f"model: its prior is a {type(model.prior).__name__}, expected the standard normal, whose KL "
+                         "is known latent by latent")
+    model.check(x)
     if len(x) < 2:
         raise ValueError(f"x: got {len(x)} images, expected at least 2: the aggregate posterior is about many")
 
-    def encode(part: Array, rng: Generator) -> tuple[np.ndarray, ...]:
+    def encode(part: Batch, rng: Generator) -> tuple[np.ndarray, ...]:
         mean, logvar = model.encode(part)
         z, _ = reparameterize(mean, logvar, eps=rng.standard_normal(mean.shape, dtype=mean.dtype))
         return tuple(to_numpy(a).astype(np.float64) for a in (mean, logvar, z))

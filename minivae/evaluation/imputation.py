@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Array, Generator, to_numpy
+from minivae.backend import Generator, to_numpy
+from minivae.batch import Batch
 from minivae.evaluation.bounds import over_parts
 from minivae.vae import VAE
 
@@ -38,7 +39,7 @@ def impute(model: Any, x: np.ndarray, missing: np.ndarray, *, steps: int = 20, s
     if start is None:
         start = _from_the_model(model, x, seeds[0])
     filled = np.where(missing, start, x).astype(x.dtype)
-    model.check_images(filled, "x, filled with start")
+    model.check(filled, "x, filled with start")
     for step in tqdm(range(1, max(wanted) + 1), disable=not progress, unit="step", desc="imputation"):
         drawn, means = _redraw(model, filled, seeds[step])
         if step in wanted:
@@ -49,9 +50,9 @@ def impute(model: Any, x: np.ndarray, missing: np.ndarray, *, steps: int = 20, s
 
 def _redraw(model: VAE, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """x' ~ p(x|ξ) and E[x|ξ] for ξ ~ q(ξ|x)        (N, X) -> (N, X) (N, X)"""
-    def work(part: Array, rng: Generator) -> tuple[np.ndarray, ...]:
-        eps = rng.standard_normal((1, len(part), model.latents), dtype=part.dtype)
-        outputs = model.decoder(model.posterior_samples(x=part, eps=eps)[0][0])[0]
+    def work(part: Batch, rng: Generator) -> tuple[np.ndarray, ...]:
+        eps = rng.standard_normal((1, len(part), model.latents), dtype=model.dtype)
+        outputs = model.decoder(model.posterior_samples(x=part.x, eps=eps)[0][0])[0]
         return to_numpy(model.likelihood.sample(outputs, rng)), to_numpy(model.likelihood.mean(outputs))
 
     drawn, means = zip(*over_parts(model, x, work, seed=seed))
@@ -60,8 +61,8 @@ def _redraw(model: VAE, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarra
 
 def _from_the_model(model: VAE, x: np.ndarray, seed: int) -> np.ndarray:
     """x ~ p(x|z), z ~ p(z), as many as there are images"""
-    arena, rng = model.arena, model.arena.device.rng(seed)
-    z = rng.standard_normal((len(x), model.latents), dtype=arena.value.dtype)
+    rng = model.device.rng(seed)
+    z = model.prior.sample(len(x), rng, dtype=model.dtype)
     return to_numpy(model.likelihood.sample(model.decoder(z)[0], rng))
 
 

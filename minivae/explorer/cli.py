@@ -11,7 +11,7 @@ import tyro
 
 from minivae.data import DataError, Dataset, available, load
 from minivae.explorer.export import MARK, explorer
-from minivae.parts import likelihood
+from minivae.parts import InUnits, Likelihood, likelihood
 from minivae.runs import CHECKPOINT, CheckpointError, load_checkpoint, load_parameters, write_atomically
 from minivae.training import Recipe, read_recipe
 from minivae.vae import VAE
@@ -32,6 +32,8 @@ class Explore:
     """of the page; default: the data set and the number of latents"""
     shape: tuple[int, int] | None = None
     """height and width of an image; only where the data set, which knows them, is not here"""
+    ink: tuple[float, float] | None = None
+    """the pixels that are drawn as blank and as full ink; default: 0 and 1, or the run's (`train --scale`)"""
     folder: Path | None = None
     """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
@@ -41,10 +43,11 @@ class Explore:
         recipe, checkpoint = find(self.run)
         dataset, why = images_of(recipe, self.folder)
         shape = dataset.image_shape if dataset else self.shape or guess(recipe, checkpoint)
-        model = model_of(recipe, checkpoint, shape[0] * shape[1])
-        images, labels = (recipe.test(dataset), dataset.test_labels) if dataset else (None, None)
+        model = model_of(recipe, checkpoint, shape)
+        images, labels = (recipe.test(dataset).x, dataset.test_labels) if dataset else (None, None)
         title = self.title or f"{Path(recipe.data).stem.replace('_', ' ').capitalize()}, {recipe.latents} latents"
-        page = explorer(model, images, labels, shape, title=title).encode()
+        low, high = self.ink or ink_in_units(model.likelihood)
+        page = explorer(model, images, labels, shape, title=title, low=low, high=high).encode()
         write_atomically(self.out, page)
         print(f"{checkpoint}: {self.out}, {len(page) / 1000:.0f} kB" + (f"; without test images: {why}" if why else ""))
         return 0
@@ -61,6 +64,13 @@ def find(run: Path) -> tuple[Recipe, Path]:
     return recipe, checkpoint
 
 
+def ink_in_units(p_x: Likelihood) -> tuple[float, float]:
+    """0 and 1, or what the data's own units call them."""
+    if not isinstance(p_x, InUnits):
+        return 0.0, 1.0
+    return float(p_x.shift.value.min()), float((p_x.shift.value + p_x.scale.value).max())
+
+
 def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]:
     """The data set of a run, or None and why it cannot be had.  Raises ValueError if nobody knows its name."""
     try:
@@ -69,10 +79,10 @@ def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]
         return None, str(error)
 
 
-def model_of(recipe: Recipe, checkpoint: Path, pixels: int) -> VAE:
+def model_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, int]) -> VAE:
     """The trained model, on the host.  Raises CheckpointError if the file holds another one."""
-    model = recipe.model(pixels).build()
-    load_parameters(checkpoint, model.arena)
+    model = recipe.model(shape).build()
+    load_parameters(checkpoint, model)
     return model
 
 
@@ -82,10 +92,13 @@ def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, int]:
         if row.name == recipe.data:
             return row.image_shape
     last = f"parameter/decoder.{2 * len(recipe.hidden)}.b"
-    arrays, _ = load_checkpoint(checkpoint)
-    if last not in arrays:
+    biases = [array for name, array in load_checkpoint(checkpoint)[0].items() if name.endswith(last)]
+    if recipe.network != "mlp":
+        raise ValueError(f"shape: {recipe.data} is not here to say how large its images are; give --shape, "
+                         "height and width")
+    if not biases:
         raise CheckpointError(f"{checkpoint} holds another model: it has no {last}")
-    pixels = arrays[last].size // likelihood(recipe.likelihood).outputs_per_pixel
+    pixels = biases[0].size // likelihood(recipe.likelihood).outputs_per_pixel
     if isqrt(pixels) ** 2 != pixels:
         raise ValueError(f"shape: {recipe.data} is not here to say how its {pixels} pixels lie; give --shape, "
                          "its height and width")

@@ -17,7 +17,8 @@ function buildLatents() {
 }
 function slider(j) {
   const line = Object.assign(document.createElement("label"), {className: "latent"}), output = document.createElement("output");
-  const input = Object.assign(document.createElement("input"), {type: "range", min: -4, max: 4, step: 0.05, id: `latent-${j}`});
+  const input = Object.assign(document.createElement("input"), {type: "range", id: `latent-${j}`,
+    min: mid(j) - 4 * unit(j), max: mid(j) + 4 * unit(j), step: 0.05 * unit(j)});
   input.setAttribute("aria-label", `latent ${j + 1}`);
   input.addEventListener("input", () => move(moved(j, +input.value)));
   line.append(name(j), input, output);
@@ -27,6 +28,7 @@ function slider(j) {
 function turn() {                                            // another plane through the same z
   const [a, b] = [+$("across").value, +$("up").value];
   [across, up] = a === b ? [up, across] : [a, b];            // the same twice: swap them
+  view();
   buildLatents();
   renewMosaic();
   renewGround();
@@ -76,8 +78,8 @@ function play(on) {
 }
 function setEnd(end) { end.set(z); t = null; renewStrip(); }
 const actions = {
-  random: () => move(Float32Array.from({length: Z}, normal)),
-  reset: () => move(new Float32Array(Z)),
+  random: () => move(drawFrom(prior)),
+  reset: () => move(Float32Array.from(prior.mean)),
   "set-a": () => setEnd(A), "set-b": () => setEnd(B), play: () => play(!playing),
 };
 const keys = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
@@ -86,15 +88,16 @@ const letters = {r: "random", Home: "reset", a: "set-a", b: "set-b", " ": "play"
 function listen() {
   const to = event => {
     const box = map.getBoundingClientRect(), w = box.width - margin.left - margin.right;
-    const at = (v, low) => clamp((2 * (v - low) / w - 1) * R, -R, R);
-    move(moved(across, at(event.clientX, box.left + margin.left), up, -at(event.clientY, box.top + margin.top)));
+    const at = (v, low) => clamp(2 * (v - low) / w - 1, -1, 1) * R;
+    move(moved(across, centre[across] + at(event.clientX, box.left + margin.left), up,
+      centre[up] - at(event.clientY, box.top + margin.top)));
   };
   map.addEventListener("pointerdown", event => { if (event.button === 0) { map.setPointerCapture(event.pointerId); to(event); } });
   map.addEventListener("pointermove", event => { if (map.hasPointerCapture(event.pointerId)) to(event); });
   map.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key, by = event.shiftKey ? 0.5 : 0.1;
-    if (keys[key]) move(moved(across, clamp(z[across] + by * keys[key][0], -R, R), up, clamp(z[up] + by * keys[key][1], -R, R)));
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key, by = (event.shiftKey ? 0.5 : 0.1) * planeUnit();
+    if (keys[key]) move(moved(across, inPlane(across, z[across] + by * keys[key][0]), up, inPlane(up, z[up] + by * keys[key][1])));
     else if (letters[key]) actions[letters[key]]();
     else return;
     event.preventDefault();
@@ -119,6 +122,11 @@ function renewAll() { chooseTheme(); readColours(); renewMosaic(); renewGround()
 Object.assign($("image"), {width, height});
 if (Z > 2) $("lede").textContent = `Two of the ${Z} latents span this plane, sliders hold the others, and the decoder makes an ` +
   "image of z. Drag.";
+if (spec.prior) {
+  $("dashed").textContent = "dashed: 95% of each component of the prior";
+  $("reset").title = "to the prior's mean (Home)";
+  $("home").textContent = "to the prior's mean";
+}
 buildLegend();
 readColours();
 check();

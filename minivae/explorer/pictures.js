@@ -1,7 +1,9 @@
 // What the page shows: the image of z, the map, and the strip between A and B.  state.js comes before.
 function paint(context, image, left = 0, top = 0) {
   const data = context.createImageData(width, height), pixels = new Uint32Array(data.data.buffer);
-  for (let i = 0; i < pixels.length; i++) pixels[i] = grey[clamp(255 * image[i] + 0.5, 0, 255) | 0];
+  const level = i => clamp(255 * image[i] + 0.5, 0, 255) | 0;
+  if (channels === 1) for (let i = 0; i < pixels.length; i++) pixels[i] = grey[level(i)];
+  else for (let i = 0; i < pixels.length; i++) data.data.set([level(3 * i), level(3 * i + 1), level(3 * i + 2), 255], 4 * i);
   context.putImageData(data, left, top);
 }
 const canvas = (w, h) => Object.assign(document.createElement("canvas"), {width: w, height: h});
@@ -17,7 +19,8 @@ function renewMosaic() {
 function tile() {
   for (const begun = performance.now(); todo > 0 && performance.now() - begun < 8;) {
     const k = (--todo * 101) % (columns * rows), c = k % columns, r = Math.floor(k / columns);
-    paint(tiles, decoder.decode(moved(across, (2 * (c + 0.5) / columns - 1) * R, up, (1 - 2 * (r + 0.5) / rows) * R)),
+    const x = centre[across] + (2 * (c + 0.5) / columns - 1) * R, y = centre[up] + (1 - 2 * (r + 0.5) / rows) * R;
+    paint(tiles, decoder.decode(moved(across, x, up, y)),
           c * width, r * height);
   }
   renewGround();
@@ -28,8 +31,9 @@ function tile() {
 // the map: its ground (mosaic, test images, axes) is kept, and z, A and B are drawn over it
 const map = $("map"), ground = canvas(1, 1), margin = {left: 30, right: 1, top: 1, bottom: 28};
 let side = 0, ratio = 1;                                     // CSS pixels; device pixels for each
-const X = v => margin.left + (v / R + 1) / 2 * (side - margin.left - margin.right);
-const Y = v => side - margin.bottom - (v / R + 1) / 2 * (side - margin.top - margin.bottom);
+const X = v => margin.left + ((v - centre[across]) / R + 1) / 2 * (side - margin.left - margin.right);
+const Y = v => side - margin.bottom - ((v - centre[up]) / R + 1) / 2 * (side - margin.top - margin.bottom);
+const corners = () => [X(centre[across] - R), Y(centre[up] + R), X(centre[across] + R), Y(centre[up] - R)];
 
 function resize() {
   side = map.clientWidth;
@@ -43,24 +47,35 @@ function renewGround() {
   g.clearRect(0, 0, side, side);
   g.save();
   g.beginPath();
-  g.rect(X(-R), Y(R), X(R) - X(-R), Y(-R) - Y(R));
+  const [left, top, right, bottom] = corners();
+  g.rect(left, top, right - left, bottom - top);
   g.clip();
   if ($("show-images").checked) {
     g.globalAlpha = points ? (photo ? 0.45 : 0.3) : 1;
     g.imageSmoothingQuality = "high";
-    g.drawImage(mosaic, X(-R), Y(R), X(R) - X(-R), Y(-R) - Y(R));
+    g.drawImage(mosaic, left, top, right - left, bottom - top);
     g.globalAlpha = 1;
   }
-  g.strokeStyle = colours.quiet;
-  g.setLineDash([4, 4]);
-  g.beginPath();
-  g.arc(X(0), Y(0), X(Math.sqrt(-2 * Math.log(0.05))) - X(0), 0, 7);       // P(|z| < r) = 1 − exp(−r²/2): 95% of the prior
-  g.stroke();
-  g.setLineDash([]);
+  drawPrior(g);
   if (points) drawPoints(g);
   g.restore();
   drawAxes(g);
   draw();
+}
+function drawPrior(g) {                                      // in a plane P(|z − m|/σ < r) = 1 − exp(−r²/2): 95% of a component
+  const r = Math.sqrt(-2 * Math.log(0.05)) * (X(centre[across] + R) - X(centre[across])) / R;
+  const largest = prior.pi.reduce((a, b) => Math.max(a, b));
+  g.strokeStyle = colours.quiet;
+  g.setLineDash([4, 4]);
+  for (let k = 0; k < prior.components; k++) {
+    const [x, y] = [across, up].map(j => prior.means[k * Z + j]), [s, t] = [across, up].map(j => prior.stds[k * Z + j]);
+    g.globalAlpha = 0.15 + 0.85 * Math.min(1, 2 * prior.pi[k] / largest);      // what is hardly ever drawn is faint
+    g.beginPath();
+    g.ellipse(X(x), Y(y), r * s, r * t, 0, 0, 7);
+    g.stroke();
+  }
+  g.setLineDash([]);
+  g.globalAlpha = 1;
 }
 function drawPoints(g) {
   const radius = clamp(side / 260, 1.6, 2.4);
@@ -84,22 +99,32 @@ function drawPoints(g) {
 }
 function drawAxes(g) {
   g.strokeStyle = colours.line; g.lineWidth = 1;
-  g.strokeRect(X(-R), Y(R), X(R) - X(-R), Y(-R) - Y(R));
+  const [left, top, right, bottom] = corners();
+  g.strokeRect(left, top, right - left, bottom - top);
   g.fillStyle = colours.quiet; g.font = "12px system-ui, sans-serif";
-  for (let v = -Math.floor(R); v < R; v++) {
-    g.textAlign = "center"; g.textBaseline = "top"; g.fillText(number(v, 0), X(v), Y(-R) + 6);
-    g.textAlign = "right"; g.textBaseline = "middle"; g.fillText(number(v, 0), X(-R) - 6, Y(v));
-  }
+  const step = tick(2 * R / 10.5), digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  g.textAlign = "center"; g.textBaseline = "top";
+  for (const v of ticks(across, step)) if (X(v) < right - 24) g.fillText(number(v, digits), X(v), bottom + 6);     // there z₁ is
+  g.textAlign = "right"; g.textBaseline = "middle";
+  for (const v of ticks(up, step)) if (Y(v) > top + 18) g.fillText(number(v, digits), left - 6, Y(v));
   g.font = "italic 14px system-ui, sans-serif"; g.fillStyle = colours.ink;
-  g.textAlign = "right"; g.textBaseline = "alphabetic"; g.fillText(name(across), X(R), Y(-R) + 17);
-  g.textBaseline = "top"; g.fillText(name(up), X(-R) - 6, Y(R));
+  g.textAlign = "right"; g.textBaseline = "alphabetic"; g.fillText(name(across), right, bottom + 17);
+  g.textBaseline = "top"; g.fillText(name(up), left - 6, top);
 }
+const tick = least => {                                      // 1, 2 or 5 times a power of ten, the next from `least` up
+  const power = 10 ** Math.floor(Math.log10(least));
+  return power * [1, 2, 5, 10].find(n => n * power >= least - 1e-9);
+};
+const ticks = (j, step) => {
+  const first = Math.ceil((centre[j] - R) / step - 1e-9), last = Math.ceil((centre[j] + R) / step - 1e-9);
+  return Array.from({length: last - first}, (_, n) => (first + n) * step);
+};
 function drawOver(g) {
   g.setTransform(1, 0, 0, 1, 0, 0);
   g.clearRect(0, 0, map.width, map.height);
   g.drawImage(ground, 0, 0);
   g.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const at = v => [clamp(X(v[across]), X(-R), X(R)), clamp(Y(v[up]), Y(R), Y(-R))];
+  const at = v => [X(inPlane(across, v[across])), Y(inPlane(up, v[up]))];
   const halo = (colour, wide) => { g.lineWidth = wide + 3; g.strokeStyle = colours.paper; g.stroke();
     g.lineWidth = wide; g.strokeStyle = colour; g.stroke(); };
   g.beginPath(); g.moveTo(...at(A)); g.lineTo(...at(B)); halo(colours.accent, 1.5);

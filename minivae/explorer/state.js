@@ -1,6 +1,6 @@
 // What the page knows: its colours, the decoder, and where z is.  decoder.js comes before.
 const $ = id => document.getElementById(id);
-const spec = JSON.parse($("spec").textContent), [height, width] = spec.shape, Z = spec.latents;
+const spec = JSON.parse($("spec").textContent), [height, width, channels = 1] = spec.shape, Z = spec.latents;
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const number = (v, digits = 2) => v.toFixed(digits).replace("-", "−").replace(/^−(0\.0+)$/, "$1");
 const power = v => v.toExponential(0).replace(/e([-+])(\d+)/, (_, sign, n) =>
@@ -38,32 +38,41 @@ const photo = found.images.slice().sort()[found.images.length >> 1] > 0.25;     
 function check() {
   const largest = decoder.largestDifference(found.z, found.images), passed = largest <= spec.agree, r = spec.rounding;
   root.dataset.check = passed ? "passed" : "failed";
-  const sizes = [Z, ...spec.layers.map(layer => layer.outputs)].join("→");
-  const weights = spec.layers.reduce((sum, {inputs, outputs}) => sum + inputs * outputs, 0).toLocaleString("en");
+  const sizes = [Z, ...spec.steps.filter(step => step.step).map(step => step.to.join("×"))].join("→");
   $("check").textContent = `Check ${passed ? "passed" : "FAILED"}: ${found.z.length / Z} images decoded here and by minivae ` +
     `differ by at most ${power(largest)} (${spec.agree} is allowed). The decoder, ${sizes}, has its ` +
-    `${weights} weights rounded to ${r.bits.toFixed(1)} bits each, which moves a pixel by ${r.mean.toPrecision(1)} on average, ` +
+    `${r.weights.toLocaleString("en")} weights rounded to ${r.bits.toFixed(1)} bits each, which moves a pixel by ${r.mean.toPrecision(1)} on average, ` +
     `by ${r.largest.toPrecision(1)} at most.`;
 }
 
 // ── where z is ────────────────────────────────────────────────────────────────────────────────
 
-const z = new Float32Array(Z), [A, B, begin] = places();
+const z = new Float32Array(Z);
 let [across, up] = spec.plane, t = null;                     // t: how far from A to B, if z is between them
 const scale = 1 / (spec.per_unit ?? 1), code = (n, j) => found.codes[n * Z + j] * scale;
 const hidden = new Set();                                    // classes that are not shown
-let R = 3;                                                   // the plane is [−R, R]²
-for (let n = 0, far = []; n < spec.points; n++) {
-  far.push(Math.max(Math.abs(code(n, across)), Math.abs(code(n, up))));
-  if (n === spec.points - 1) R = clamp(Math.ceil(2 * far.sort((a, b) => a - b)[Math.floor(0.995 * n)]) / 2, 3, 5);
+const prior = priorOf(spec, found), mid = j => middleOf(prior, j), unit = j => unitOf(prior, j);
+
+// The plane is a square about the middle of the prior, of ±R; R in units of the wider of its two latents.
+let centre, R, reach = 3;
+function view() {
+  centre = {[across]: mid(across), [up]: mid(up)};
+  R = reach * planeUnit();
 }
+const planeUnit = () => Math.max(unit(across), unit(up));
+for (let n = 0, far = []; n < spec.points; n++) {
+  far.push(Math.max(...[across, up].map(j => Math.abs(code(n, j) - mid(j)))) / planeUnit());
+  if (n === spec.points - 1) reach = clamp(Math.ceil(2 * far.sort((a, b) => a - b)[Math.floor(0.995 * n)]) / 2, 3, 5);
+}
+view();
+const [A, B, begin] = places();
 
 // A, B and z before anybody chooses them: test images in the middle of two classes far apart, and of one far from both.
 function places() {
   const [i, j] = spec.plane, centres = medians(i, j), apart = (p, q) => Math.hypot(p.x - q.x, p.y - q.y);
   const last = (list, key) => list.reduce((p, q) => (key(q) > key(p) ? q : p));
   if (centres.length < 2) return [[-1.5, -0.5], [1.5, 0.5], [0, 0]].map(([x, y]) =>
-    Float32Array.from({length: Z}, (_, l) => (l === i ? x : l === j ? y : 0)));
+    Float32Array.from({length: Z}, (_, l) => mid(l) + (l === i ? x * unit(l) : l === j ? y * unit(l) : 0)));
   const [a, b] = last(centres.flatMap(p => centres.map(q => [p, q])), pair => apart(...pair));
   return [a, b, last(centres, c => Math.min(apart(a, c), apart(b, c)))].map(c => middle(c, i, j));
 }
@@ -95,4 +104,4 @@ function move(to, along = null) {
 }
 const moved = (j, v, other, w) => { const to = z.slice(); to[j] = v; if (other !== undefined) to[other] = w; return to; };
 const mix = s => A.map((a, j) => a + (B[j] - a) * s);
-const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const inPlane = (j, v) => clamp(v, centre[j] - R, centre[j] + R);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -33,10 +34,10 @@ class Case:
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
 
-def check(case: Case, tolerance: float = 1e-6) -> Report:
-    """Finite differences against the pullback of one row.  Raises GradientError if it is wrong."""
+def check(case: Case, tolerance: float = 1e-6, plot: Path | None = None) -> Report:
+    """Finite differences against the pullback of one row, and a picture of it.  Raises GradientError if it is wrong."""
     return gradcheck(case.function, *case.inputs, parameters=case.parameters, directions=case.directions,
-                     tolerance=tolerance, name=case.name, **case.constants)
+                     tolerance=tolerance, name=case.name, plot=plot, **case.constants)
 
 
 def row(function: Function, *inputs: Any, note: str = "", parameters: Mapping[str, Parameter] | None = None,

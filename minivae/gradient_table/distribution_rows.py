@@ -23,10 +23,29 @@ def gaussian_cases(rng: Generator) -> list[Case]:
         row(D.gaussian_kl, 5.0 * n((1, 2)), 2.0 * n((1, 2)), note="one row, large"),
         row(D.gaussian_kl_by_latent, n((4, 3)), n((4, 3))),
         row(D.gaussian_kl_by_latent, 5.0 * n((1, 2)), 2.0 * n((1, 2)), note="one row, large"),
-        row(D.free_bits, np.array([[0.1, 0.9, 2.0], [0.3, 0.4, 1.0]]), least=0.5),
-        row(D.free_bits, n((1, 3)) ** 2, least=0.0, note="one row, none free"),
         row(D.gaussian_kl_between, *n((4, 4, 3))),
         row(D.gaussian_kl_between, *(2.0 * n((4, 1, 2))), note="one row, large"),
+    ]
+
+
+def kl_charge_cases(rng: Generator) -> list[Case]:
+    """distributions/kl_charges.py"""
+    n = rng.standard_normal
+    return [
+        row(D.free_bits, np.array([[0.1, 0.9, 2.0], [0.3, 0.4, 1.0]]), least=0.5),
+        row(D.free_bits, n((1, 3)) ** 2, least=0.0, note="one row, none free"),
+        row(D.capacity_gap, n(4) ** 2, capacity=0.3),
+        row(D.capacity_gap, np.array([0.5]), capacity=2.0, note="one row, below"),
+    ]
+
+
+def mixture_cases(rng: Generator) -> list[Case]:
+    """distributions/mixture.py"""
+    n = rng.standard_normal
+    return [
+        row(D.gaussian_mixture_log_prob, n((4, 3)), n(5), *n((2, 5, 3))),
+        row(D.gaussian_mixture_log_prob, n((3, 1)), n(1), *n((2, 1, 1)), note="one component"),
+        row(D.gaussian_mixture_log_prob, 5.0 * n((1, 2)), 3.0 * n(4), *(2.0 * n((2, 4, 2))), note="one row, far"),
     ]
 
 
@@ -51,8 +70,8 @@ def nll_cases(rng: Generator) -> list[Case]:
         row(D.discretized_logistic_nll, grey(3, 3), n((3, 3)) - 1.0, x=levels),
         row(D.discretized_logistic_nll, 3.0 * n((3, 3)), n((3, 3)) - 2.0, x=levels, note="far in the tails"),
         row(D.discretized_logistic_nll, n((1, 2)), n((1, 2)), x=np.array([[0.5, 1.0]]), bin=0.5, note="three levels"),
-        row(D.discretized_logistic_nll, 0.2 + 0.001 * n((1, 3)), 0.1 * n((1, 3)) - 5.7, x=levels[:1, 2:] + 0.004 * bits(1, 3),
-            note="narrower than a bin"),
+        row(D.discretized_logistic_nll, 0.2 + 0.001 * n((1, 3)), 0.1 * n((1, 3)) - 5.7,
+            x=levels[:1, 2:] + 0.004 * bits(1, 3), note="narrower than a bin"),
         row(D.discretized_logistic_nll_shared, grey(3, 3), np.array(-2.0), x=levels),
         row(D.discretized_logistic_nll_shared, n((1, 2)), np.array(0.7), x=levels[:1, 1:], note="one row"),
         row(D.categorical_nll, n((4, 3)), labels=np.array([2, 0, 1, 1])),

@@ -11,6 +11,7 @@ from minivae.backend import Generator
 from minivae.gradcheck import Function
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.nn import Parameter
+from minivae.parts import DiagonalGaussian, StandardNormal
 from minivae.variants import ConvVAEConfig, VAEConfig
 
 
@@ -20,8 +21,6 @@ def model_cases(rng: Generator) -> list[Case]:
     encoder = vae.Encoder(nn.mlp(3, 4, rng=rng, activation="tanh", last=True),
                           nn.Linear(4, 2, rng=rng), nn.Linear(4, 2, rng=rng))
     rows = [
-        row(vae.draw, n((3, 2)), n((3, 2)), eps=n((4, 3, 2))),
-        row(vae.draw, n((1, 2)), n((1, 2)), eps=n((1, 1, 2)), note="one row once"),
         layer_row(rng, encoder, n((4, 3))),
     ]
     for name, own in zip(parts.LIKELIHOODS, rng.spawn(len(parts.LIKELIHOODS))):   # one more moves no row
@@ -42,15 +41,18 @@ def bounds_of(rng: Generator, model: vae.VAE, *, note: str, B: int, L: int,
     grey = rng.standard_normal((B, model.pixels))
     x = 1.0 * (grey > 0) if isinstance(model.likelihood, parts.Bernoulli) else grey
     eps = rng.standard_normal((L, B, model.latents))
-    everything = {name: p for name, p in model.arena.parameters.items() if "running" not in name}   # these do not learn
+    everything = {name: p for name, p in model.arena.parameters.items()
+                  if not name.endswith(("running_mean", "running_var", "likelihood.shift", "likelihood.scale"))}
     encoder = {name: p for name, p in everything.items() if name.startswith(("encoder", "posterior"))}
 
     def bound(method: Function, parameters: Mapping[str, Parameter]) -> Case:
         return row(method, note=note, parameters=parameters, directions=directions, x=x, eps=eps)
 
-    rows = [bound(model.elbo_terms, everything), bound(model.monte_carlo_terms, everything),
+    to_q = {name: p for name, p in encoder.items() if name.startswith("encoder")}
+    rows = [row(model.q, note=note, parameters=to_q, directions=directions, x=x),
+            bound(model.elbo_terms, everything), bound(model.monte_carlo_terms, everything),
             bound(model.posterior_samples, encoder),
             row(model.log_joint, eps[0], note=note, directions=directions, x=x)]
-    if type(model) is vae.VAE:                        # others' latents depend on each other, and have no KL each
+    if isinstance(model.posterior, DiagonalGaussian) and isinstance(model.prior, StandardNormal):     # a KL each
         rows.append(bound(model.elbo_terms_by_latent, everything))
     return rows

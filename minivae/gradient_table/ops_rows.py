@@ -37,6 +37,8 @@ def op_cases(rng: Generator) -> list[Case]:
         row(ops.concat, n((2, 3)), note="one part"),
         row(ops.split, n((3, 6)), sizes=(2, 4)),
         row(ops.split, n((1, 3, 6)), sizes=(1, 2, 3), note="three, 3-D"),
+        row(ops.repeat_each, n((3, 2)), n((3, 1)), samples=4),
+        row(ops.repeat_each, n((1, 2)), samples=1, note="one part, once"),
         row(ops.repeat, n((3, 2)), samples=4),
         row(ops.repeat, n((1, 2)), samples=1, note="one row once"),
         row(ops.repeat, n((2, 2, 3)), samples=2, note="3-D"),

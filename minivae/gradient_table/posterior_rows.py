@@ -10,7 +10,8 @@ from minivae.distributions import flows
 from minivae.distributions import full_gaussian as F
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
-from minivae.variants import POSTERIORS, PosteriorVAEConfig
+from minivae.parts import POSTERIORS
+from minivae.variants import VAEConfig
 
 
 def full_gaussian_cases(rng: Generator) -> list[Case]:
@@ -68,22 +69,37 @@ def flow_posterior_cases(rng: Generator) -> list[Case]:
 
 def posterior_cases(rng: Generator) -> list[Case]:
     """parts/posteriors.py"""
-    n, rows = rng.standard_normal, []
+    n = rng.standard_normal
+    diagonal = parts.DiagonalGaussian(3)
+    rows = [row(diagonal, n((4, 3)), n((4, 3)), eps=n((4, 3))), row(diagonal.kl, n((4, 3)), n((4, 3))),
+            row(diagonal.draw, n((4, 3)), n((4, 3)), eps=n((4, 3))),
+            row(diagonal.draws, n((2, 3)), n((2, 3)), eps=n((4, 2, 3))),
+            row(diagonal.draws, n((1, 3)), n((1, 3)), eps=n((1, 1, 3)), note="one row once")]
     for kind in (parts.FullCovariance,):
         q = kind(3)
-        rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs)))]
+        rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs))),
+                 row(q.draw, n((4, q.outputs)), eps=n((4, 3))), row(q.draws, n((2, q.outputs)), eps=n((4, 2, 3)))]
     for layers in (None, (2, 1, 3)):
         blocks, note = parts.RankOne(6, layers), f"{layers or 'one block'}"
         rows += [layer_row(rng, blocks, n((4, 18)), eps=n((4, 6)), note=note), row(blocks.kl, n((4, 18)), note=note)]
     return rows
 
 
-def structured_posterior_cases(rng: Generator) -> list[Case]:
-    """variants/structured_posterior.py"""
+def prior_cases(rng: Generator) -> list[Case]:
+    """parts/priors.py"""
+    n, normal, mixture = rng.standard_normal, parts.StandardNormal(3), parts.GaussianMixture(3, 4, rng=rng)
+    return [row(normal.log_prob, n((4, 3))),
+            row(mixture.log_prob, n((4, 3)), parameters=mixture.parameters()),
+            row(mixture.log_prob, 3.0 * n((1, 3)), parameters=mixture.parameters(), note="one row, far")]
+
+
+def posterior_model_cases(rng: Generator) -> list[Case]:
+    """variants/mlp_vae.py: a VAE with each posterior, and with a prior that learns"""
     rows = []
-    for name in POSTERIORS:
+    for q, p in (*((name, "standard") for name in POSTERIORS if name != "diagonal"), ("diagonal", "mixture"),
+                 ("full", "mixture")):
         for B, L in ((3, 1), (2, 3)):
-            config = PosteriorVAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", posterior=name)
-            rows += bounds_of(rng, config.build(dtype=np.float64), note=f"{name}, L={L}", B=B, L=L,
-                              directions=4 if name == "coupling" else None)          # its networks are large
+            config = VAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", posterior=q, prior=p, components=3)
+            rows += bounds_of(rng, config.build(dtype=np.float64), note=f"{q}, {p} prior, L={L}", B=B, L=L,
+                              directions=4 if q == "coupling" else None)             # its networks are large
     return rows

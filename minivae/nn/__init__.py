@@ -1,24 +1,31 @@
-"""Networks: parameters in one flat vector, layers as thin shells around ops, optimizers, and who shares a step.
+"""Networks: parameters in one flat vector, layers as thin shells around ops, and how they learn.
 
-    arena            Parameter, and the two flat vectors that all parameters are views of
-    layers           Linear, Activation, Sequential, mlp              image_layers, batch_norm   for images
-    optimizers       SGD, Momentum, AdaGrad, Adam                     schedules   learning rates that change
+    arena            Parameter, and the two flat vectors that all values and all gradients are views of
+    layers           Linear, Activation, Sequential, mlp
+    image_layers     Conv2d, ConvTranspose2d, Reshape
+    batch_norm       BatchNorm, which learns from a whole batch at a time
+    optimizers       SGD, Momentum, AdaGrad, Adam
+    schedules        learning rates that change: warmup, cosine, stepwise
+    network          an arena and the optimizer that moves it: a model has one, or several
+    model            what the loop, the evaluation and checkpoints ask of every model
     workers          the threads and processes that share a training step
 
-A new layer needs `__call__(x) -> (y, pullback)` and a row in the gradient table, nothing else.
+A new layer needs `y, pullback = layer(x)` and a row in the gradient table, nothing else.
 """
-
 
 from minivae.nn.arena import Arena, Parameter
 from minivae.nn.batch_norm import BatchNorm, batch_learners, learning
 from minivae.nn.image_layers import Conv2d, ConvTranspose2d, Reshape
 from minivae.nn.layers import Activation, Initialiser, Layer, Linear, Sequential, glorot, he, mlp
+from minivae.nn.model import Data, Model
+from minivae.nn.network import Network
 from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer, clip_norm
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
-from minivae.nn.workers import Workers, by_rows, team_on
+from minivae.nn.workers import ROWS_EACH, Workers, by_rows, team_on
 
 __all__ = [
-    "SGD", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Initialiser", "Layer",
-    "Linear", "Momentum", "Optimizer", "Parameter", "Reshape", "Schedule", "Sequential", "Workers", "batch_learners",
-    "by_rows", "clip_norm", "cosine", "glorot", "he", "learning", "mlp", "stepwise", "team_on", "warmup",
+    "ROWS_EACH", "SGD", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Data",
+    "Initialiser", "Layer", "Linear", "Model", "Momentum", "Network", "Optimizer", "Parameter", "Reshape", "Schedule",
+    "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "glorot", "he", "learning", "mlp",
+    "stepwise", "team_on", "warmup",
 ]

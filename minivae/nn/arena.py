@@ -101,8 +101,8 @@ class Arena:
         """A copy of every parameter on the host, by name."""
         return {name: np.array(to_numpy(p.value)) for name, p in self.parameters.items()}
 
-    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set every parameter.  Raises ValueError, before anything changes, if names or shapes differ."""
+    def require(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raise ValueError unless there is an array of the right shape for every parameter, and no other."""
         missing, unknown = self.parameters.keys() - arrays.keys(), arrays.keys() - self.parameters.keys()
         if missing or unknown:
             raise ValueError(f"parameters do not fit this model: missing {sorted(missing) or 'none'}, "
@@ -110,6 +110,10 @@ class Arena:
         for name, p in self.parameters.items():
             if arrays[name].shape != p.value.shape:
                 raise ValueError(f"{name}: got shape {arrays[name].shape}, expected {p.value.shape}")
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set every parameter.  Raises ValueError, before anything changes, if names or shapes differ."""
+        self.require(arrays)
         for name, p in self.parameters.items():
             p.value[...] = self.device.array(arrays[name], dtype=self.value.dtype)
 

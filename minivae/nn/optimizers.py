@@ -57,10 +57,11 @@ class Optimizer:
         self.steps += 1
         vectors = (arena.value, arena.grad, *(self.state[name] for name in self.moments))
         parts = shares(arena.value.size, team.threads)
-        block = BLOCK if arena.device.name == "cpu" else arena.value.size
+        # a thread of several hands Python over at every call: few and large ones, then
+        block = BLOCK if arena.device.name == "cpu" and team.threads == 1 else arena.value.size
 
         def move(i: int) -> None:
-            scratch = arena.device.xp.empty_like(arena.value[:block])
+            scratch = arena.device.xp.empty_like(arena.value[parts[i]][:block])
             for start in range(parts[i].start, parts[i].stop, block):
                 here = slice(start, min(start + block, parts[i].stop))
                 self.update(*(vector[here] for vector in vectors), scratch[:here.stop - start], lr=float(lr))
@@ -75,14 +76,18 @@ class Optimizer:
         """A copy of the moments on the host; none before the first step."""
         return {name: np.array(to_numpy(self.state[name])) for name in self.moments if name in self.state}
 
-    def load(self, arrays: Mapping[str, np.ndarray], steps: int, arena: Arena) -> None:
-        """Take up where `arrays()` and `steps` were saved."""
+    def require(self, arrays: Mapping[str, np.ndarray], arena: Arena) -> None:
+        """Raise ValueError unless these are the moments of such an optimizer, or none, for this arena."""
         if arrays and arrays.keys() != set(self.moments):
             raise ValueError(f"optimizer: the checkpoint holds {sorted(arrays)}, "
                              f"{type(self).__name__} needs {sorted(self.moments)}")
         for name, array in arrays.items():
             if array.shape != arena.value.shape:
                 raise ValueError(f"optimizer {name}: got shape {array.shape}, expected {arena.value.shape}")
+
+    def load(self, arrays: Mapping[str, np.ndarray], steps: int, arena: Arena) -> None:
+        """Take up where `arrays()` and `steps` were saved.  Raises ValueError, before anything changes."""
+        self.require(arrays, arena)
         self.state = {name: arena.device.array(a, dtype=arena.value.dtype) for name, a in arrays.items()}
         self.steps = steps
 

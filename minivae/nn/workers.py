@@ -8,7 +8,7 @@ in the same order: the result does not depend on who was first.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -17,8 +17,10 @@ import numpy as np
 
 from minivae.backend import Array, Device
 from minivae.nn.batch_norm import batch_learners, learning
-from minivae.parallel import ALONE, SOLO, Processes, Team, shares
+from minivae.nn.network import Network
+from minivae.parallel import ALONE, SOLO, Processes, Team, quiet_blas, shares
 
+ROWS_EACH = 64             # of 784 pixels and some hundred units
 Share = Callable[[Any, slice], tuple[Array, ...]]
 
 
@@ -33,15 +35,14 @@ def team_on(device: Device) -> Team:
 
 
 class Workers:
-    """The threads that work for a model, each with a copy of its network, and the processes beside this one.
+    """The threads that work for a model, each with a copy of its networks, and the processes beside this one.
 
     A copy shares the values of the parameters; it has its own gradients.
 
-    rows_each   how many rows a thread must have to be worth it.  Below that, one thread takes them all and the
-                matrix products alone use every core: handing Python from thread to thread costs more than it saves
+    rows_each   how many rows a thread must have to be worth it: handing Python from thread to thread costs too
     """
 
-    def __init__(self, model: Any, *, rows_each: int = 256) -> None:
+    def __init__(self, model: Any, *, rows_each: int = ROWS_EACH) -> None:
         self.model, self.rows_each = model, rows_each
         self.copies = [model]
         self.learners = batch_learners(model)
@@ -49,23 +50,28 @@ class Workers:
 
     def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
         """From now on: so many threads (None: those that all models share), and these processes."""
-        self.team = team_on(self.model.arena.device) if threads is None else Team(threads)
+        self.team = team_on(self.model.device) if threads is None else Team(threads)
         self.processes = processes
+        quiet_blas()                                  # a single thread is one thread, too
 
-    def step(self, share: Share, rows: int) -> list[Array]:
-        """Set the gradient, as below, and let the optimizer take its step; return this process's part of the values."""
+    def step(self, share: Share, rows: int, names: Sequence[str] | None = None) -> list[Array]:
+        """Set the gradients, as below, and let optimizers take a step; return this process's part of the values.
+
+        names   of the networks that move; None: all
+        """
         with learning(self.model) if self.learners else nullcontext():
             values = self.gradient(share, rows)
-        # BLAS's own threads stay awake after a product: a team would have to wait for their cores
         team = self.team if self._threads(self.processes.rows(rows)) > 1 else SOLO
-        self.model.optimizer.step(self.model.arena, team)
+        for name in self.model.networks if names is None else names:
+            network = self.model.networks[name]
+            network.optimizer.step(network.arena, team)
         return values
 
     def gradient(self, share: Share, rows: int) -> list[Array]:
-        """Set the model's gradient to that of a batch of `rows` rows; return this process's part of the values.
+        """Set the networks' gradients to those of a batch of `rows` rows; return this process's part of the values.
 
-        share   share(network, rows) adds the gradient of these rows (a slice) to the network's, and returns
-                their part of the values.  Over all processes the parts add up to the batch's
+        share   share(model, rows) adds the gradients of these rows (a slice) to those of the model's networks, and
+                returns their part of the values.  Over all processes the parts add up to the batch's
         """
         mine = self.processes.rows(rows)
         if self.processes.size > 1 and self.undivided:
@@ -73,24 +79,26 @@ class Workers:
                              "whole batch: of several processes each sees a part")
         if mine.start == mine.stop:                   # fewer rows than processes: the first row, counted for nothing
             values = [0.0 * value for value in share(self.model, slice(0, 1))]
-            self.model.arena.zero_grad()
+            _zero_grad(self.model)
         else:
             values = self._over_threads(share, mine)
-        self.processes.sum(self.model.arena.grad)
+        for network in self.model.networks.values():
+            self.processes.sum(network.arena.grad)
         return values
 
     def _over_threads(self, share: Share, mine: slice) -> list[Array]:
-        networks = self._networks(self._threads(mine))
+        copies = self._copies(self._threads(mine))
         parts = [slice(mine.start + part.start, mine.start + part.stop)
-                 for part in shares(mine.stop - mine.start, len(networks))]
+                 for part in shares(mine.stop - mine.start, len(copies))]
 
         def work(i: int) -> tuple[Array, ...]:
-            networks[i].arena.zero_grad()
-            return share(networks[i], parts[i])
+            _zero_grad(copies[i])
+            return share(copies[i], parts[i])
 
-        values = self.team.run(work, len(networks))
-        if len(networks) > 1:
-            self._add([network.arena.grad for network in networks])
+        values = self.team.run(work, len(copies))
+        if len(copies) > 1:
+            for name in self.model.networks:
+                self._add([copy.networks[name].arena.grad for copy in copies])
         return [sum(value[1:], value[0]) for value in zip(*values)]
 
     def _add(self, gradients: list[Array]) -> None:
@@ -111,21 +119,28 @@ class Workers:
     @property
     def undivided(self) -> bool:
         """Whether something looks at the whole batch, so that it cannot be shared out."""
-        return bool(self.learners) or self.model.objective.whole_batch
+        return bool(self.learners) or self.model.whole_batch
 
-    def _networks(self, n: int) -> list[Any]:
+    def _copies(self, n: int) -> list[Any]:
         while len(self.copies) < n:
             self.copies.append(self._copy())
         return self.copies[:n]
 
     def _copy(self) -> Any:
-        """The network again: its values are the model's own memory, its gradients are not."""
-        model = self.model
-        shared = {id(p.value): p.value for p in model.arena.parameters.values()}
-        left_out = {id(thing): None for thing in (model.arena, model.optimizer, self)}
-        other = copy.deepcopy(model, shared | left_out)
-        other.arena = model.arena.twin(other.parameters())
+        """The model again: its values are the model's own memory, its gradients are not."""
+        networks: dict[str, Network] = self.model.networks
+        known: dict[int, Any] = {id(p.value): p.value for network in networks.values()
+                                 for p in network.arena.parameters.values()}
+        known |= {id(self): None, id(networks): {}}
+        other = copy.deepcopy(self.model, known)                     # known holds the copy of everything from now on
+        other.networks = {name: network.twin({key: known[id(p)] for key, p in network.arena.parameters.items()})
+                          for name, network in networks.items()}
         return other
+
+
+def _zero_grad(model: Any) -> None:
+    for network in model.networks.values():
+        network.arena.zero_grad()
 
 
 def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 500) -> Array:

@@ -8,14 +8,20 @@ laws (tested for every op):
   it is linear in what it takes, and may be called twice;
 - inputs are never written; everything is computed in the inputs' dtype and on their device.
 
-    dense            linear, relu, tanh, sigmoid, …             convolutions     conv2d and its adjoint, pooling
-    arrays           concat, split, repeat                      normalisation    the moments of a batch
-    softmax          logsumexp, log_softmax                     kernels          the same in one launch, on a GPU
+Where to look:
+
+    dense            linear, relu, tanh, sigmoid, …: begin here
+    softmax          logsumexp, log_softmax
+    arrays           concat, split, repeat
+    convolutions     conv2d and its adjoint; larger and smaller images
+    normalisation    the moments of a batch
+    kernels          some of these formulas in one launch, on a GPU
+
+A new op needs its row in the gradient table, and nobody's leave.
 """
 
-
 from minivae.backend import Pullback
-from minivae.ops.arrays import concat, one_hot, repeat, split
+from minivae.ops.arrays import concat, one_hot, repeat, repeat_each, split
 from minivae.ops.convolutions import average_pool, conv2d, conv_transpose2d, upsample
 from minivae.ops.dense import Cotangents, Out, elu, gelu, leaky_relu, linear, relu, sigmoid, softplus, tanh
 from minivae.ops.normalisation import batch_moments, normalise
@@ -24,5 +30,5 @@ from minivae.ops.softmax import log_mean_exp, log_softmax, logsumexp
 __all__ = [
     "Cotangents", "Out", "Pullback", "average_pool", "batch_moments", "concat", "conv2d", "conv_transpose2d", "elu",
     "gelu", "leaky_relu", "linear", "log_mean_exp", "log_softmax", "logsumexp", "normalise", "one_hot", "relu",
-    "repeat", "sigmoid", "softplus", "split", "tanh", "upsample",
+    "repeat", "repeat_each", "sigmoid", "softplus", "split", "tanh", "upsample",
 ]

@@ -47,6 +47,16 @@ def repeat(x: Array, *, samples: int) -> tuple[Array, Pullback]:
     return np.broadcast_to(x, (samples, *x.shape)).reshape(-1, *x.shape[1:]), pullback
 
 
+def repeat_each(*parts: Array, samples: int) -> tuple[tuple[Array, ...], Pullback]:
+    """(y₁, y₂, …): every part `samples` times over, as `repeat` does        (B, I₁) … -> (samples · B, I₁) …"""
+    repeated = [repeat(part, samples=samples) for part in parts]
+
+    def pullback(*dys: Array) -> tuple[Array, ...]:
+        return tuple(pull(dy) for (_, pull), dy in zip(repeated, dys))
+
+    return tuple(y for y, _ in repeated), pullback
+
+
 def one_hot(labels: Array, *, classes: int, dtype: Any) -> Array:
     """(B,) integers -> (B, classes) zeros with a one in each row: a constant, so it has no pullback."""
     return (labels[:, None] == array_module(labels).arange(classes)).astype(dtype)

@@ -1,4 +1,4 @@
-"""The same formulas as in `ops`, `distributions` and `optim`, each in one launch on a GPU.
+"""The same formulas as in `ops`, `distributions` and `nn.optimizers`, each in one launch on a GPU.
 
 A GPU computes an array expression operation by operation: each is a launch of some microseconds, and each reads and
 writes whole arrays, though the arithmetic between would have cost nothing.  A fused kernel reads every number once,
@@ -153,5 +153,5 @@ ADAM = Elementwise(
 
 
 def adam(value: Array, grad: Array, m: Array, s: Array, *, beta1: float, beta2: float, eps: float, rate: float) -> None:
-    """θ, m and s of `optim.Adam`, in place; eps is its ε / c₂, rate its lr c₁ / c₂        1 launch, plain 10"""
+    """θ, m and s of `nn.Adam`, in place; eps is its ε / c₂, rate its lr c₁ / c₂        1 launch, plain 10"""
     ADAM(grad, beta1, beta2, eps, rate, value, m, s)

@@ -1,12 +1,14 @@
-"""The same work on different rows at the same time: threads of one process (team), processes of one machine or many.
+"""The same work on different rows at the same time.
 
-Nothing here knows of networks or images; who shares the work of a training step is decided in nn.workers.
+    team             threads of one process
+    mpi              processes, on one machine or on many, started by mpiexec
+
+Nothing here knows of networks or images: who shares the work of a training step is decided in `nn.workers`.
 """
 
-
 from minivae.parallel.mpi import ALONE, Processes, ProcessesError, processes
-from minivae.parallel.team import SOLO, Team, shares
+from minivae.parallel.team import SOLO, Team, quiet_blas, shares
 
 __all__ = [
-    "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "processes", "shares",
+    "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "processes", "quiet_blas", "shares",
 ]

@@ -18,10 +18,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
-
 from minivae.backend import Array, array_module
-from minivae.parallel.team import shares
+from minivae.parallel.team import quiet_blas, shares
 
 T = TypeVar("T")
 PATIENCE = 3.0             # seconds that an error waits for the other ranks to make it too
@@ -72,7 +70,7 @@ class Joined(Processes):
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.here, self.local_rank = neighbours.size, neighbours.rank
-        self.threads = _limit_blas(max((os.cpu_count() or 1) // self.here, 1))
+        self.threads = min(quiet_blas(), max((os.cpu_count() or 1) // self.here, 1))
         self.exit = self.comm.Dup()                   # who waits at the exit is not mistaken for one who sums
         self.nccl: Any = None
 
@@ -161,11 +159,3 @@ def _take_gpu(number: int) -> None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [str(number)] if visible is None else visible.split(",")
     os.environ["CUDA_VISIBLE_DEVICES"] = names[number % len(names)]
-
-
-def _limit_blas(most: int) -> int:
-    """Let NumPy's matrix products use at most so many threads; return how many they use."""
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    for blas in libraries:
-        blas.set_num_threads(min(blas.num_threads, most))
-    return max((min(blas.num_threads, most) for blas in libraries), default=1)

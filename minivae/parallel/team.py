@@ -1,7 +1,7 @@
 """A team of threads: the same work on different rows, at the same time.
 
-NumPy lets other threads run while it computes.  Where a batch is large, two threads with half of it each beat one
-thread whose matrix products alone use both cores: everything between the products is shared too.
+NumPy lets other threads run while it computes, so two threads with half a batch each share all of its work, not the
+matrix products alone.  Those then use one thread each (`quiet_blas`).
 """
 
 from __future__ import annotations
@@ -10,28 +10,47 @@ import contextvars
 import threading
 import weakref
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from minivae.backend import at_least_one
+
 R = TypeVar("R")
 MOST = 8                   # threads that share a minibatch of a hundred images before each has too little
 
 
-class Team:
-    """`threads` threads (the caller is one of them), each with one BLAS thread.
+@cache
+def quiet_blas() -> int:
+    """From now on the matrix products of this process use one thread; returns how many they would have used.
 
-    threads   None: as many as NumPy's matrix products would use (OMP_NUM_THREADS, else one per core), at most 8
+    BLAS's own threads spin while they wait for each other, each for one that may have no core: beside another program
+    that computes, a training step with two of them takes five to thirty times as long, where twice would be fair.  The
+    threads of a team sleep.  (Whoever wants BLAS's threads back: `threadpoolctl.threadpool_limits`.)
+    """
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    before = max((blas.num_threads for blas in libraries), default=1)
+    for blas in libraries:
+        blas.set_num_threads(1)
+    return before
+
+
+class Team:
+    """`threads` threads (the caller is one of them); matrix products use one thread each, in the whole process.
+
+    threads   None: as many as NumPy's matrix products would have used (OMP_NUM_THREADS, else one per core), at most 8
     Raises ValueError for less than one.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: got {threads}, expected at least 1")
-        self.blas = [] if threads == 1 else ThreadpoolController().select(user_api="blas").lib_controllers
-        self.threads = threads or min(max((blas.num_threads for blas in self.blas), default=1), MOST)
+        if threads is not None:
+            at_least_one(threads=threads)
+        self.threads = threads or min(quiet_blas(), MOST)
+        if self.threads > 1:
+            quiet_blas()
         self.queues: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(self.threads - 1)]
         for queue in self.queues:
             threading.Thread(target=_serve, args=(queue,), daemon=True).start()
@@ -46,16 +65,9 @@ class Team:
         if not queues:
             return [work(0)]
         finished: SimpleQueue[Any] = SimpleQueue()
-        before = [blas.num_threads for blas in self.blas]
-        for blas in self.blas:
-            blas.set_num_threads(1)
-        try:
-            for i, queue in enumerate(queues, start=1):
-                queue.put((i, work, finished, contextvars.copy_context()))   # the context carries NumPy's errstate
-            answers = [_answer(0, work), *(finished.get() for _ in queues)]
-        finally:
-            for blas, threads in zip(self.blas, before):
-                blas.set_num_threads(threads)
+        for i, queue in enumerate(queues, start=1):
+            queue.put((i, work, finished, contextvars.copy_context()))       # the context carries NumPy's errstate
+        answers = [_answer(0, work), *(finished.get() for _ in queues)]
         answers.sort(key=lambda answer: answer[0])
         for _, _, error in answers:
             if error is not None:

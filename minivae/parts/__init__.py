@@ -1,20 +1,38 @@
-"""What a VAE is made of: posteriors q(z|x), likelihoods p(x|z), and the objectives that a step climbs.
+"""What a VAE is made of, beside its networks: p(z), q(z|x), p(x|z), and what a training step climbs.
 
-A part is a layer, so it may have parameters.  `named` finds it by the name that a configuration gives it.
+    priors                 p(z): N(0, I), a mixture that learns
+    kl                     which KL belongs to which pair of posterior and prior
+    likelihoods            p(x|z): what a decoder's outputs mean; Bernoulli
+    gaussian_likelihoods   σ chosen, learned, in closed form, or of every pixel its own
+    logistic_likelihoods   masses of 8-bit grey levels
+    units                  a likelihood of data in units of their own
+    posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
+    structured_posteriors  full covariance, rank one plus diagonal
+    flow_posteriors        planar flows and couplings: a Gaussian, bent
+    objectives             the ELBO, a weight on its KL, free bits, a capacity, the IWAE
+    named                  a part by the name that a configuration gives it
+
+A part is a layer, so it may have parameters of its own.  A new one is a class here; give it a name in `named`, and the
+command line has it.
 """
-
 
 from minivae.parts.flow_posteriors import Coupling, CouplingFlow, PlanarFlow
 from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, GaussianOptimal, GaussianPixel, GaussianShared
+from minivae.parts.kl import closed_form_kl, kl_by_latent
 from minivae.parts.likelihoods import Bernoulli, Likelihood
 from minivae.parts.logistic_likelihoods import Logistic, LogisticPixel, LogisticShared
-from minivae.parts.named import LIKELIHOODS, likelihood
-from minivae.parts.objectives import IWAE, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
-from minivae.parts.posteriors import FullCovariance, GaussianPosterior, Posterior, RankOne
+from minivae.parts.named import LIKELIHOODS, POSTERIORS, PRIORS, likelihood, posterior, prior
+from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
+from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
+from minivae.parts.priors import GaussianMixture, Prior, StandardNormal
+from minivae.parts.structured_posteriors import FullCovariance, RankOne
+from minivae.parts.units import InUnits, check_scale, units_of
 
 __all__ = [
-    "IWAE", "LIKELIHOODS", "Bernoulli", "Coupling", "CouplingFlow", "DReG", "FreeBits", "FullCovariance", "Gaussian",
-    "GaussianFixed", "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "Likelihood",
-    "Logistic", "LogisticPixel", "LogisticShared", "Objective", "PlanarFlow", "Posterior", "RankOne", "WeightedKL",
-    "likelihood", "terms", "warm_up",
+    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Coupling", "CouplingFlow", "DReG",
+    "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
+    "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "InUnits", "Likelihood", "Logistic",
+    "LogisticPixel", "LogisticShared", "Objective", "PlanarFlow", "Posterior", "Prior", "RankOne", "StandardNormal",
+    "WeightedKL", "check_scale", "closed_form_kl", "draw", "kl_by_latent", "likelihood", "posterior", "prior",
+    "terms", "units_of", "warm_up",
 ]

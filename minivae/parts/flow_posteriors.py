@@ -33,9 +33,9 @@ class PlanarFlow(Posterior):
         step = partial(flows.planar, offset=flows.STILL)
         drawn, pull_maps = flows.chain(eps, *_gently(parts), maps=((flows.affine, 2), *((step, 3),) * self.steps))
 
-        def pullback(dz: Array, dlogdet: Array) -> Array:
+        def pullback(dz: Array, dlogdet: Array) -> tuple[Array]:
             _, *dparts = pull_maps(dz, dlogdet)        # nobody asks for the gradient of the noise
-            return pull_split(*_gently(dparts))
+            return (pull_split(*_gently(dparts)),)
 
         return drawn, pullback
 
@@ -104,9 +104,9 @@ class CouplingFlow(Posterior):
         drawn, pull_maps = flows.chain(eps, mean, logvar, *(context,) * len(steps),
                                        maps=((flows.affine, 2), *((step, 1) for step in steps)))
 
-        def pullback(dz: Array, dlogdet: Array) -> Array:
+        def pullback(dz: Array, dlogdet: Array) -> tuple[Array]:
             _, dmean, dlogvar, *dcontexts = pull_maps(dz, dlogdet)
-            return pull_split(dmean, dlogvar, sum(dcontexts[1:], dcontexts[0]))        # every step saw it
+            return (pull_split(dmean, dlogvar, sum(dcontexts[1:], dcontexts[0])),)     # every step saw it
 
         return drawn, pullback
 

@@ -15,6 +15,7 @@ from minivae.parts.likelihoods import Likelihood, halves
 class Gaussian(Likelihood):
     """x ~ N(outputs, σ²): what those with one σ for all pixels have in common."""
     std: Any
+    density = True
 
     def mean(self, outputs: Array) -> Array:
         return outputs
@@ -110,6 +111,7 @@ class GaussianPixel(Likelihood):
     """x ~ N(mean, exp(logvar)), both from the decoder: its outputs are [mean, logvar]."""
 
     outputs_per_pixel = 2
+    density = True
 
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
         (mean, logvar), pull_split = halves(outputs)

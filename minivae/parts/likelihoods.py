@@ -21,6 +21,7 @@ class Likelihood(Layer):
 
     outputs_per_pixel = 1
     low, high = -np.inf, np.inf        # the support of one pixel
+    density = False                    # whether it gives a density of real numbers, or else the mass of a few values
 
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
         """−log p(x|z) in nats, (B,); the pullback takes `need_dp`, as a layer's does"""
@@ -33,6 +34,10 @@ class Likelihood(Layer):
     def sample(self, outputs: Array, rng: Generator) -> Array:
         """x ~ p(x|z), (B, X)"""
         raise NotImplementedError
+
+    def scaled(self, x: Array) -> Array:
+        """The images as the networks see them: as they are, unless they have units of their own (parts.units)."""
+        return x
 
     def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
         """The best that can be said of images (N, X) without a latent: where an untrained model should start.

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array
-from minivae.distributions import free_bits, gaussian_log_prob, reparameterize, standard_normal_log_prob
+from minivae.backend import Array, at_least_one
+from minivae.distributions import capacity_gap, free_bits, gaussian_log_prob, reparameterize
 from minivae.nn import Schedule
 from minivae.ops import log_mean_exp, repeat
 
@@ -79,6 +79,34 @@ class FreeBits(Objective):
         return terms(nll, kls.sum(axis=-1), weight)
 
 
+class Capacity(Objective):
+    """loss = nll + γ |mean over the batch of kl − C(t)|: the KL is led to C, which rises from 0.   Burgess et al. 2018.
+
+    At C = 0 nothing may be learned yet; as C rises, latents switch on one after another.  The mean is taken over the
+    whole batch, so one thread computes the step.
+
+    capacity   C in nats: a number, or a schedule: a function from the step to a number
+    gamma      γ, the price of a nat off
+    """
+
+    whole_batch = True
+
+    def __init__(self, capacity: float | Schedule, gamma: float = 100.0) -> None:
+        if not callable(capacity) and not capacity >= 0:
+            raise ValueError(f"capacity: got {capacity}, expected a number >= 0")
+        if not gamma > 0:
+            raise ValueError(f"gamma: got {gamma}, expected a number > 0")
+        self.capacity, self.gamma = capacity, gamma
+
+    def __call__(self, model: Any, *, x: Array, eps: Array, weight: float, step: int) -> Terms:
+        capacity = self.capacity(step) if callable(self.capacity) else self.capacity
+        (nll, kl), pullback = model.elbo_terms(x=x, eps=eps)
+        gap, pull_gap = capacity_gap(kl, capacity=capacity)
+        dgap = np.full_like(gap, self.gamma * weight * len(x))                       # of the batch, as B examples
+        pullback(np.full_like(nll, weight), pull_gap(dgap))
+        return terms(nll, kl, weight)
+
+
 class IWAE(Objective):
     """loss = −log (1/K) Σₖ wₖ,   wₖ = p(x, zₖ) / q(zₖ|x):  K = L draws of the model.   Burda et al. 2015, eq. 8.
 
@@ -105,29 +133,28 @@ class DReG(IWAE):
 
     def __call__(self, model: Any, *, x: Array, eps: Array, weight: float, step: int) -> Terms:
         K, B, _ = eps.shape
-        (mean, logvar), pull_encoder = model.encoder(x)
+        (mean, logvar), pull_q = model.q(x=x)
         means, pull_means = repeat(mean, samples=K)
         logvars, pull_logvars = repeat(logvar, samples=K)
         z, pull_z = reparameterize(means, logvars, eps=eps.reshape(means.shape))
         outputs, pull_decoder = model.decoder(z)
         nll, pull_nll = model.likelihood(outputs, x=repeat(x, samples=K)[0])
-        log_q, pull_q = gaussian_log_prob(z, means, logvars)
-        log_p, pull_p = standard_normal_log_prob(z)
+        log_q, pull_log_q = gaussian_log_prob(z, means, logvars)
+        log_p, pull_p = model.prior.log_prob(z)
         kl = log_q - log_p
 
         bound, pull_bound = log_mean_exp(-(nll + kl).reshape(K, B).T)
         dloss = pull_bound(np.full_like(bound, weight)).T.reshape(-1)                # weight · w̃ₖ
-        dz = pull_decoder(pull_nll(dloss)) + pull_q(dloss)[0] - pull_p(dloss)        # q's own μ and σ held still
+        dz = pull_decoder(pull_nll(dloss)) + pull_log_q(dloss)[0] + pull_p(-dloss)   # q's own μ and σ held still
         dmeans, dlogvars = pull_z(dz * (dloss / weight)[:, None])                    # w̃ₖ a second time
-        pull_encoder(pull_means(dmeans), pull_logvars(dlogvars), need_dx=False)
+        pull_q(pull_means(dmeans), pull_logvars(dlogvars))
         return (*terms(nll, kl, weight / K), weight * bound.sum())
 
 
-def warm_up(steps: int) -> Schedule:
-    """β = 0 at step 0, rising in a straight line to 1 at `steps` and after."""
-    if steps < 1:
-        raise ValueError(f"steps: got {steps}, expected at least 1")
-    return lambda step: min(1.0, step / steps)
+def warm_up(steps: int, *, to: float = 1.0) -> Schedule:
+    """0 at step 0, rising in a straight line to `to` at `steps` and after: of β, or of a capacity in nats."""
+    at_least_one(steps=steps)
+    return lambda step: to * min(1.0, step / steps)
 
 
 def terms(nll: Array, kl: Array, weight: float) -> Terms:

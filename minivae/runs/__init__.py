@@ -1,10 +1,10 @@
-"""A run on disk: its folder, its checkpoints, and the guard that finds the first NaN.
+"""A run on disk, and what watches over it.
 
-    folder           config, metrics and checkpoint of a run, and what every model offers to be saved
-    checkpoint       one file for all of it, whole or not there: safetensors, written beside and renamed
-    guard            says which epoch, which part and which number was the first that is not finite
+    checkpoint       named arrays and JSON in one file: whole or not at all
+    folder           config, metrics and checkpoints of a run, of models with any number of networks
+    guard            finds the first thing that is not finite
 
-The names of the files are a promise to the runs that people have kept: a change must still read the old ones.
+Whatever is written is written under a temporary name and renamed: nothing is ever half there.
 """
 
 from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
@@ -13,7 +13,6 @@ from minivae.runs.folder import (
     CHECKPOINT,
     CONFIG,
     METRICS,
-    Model,
     Position,
     load_parameters,
     read_history,
@@ -21,10 +20,10 @@ from minivae.runs.folder import (
     save_parameters,
     save_run,
 )
-from minivae.runs.guard import Guard, NotFiniteError
+from minivae.runs.guard import Guard, NotFiniteError, finite
 
 __all__ = [
-    "BEST", "CHECKPOINT", "CONFIG", "METRICS", "CheckpointError", "Guard", "Model", "NotFiniteError", "Position",
+    "BEST", "CHECKPOINT", "CONFIG", "METRICS", "CheckpointError", "Guard", "NotFiniteError", "Position", "finite",
     "load_checkpoint", "load_parameters", "read_history", "restore_run", "save_checkpoint", "save_parameters",
     "save_run", "write_atomically",
 ]

@@ -1,7 +1,7 @@
 """A run folder: config.json, metrics.jsonl and checkpoint.safetensors, each whole or not at all.
 
-The checkpoint holds everything that decides how training goes on: parameters, optimizer moments,
-the place in the epoch and the state of both random generators.
+The checkpoint holds everything that decides how training goes on: of every network its parameters and its optimizer's
+moments, the place in the epoch, and the state of both random generators.
 """
 
 from __future__ import annotations
@@ -10,31 +10,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Generator, rng_state
-from minivae.nn import Arena, Optimizer
+from minivae.backend import Generator, rng_state
+from minivae.nn import Model
 from minivae.parallel import ALONE, Processes
 from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 CONFIG, METRICS = "config.json", "metrics.jsonl"
-
-
-class Model(Protocol):
-    """What the loop, the evaluation and the checkpoints ask of every model."""
-
-    arena: Arena
-    optimizer: Optimizer
-    workers: Any               # who share a training step
-
-    def check_images(self, x: Any, name: str = "x") -> None: ...
-    def train_step(self, x: Array, rng: Generator) -> dict[str, Array]: ...
-    def terms(self, x: Array, rng: Generator, samples: int = 1) -> tuple[Array, Array]: ...
-    def log_weights(self, x: Array, rng: Generator, samples: int = 1) -> Array: ...
-    def encode(self, x: Array) -> tuple[Array, Array]: ...
+FORMAT = 2                 # of checkpoints: networks by name
 
 
 @dataclass
@@ -51,11 +38,11 @@ class Position:
 def save_run(folder: Path, model: Model, position: Position, config: Mapping[str, Any],
              order_state: dict[str, Any], noise: Generator) -> None:
     """Write the three files of a run.  `order_state` is the shuffling generator's at the start of the epoch."""
-    arrays = {f"parameter/{name}": a for name, a in model.arena.arrays().items()}
-    arrays |= {f"optimizer/{name}": a for name, a in model.optimizer.arrays().items()}
+    arrays = {f"{key}/{name}": a for key, network in model.networks.items() for name, a in network.arrays().items()}
+    networks = {key: {"optimizer": type(network.optimizer).__name__, "steps": network.optimizer.steps}
+                for key, network in model.networks.items()}
     save_checkpoint(folder / CHECKPOINT, arrays, {
-        "format": 1, "config": dict(config), "position": asdict(position),
-        "optimizer": {"name": type(model.optimizer).__name__, "steps": model.optimizer.steps},
+        "format": FORMAT, "config": dict(config), "position": asdict(position), "networks": networks,
         "order_state": order_state, "noise_state": rng_state(noise)})
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in position.history))
@@ -63,51 +50,87 @@ def save_run(folder: Path, model: Model, position: Position, config: Mapping[str
 
 def save_parameters(path: Path, model: Model, config: Mapping[str, Any]) -> None:
     """Write the parameters alone: enough to use the model, not to train on."""
-    arrays = {f"parameter/{name}": a for name, a in model.arena.arrays().items()}
-    save_checkpoint(path, arrays, {"format": 1, "config": dict(config)})
+    arrays = {f"{key}/parameter/{name}": a for key, network in model.networks.items()
+              for name, a in network.arena.arrays().items()}
+    save_checkpoint(path, arrays, {"format": FORMAT, "config": dict(config)})
 
 
 def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Generator,
                 noise: Generator, group: Processes = ALONE) -> Position:
-    """Set model, optimizer and generators to what the checkpoint holds; return where training stands.
+    """Set networks, optimizers and generators to what the checkpoint holds; return where training stands.
 
     Rank 0 alone reads the file, for all.
 
     Raises CheckpointError, before anything changes, if it was made by another model, optimizer or config.
     """
     path = folder / CHECKPOINT
-    arrays, metadata = group.once(lambda: load_checkpoint(path))
-    if not metadata.keys() >= {"config", "optimizer", "position", "order_state", "noise_state"}:
+    arrays, metadata = group.once(lambda: _read(path, model))
+    if not metadata.keys() >= {"config", "networks", "position", "order_state", "noise_state"}:
         raise CheckpointError(f"{path} holds parameters alone (as {BEST} does): enough to use, not to train on")
-    saved, name = metadata["config"], type(model.optimizer).__name__
+    saved = metadata["config"]
     for key in saved:                                             # which may be older than a setting of today
         if key != "epochs" and _plain(config.get(key)) != saved.get(key):
             raise CheckpointError(f"{path} was made with {key} = {saved.get(key)!r}, "
                                   f"this run has {key} = {config.get(key)!r}")
-    if metadata["optimizer"]["name"] != name:
-        raise CheckpointError(f"{path} was made with {metadata['optimizer']['name']}, this run uses {name}")
-    load_parameters(path, model.arena, arrays)
-    moments = {key.removeprefix("optimizer/"): a for key, a in arrays.items() if key.startswith("optimizer/")}
-    model.optimizer.load(moments, metadata["optimizer"]["steps"], model.arena)
+    _require(path, model, arrays, metadata["networks"])
+    for key, network in model.networks.items():
+        network.arena.load(_below(f"{key}/parameter/", arrays))
+        network.optimizer.load(_below(f"{key}/optimizer/", arrays), metadata["networks"][key]["steps"], network.arena)
     order.bit_generator.state = metadata["order_state"]
     if metadata["noise_state"] is not None and isinstance(noise, np.random.Generator):
         noise.bit_generator.state = metadata["noise_state"]
     return Position(**metadata["position"])
 
 
-def load_parameters(path: Path, arena: Arena, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+def load_parameters(path: Path, model: Model) -> None:
     """Set a model's parameters from a checkpoint.  Raises CheckpointError if they are another model's."""
-    arrays = load_checkpoint(path)[0] if arrays is None else arrays
+    arrays, _ = _read(path, model)
+    _require(path, model, arrays, {})
+    for key, network in model.networks.items():
+        network.arena.load(_below(f"{key}/parameter/", arrays))
+
+
+def _read(path: Path, model: Model) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A checkpoint as today's are: those of format 1 knew one network, and did not name it."""
+    arrays, metadata = load_checkpoint(path)
+    if metadata.get("format") not in (1, FORMAT):
+        raise CheckpointError(f"{path} has format {metadata.get('format')!r}, this version of minivae knows 1 "
+                              f"and {FORMAT}")
+    if metadata["format"] == 1 and len(model.networks) == 1:
+        (key,) = model.networks
+        arrays = {f"{key}/{name}": a for name, a in arrays.items()}
+        if "optimizer" in metadata:
+            made = metadata.pop("optimizer")
+            metadata["networks"] = {key: {"optimizer": made["name"], "steps": made["steps"]}}
+    return arrays, metadata
+
+
+def _require(path: Path, model: Model, arrays: Mapping[str, np.ndarray], made: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless all fits: networks, parameters and, as far as they are told, optimizers."""
     try:
-        arena.load({key.removeprefix("parameter/"): a for key, a in arrays.items() if key.startswith("parameter/")})
+        theirs = {name.partition("/")[0] for name in arrays}
+        if theirs != model.networks.keys():
+            raise ValueError(f"it has the networks {sorted(theirs)}, expected {sorted(model.networks)}")
+        for key, network in model.networks.items():
+            network.arena.require(_below(f"{key}/parameter/", arrays))
     except ValueError as error:
         raise CheckpointError(f"{path} holds another model: {error}") from error
+    for key, how in made.items():
+        optimizer = model.networks[key].optimizer
+        if how["optimizer"] != type(optimizer).__name__:
+            raise CheckpointError(f"{path} was made with {how['optimizer']}, this run uses {type(optimizer).__name__}")
+        optimizer.require(_below(f"{key}/optimizer/", arrays), model.networks[key].arena)
+
+
+def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays whose names start so, by what follows."""
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """One record per finished epoch.  Raises CheckpointError if the folder holds no run."""
     try:
-        return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+        return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {folder / METRICS} ({error})") from error
 

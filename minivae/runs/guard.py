@@ -14,12 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from minivae.backend import Array, Generator, rng_state
-from minivae.runs.folder import Model
+from minivae.backend import Generator, rng_state
+from minivae.batch import Batch
+from minivae.nn import Model
 
 
 class NotFiniteError(ArithmeticError):
     """The loss, a parameter or a gradient became NaN or infinite."""
+
+
+def finite(model: Model) -> bool:
+    """Whether every parameter of every network is finite (which waits for the device)."""
+    return all(bool(np.isfinite(network.arena.value).all()) for network in model.networks.values())
 
 
 class Guard:
@@ -31,20 +37,17 @@ class Guard:
 
     def remember(self) -> None:
         """Now is good."""
-        arena, optimizer = self.model.arena, self.model.optimizer
-        self.value = arena.value.copy()
-        self.moments = {name: a.copy() for name, a in optimizer.state.items()}
-        self.steps, self.noise_state = optimizer.steps, rng_state(self.noise)
+        self.moments = {name: network.moment() for name, network in self.model.networks.items()}
+        self.noise_state = rng_state(self.noise)
 
     def go_back(self) -> None:
         """Return to the last good state."""
-        self.model.arena.value[...] = self.value
-        self.model.optimizer.state = {name: a.copy() for name, a in self.moments.items()}
-        self.model.optimizer.steps = self.steps
+        for name, network in self.model.networks.items():
+            network.go_back(self.moments[name])
         if self.noise_state is not None:
             self.noise.bit_generator.state = self.noise_state
 
-    def blame(self, batches: Iterable[tuple[int, Array]]) -> str:
+    def blame(self, batches: Iterable[tuple[int, Batch]]) -> str:
         """Take the steps again from the last good state; say which went wrong, and where.
 
         Leaves the model as it was before the guilty step.
@@ -52,18 +55,21 @@ class Guard:
         self.go_back()
         for step, batch in batches:
             self.remember()
-            if not np.isfinite(self.model.arena.value).all():
-                return f"step {step}: {self.model.arena.first_not_finite()}, before the step"
+            if not finite(self.model):
+                return f"step {step}: {self._first_array()}, before the step"
             with np.errstate(all="ignore"):
                 metrics = self.model.train_step(batch, self.noise)
-            if not (all(math.isfinite(float(v)) for v in metrics.values())
-                    and np.isfinite(self.model.arena.value).all()):
-                after = self.model.arena.first_not_finite()
+            if not (all(math.isfinite(float(v)) for v in metrics.values()) and finite(self.model)):
+                after = self._first_array()
                 self.go_back()
                 return f"step {step}: {self._first_op(batch) or after or 'the loss overflowed'}"
         return "a step since the last check (it did not happen again when the steps were repeated)"
 
-    def _first_op(self, batch: Array) -> str | None:
+    def _first_array(self) -> str | None:
+        """The first parameter, else gradient, that is not finite."""
+        return next(filter(None, (network.arena.first_not_finite() for network in self.model.networks.values())), None)
+
+    def _first_op(self, batch: Batch) -> str | None:
         """Repeat a step with floating-point errors raised: the innermost frame of ours is the op."""
         try:
             with np.errstate(over="raise", invalid="raise", divide="raise"):

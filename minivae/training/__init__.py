@@ -1,8 +1,11 @@
 """The training loop, and the recipe that makes a run repeatable.
 
-`fit(model, images, epochs=…)` trains any model; a `Recipe` is everything that decides a run, kept as config.json.
-"""
+    loop             fit(model, images, epochs=…): trains whatever offers what `runs.Model` lists
+    recipe           Recipe: everything that decides a run, kept as its config.json
 
+The loop knows nothing of VAEs.  What every run should be able to choose is a field of Recipe, and thereby an option of
+`minivae train`.
+"""
 
 from minivae.training.loop import Callback, Interrupted, Record, fit
 from minivae.training.recipe import Recipe, free_folder, load_run, read_recipe

@@ -21,16 +21,18 @@ import numpy as np
 from tqdm import tqdm
 
 from minivae.backend import Array, Generator, rng_state, to_numpy
+from minivae.batch import Batch, as_batch
 from minivae.distributions import bernoulli_sample
 from minivae.evaluation import evaluate
+from minivae.nn import Data, Model
 from minivae.parallel import ALONE, Processes, ProcessesError, processes
 from minivae.runs import (
     BEST,
     CHECKPOINT,
     Guard,
-    Model,
     NotFiniteError,
     Position,
+    finite,
     restore_run,
     save_parameters,
     save_run,
@@ -45,15 +47,15 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C, after the step was finished and the state saved."""
 
 
-def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, valid: np.ndarray | None = None,
+def fit(model: Any, data: Data, *, epochs: int, batch_size: int = 128, valid: Data | None = None,
         binarize: bool = False, seed: int = 0, run: Path | str | None = None, resume: bool = False,
         config: Mapping[str, Any] | None = None, progress: bool = True,
         callback: Callback | None = None, threads: int | None = None) -> list[Record]:
-    """Train `model` on `images` (N, X); return one record per epoch, in nats per image.
+    """Train `model` on images (N, X), or on a Batch of all it needs; return one record per epoch, in nats per example.
 
-    valid       images whose bound is recorded after each epoch
-    binarize    draw x ~ Bernoulli(pixel) anew for every batch (Salakhutdinov and Murray 2008)
-    seed        of the order of the images and of the noise
+    valid       the same of what is held out: its bound is recorded after each epoch
+    binarize    draw x ~ Bernoulli(x) anew for every batch (Salakhutdinov and Murray 2008)
+    seed        of the order of the examples and of the noise
     run         folder for config.json, metrics.jsonl, a checkpoint after each epoch, and the
                 parameters of the epoch with the best validation bound
     resume      go on from the checkpoint in `run`: on a CPU, bit for bit as if never interrupted
@@ -68,34 +70,35 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
     NotFiniteError (the last checkpoint is kept), Interrupted (Ctrl-C: saved first), CheckpointError,
     ProcessesError (the processes do not fit together).
     """
-    _check_arguments(model, images, valid, epochs, batch_size, binarize, seed)
+    _check_arguments(model, data, valid, epochs, batch_size, binarize, seed)
     if resume and run is None:
         raise ValueError("resume: got no run folder to go on from, expected run=...")
     run, group = Path(run) if run else None, processes()
     settings = dict(config or {}) | {"epochs": epochs, "batch_size": batch_size, "seed": seed, "binarize": binarize}
     json.dumps(settings)                               # raises TypeError now rather than after the first epoch
-    device, dtype = model.arena.device, model.arena.value.dtype
+    device, dtype = model.device, model.dtype
     order, noise = np.random.default_rng(seed), device.rng(seed + 1)
     position = _begin(model, run, resume, settings, order, noise, group)
     if threads is not None or group.size > 1:
         model.workers.hire(group.threads if threads is None else threads, group)
-    x = device.asarray(images, dtype=dtype)
-    v = None if valid is None else device.asarray(valid, dtype=dtype)
+    train = as_batch(data).on(device, dtype)
+    held_out = None if valid is None else as_batch(valid).on(device, dtype)
 
-    with _CtrlC(group) as ctrl_c, tqdm(total=epochs * math.ceil(len(x) / batch_size), initial=position.step,
+    with _CtrlC(group) as ctrl_c, tqdm(total=epochs * math.ceil(len(train) / batch_size), initial=position.step,
                                        disable=not progress or group.rank > 0, unit="step", dynamic_ncols=True) as bar:
         while position.epoch < epochs:
             start, order_state = time.perf_counter(), rng_state(order) or {}
             bar.set_description(f"epoch {position.epoch + 1}/{epochs}")
-            epoch = _Epoch(model, x, device.asarray(order.permutation(len(x))), batch_size, noise, binarize, group)
+            shuffled = device.asarray(order.permutation(len(train)))
+            epoch = _Epoch(model, train, shuffled, batch_size, noise, binarize, group)
             epoch.run(position, bar, ctrl_c)
             if epoch.stopped:
                 if run:
                     group.once(partial(save_run, run, model, position, settings, order_state, noise))
                 raise Interrupted(f"stopped after step {position.step}"
                                   + (f"; saved in {run}: resume from there" if run else ""))
-            bound = group.once(lambda: _validate(model, v, seed))
-            _finish(position, len(x), bound, time.perf_counter() - start)
+            bound = group.once(lambda: _validate(model, held_out, seed))
+            _finish(position, len(train), bound, time.perf_counter() - start)
             group.once(lambda: _keep(run, model, position, settings, order, noise, callback))
     return position.history
 
@@ -103,7 +106,7 @@ def fit(model: Any, images: np.ndarray, *, epochs: int, batch_size: int = 128, v
 def _begin(model: Model, run: Path | None, resume: bool, settings: Record, order: Generator, noise: Generator,
            group: Processes) -> Position:
     """All processes start from the same place: the checkpoint, or the parameters of rank 0."""
-    on_cpu = np.array([model.arena.device.name == "cpu"], dtype=float)
+    on_cpu = np.array([model.device.name == "cpu"], dtype=float)
     group.sum(on_cpu)
     if 0 < on_cpu[0] < group.size:
         raise ProcessesError(f"{on_cpu[0]:.0f} of {group.size} processes run on the CPU, the others on a GPU: "
@@ -113,7 +116,9 @@ def _begin(model: Model, run: Path | None, resume: bool, settings: Record, order
     if run and group.once((run / CHECKPOINT).exists):
         raise FileExistsError(f"{run} holds a run already: resume it, or choose another folder")
     if group.size > 1:
-        model.arena.value[...] = model.arena.device.array(group.once(lambda: to_numpy(model.arena.value)))
+        for network in model.networks.values():
+            value = network.arena.value
+            value[...] = model.device.array(group.once(partial(to_numpy, value)))
     return Position()
 
 
@@ -132,9 +137,9 @@ def _keep(run: Path | None, model: Model, position: Position, settings: Record, 
 class _Epoch:
     """One pass over the images: steps, and every so often a look at whether all is well."""
 
-    def __init__(self, model: Model, x: Array, order: Array, batch_size: int, noise: Generator,
+    def __init__(self, model: Model, data: Batch, order: Array, batch_size: int, noise: Generator,
                  binarize: bool, group: Processes) -> None:
-        self.model, self.x, self.order, self.batch_size = model, x, order, batch_size
+        self.model, self.data, self.order, self.batch_size = model, data, order, batch_size
         self.noise, self.binarize, self.group = noise, binarize, group
         self.guard = Guard(model, noise)
         self.pending: list[tuple[int, dict[str, Array]]] = []      # metrics still on the device
@@ -153,19 +158,19 @@ class _Epoch:
                 return
         self.look(position, bar, ctrl_c.pressed)
 
-    def batches(self, first: int) -> Iterator[Array]:
+    def batches(self, first: int) -> Iterator[Batch]:
         """Minibatches in the shuffled order, from number `first` on."""
-        for start in range(first * self.batch_size, len(self.x), self.batch_size):
-            batch = self.x[self.order[start:start + self.batch_size]]
+        for start in range(first * self.batch_size, len(self.data), self.batch_size):
+            batch = self.data[self.order[start:start + self.batch_size]]
             if self.binarize:
-                batch = bernoulli_sample(batch, rng=self.noise)
+                batch = batch.but(x=bernoulli_sample(batch.x, rng=self.noise))
             yield batch
 
     def look(self, position: Position, bar: tqdm, pressed: bool) -> None:
         """Bring the metrics to the host and add them up.  Raises NotFiniteError, naming the first cause."""
         metrics, alike = self.together(pressed)
         good = all(math.isfinite(value) for _, m in metrics for value in m.values())
-        if not (good and np.isfinite(self.model.arena.value).all()):         # the last step's loss came before its move
+        if not (good and finite(self.model)):          # the last step's loss came before its move
             step, batch = position.step - len(metrics), position.batch - len(metrics)
             if self.group.size > 1:
                 self.model.workers.processes = ALONE   # each takes the whole batches again, and all find the same
@@ -191,7 +196,7 @@ class _Epoch:
         """
         names = list(self.pending[0][1]) if self.pending else []
         shares = [[float(m[name]) for name in names] for _, m in self.pending]
-        digest = zlib.crc32(to_numpy(self.model.arena.value).data) if self.group.size > 1 else 0
+        digest = _digest(self.model) if self.group.size > 1 else 0
         now, steps = time.perf_counter(), max(len(shares), 1)
         sums = np.array([pressed, digest, (now - self.looked) / steps, *np.ravel(shares)])
         self.group.sum(sums)
@@ -203,36 +208,45 @@ class _Epoch:
                 sums[1] == self.group.size * digest)
 
 
-def _finish(position: Position, images: int, valid: Record, seconds: float) -> None:
+def _digest(model: Model) -> int:
+    """A number that two models share only if all their parameters are alike."""
+    digest = 0
+    for network in model.networks.values():
+        digest = zlib.crc32(to_numpy(network.arena.value).data, digest)
+    return digest
+
+
+def _finish(position: Position, examples: int, valid: Record, seconds: float) -> None:
     """Close the epoch: its record joins the history."""
     position.epoch, position.batch = position.epoch + 1, 0
     record: Record = {"epoch": position.epoch, "step": position.step}
-    record |= {f"train_{name}": total / images for name, total in position.sums.items()}
+    record |= {f"train_{name}": total / examples for name, total in position.sums.items()}
     record |= valid | {"seconds": round(seconds, 3)}
     position.sums = {}
     position.history.append(record)
 
 
-def _validate(model: Model, v: Array | None, seed: int) -> Record:
-    """The bound on the validation images, with the same noise after every epoch."""
-    if v is None:
+def _validate(model: Model, held_out: Batch | None, seed: int) -> Record:
+    """The bound on what is held out, with the same noise after every epoch."""
+    if held_out is None:
         return {}
-    bound = evaluate(model, v, seed=seed + 2)
+    bound = evaluate(model, held_out, seed=seed + 2)
     return {"valid_elbo": bound.elbo.mean, "valid_nll": bound.nll.mean, "valid_kl": bound.kl.mean}
 
 
-def _check_arguments(model: Any, images: Any, valid: Any, epochs: int, batch_size: int, binarize: bool,
+def _check_arguments(model: Any, data: Any, valid: Any, epochs: int, batch_size: int, binarize: bool,
                      seed: int) -> None:
     for name, number in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"{name}: got {number!r}, expected a whole number of at least 1")
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed: got {seed!r}, expected a whole number of at least 0")
-    model.check_images(images, "images")
-    if binarize and not 0.0 <= float(images.min()) <= float(images.max()) <= 1.0:
+    model.check(data, "images")
+    x = as_batch(data).x
+    if binarize and not 0.0 <= float(x.min()) <= float(x.max()) <= 1.0:
         raise ValueError("binarize: images have pixels outside [0, 1], expected probabilities of ink")
     if valid is not None:
-        model.check_images(valid, "valid")
+        model.check(valid, "valid")
 
 
 class _CtrlC:

@@ -9,23 +9,23 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from minivae import nn
 from minivae.backend import Device
+from minivae.batch import Batch
 from minivae.data import Dataset, hold_out, load
 from minivae.distributions import bernoulli_sample
-from minivae.parts import IWAE, DReG, FreeBits, Objective, WeightedKL, warm_up
+from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_scale, warm_up
 from minivae.runs import BEST, CHECKPOINT, CONFIG, CheckpointError, load_parameters
 from minivae.training.loop import Callback, Record, fit
 from minivae.vae import VAE
-from minivae.variants import PosteriorVAEConfig, VAEConfig
+from minivae.variants import ConvVAEConfig, VAEConfig
 
 OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
-ScheduleName = Literal["constant", "cosine", "iwae"]
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,45 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
+    network: Literal["mlp", "conv"] = "mlp"
+    """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
-    """hidden units of the encoder, from image to latents; the decoder mirrors them"""
+    """hidden units of the encoder, from image to latents; the decoder mirrors them (network mlp)"""
+    filters: tuple[int, ...] = (32, 64)
+    """of the encoder's convolutions; the decoder mirrors them (network conv)"""
+    dense: int = 256
+    """hidden units between convolutions and latents (network conv)"""
     latents: int = 20
     """latent dimensions; 2 can be drawn as a map"""
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus"] = "relu"
-    """between layers"""
+    """between layers (network mlp; a conv has relu)"""
     likelihood: Literal["bernoulli", "gaussian_fixed", "gaussian_shared", "gaussian_optimal", "gaussian_pixel",
                         "logistic_shared", "logistic_pixel"] = "bernoulli"
     """p(x|z): for black and white images; for real-valued ones with a fixed, shared (learned, or in closed form) or
     per-pixel variance; for 8-bit grey levels"""
     posterior: Literal["diagonal", "full", "rank_one", "planar", "coupling"] = "diagonal"
     """q(z|x): a Gaussian with diagonal, full, or rank-one-plus-diagonal covariance, or a flow"""
+    prior: Literal["standard", "mixture"] = "standard"
+    """p(z): N(0, I), or a mixture of Gaussians that learns"""
+    components: int = 10
+    """of a mixture prior"""
+    scale: Literal["none", "unit", "standard"] = "none"
+    """units of the data, kept in the run: unit fits all into [0, 1] (pictures of 0 … 255), standard gives every column
+    mean 0 and spread 1 (tables); samples, reconstructions and bounds stay in the data's own units"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
     """draws of z per image in a training step (L in Kingma and Welling; k of the IWAE)"""
+    beta: float = 1.0
+    """weight of the KL in what a step climbs: above 1 is the β-VAE; the reported ELBO stays the true bound"""
     warm_up: int = 0
-    """epochs in which the weight of the KL rises from 0 to 1"""
+    """epochs in which the weight of the KL rises from 0 to beta, or the capacity to its maximum"""
     free_bits: float = 0.0
     """nats of KL that each latent has free"""
+    capacity: float | None = None
+    """nats that the KL is led to, rising from 0 (over `warm_up` epochs, or all)"""
+    gamma: float = 100.0
+    """price of each nat that the KL is off the capacity"""
     binarize: bool = False
     """draw black and white images from the grey ones anew for every batch"""
     epochs: int = 30
@@ -64,7 +83,7 @@ class Recipe:
     """how parameters move"""
     lr: float = 1e-3
     """learning rate (at the start, if a schedule lowers it)"""
-    schedule: ScheduleName = "constant"
+    schedule: Literal["constant", "cosine", "iwae"] = "constant"
     """of the learning rate; iwae: lr · 10^(−i/7) for 3ⁱ epochs, i = 0, 1, … (Burda et al. 2015)"""
     max_norm: float | None = None
     """clip the gradient to this length"""
@@ -74,70 +93,87 @@ class Recipe:
     """of the weights, the order of the images and the noise"""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "latents"):
+        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("seed", "warm_up", "free_bits"):
-            if getattr(self, name) < 0:
+        for name in ("seed", "warm_up", "free_bits", "beta", "capacity"):
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
-        if (self.warm_up > 0) + (self.free_bits > 0) + (self.objective != "elbo") > 1:
-            raise ValueError("objective, warm_up, free_bits: each is an objective of its own, expected at most one")
+        for name, hint in get_type_hints(Recipe).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(get_args(hint))}")
+        self._check_objective()
+
+    def _check_objective(self) -> None:
+        """Raise ValueError for settings that exclude each other."""
+        weighted = self.capacity is None and (self.warm_up > 0 or self.beta != 1.0)
+        if weighted + (self.free_bits > 0) + (self.capacity is not None) + (self.objective != "elbo") > 1:
+            raise ValueError("objective, beta (with warm_up), capacity, free_bits: each is an objective of its own, "
+                             "expected at most one")
+        if self.capacity is not None and self.beta != 1.0:
+            raise ValueError(f"beta: got {self.beta}; with a capacity the KL's price is gamma")
         if self.posterior != "diagonal" and (self.free_bits or self.objective == "dreg"):
             raise ValueError(f"posterior: got {self.posterior!r}; free_bits and dreg are for the diagonal one")
-        for name, known in (("optimizer", tuple(OPTIMIZERS)), ("schedule", get_args(ScheduleName))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        if self.prior != "standard" and self.free_bits:
+            raise ValueError(f"prior: got {self.prior!r}; free_bits are for the standard one: each latent has a KL")
 
     def config(self) -> dict[str, Any]:
         return asdict(self)
 
     def build(self, dataset: Dataset, on: Device) -> VAE:
         """The untrained model for these images."""
-        images, _ = self.split(dataset)
+        images = self.split(dataset)[0].x
         steps = math.ceil(len(images) / self.batch_size)
         optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
-        return self.model(dataset.train.shape[1]).build(seed=self.seed, on=on, optimizer=optimizer,
-                                                        samples=self.samples, images=images,
-                                                        objective=self._objective(steps))
+        return self.model(dataset.image_shape).build(seed=self.seed, on=on, optimizer=optimizer, samples=self.samples,
+                                         images=images, objective=self._objective(steps))
 
-    def model(self, pixels: int) -> VAEConfig:
-        sizes = (pixels, tuple(self.hidden), self.latents, self.activation, self.likelihood)
-        return VAEConfig(*sizes) if self.posterior == "diagonal" else PosteriorVAEConfig(*sizes, self.posterior)
+    def model(self, image_shape: tuple[int, int]) -> VAEConfig | ConvVAEConfig:
+        """The network's sizes for images of this (height, width)."""
+        parts: dict[str, Any] = {name: getattr(self, name) for name in (
+            "latents", "likelihood", "posterior", "prior", "components", "scale")}
+        if self.network == "conv":
+            return ConvVAEConfig(*image_shape, filters=tuple(self.filters), dense=self.dense, **parts)
+        return VAEConfig(math.prod(image_shape), tuple(self.hidden), activation=self.activation, **parts)
 
     def _objective(self, steps: int) -> Objective:
-        if self.warm_up:
-            return WeightedKL(warm_up(self.warm_up * steps))
+        if self.capacity is not None:
+            return Capacity(warm_up((self.warm_up or self.epochs) * steps, to=self.capacity), self.gamma)
+        if self.warm_up or self.beta != 1.0:
+            return WeightedKL(warm_up(self.warm_up * steps, to=self.beta) if self.warm_up else self.beta)
         return FreeBits(self.free_bits) if self.free_bits else OBJECTIVES[self.objective]()
 
-    def split(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
-        """Training and validation images: the data set's own validation part, or some held out."""
+    def split(self, dataset: Dataset) -> tuple[Batch, Batch | None]:
+        """What is trained on and what is held out: the data set's own validation part, or some of its training part."""
         if not 0.0 <= self.valid < 1.0:
             raise ValueError(f"valid: got {self.valid}, expected a share in [0, 1)")
-        held = round(self.valid * len(dataset.train))
+        train = dataset.part("train")
+        held = round(self.valid * len(train))
         if dataset.valid is not None:
-            return dataset.train, self._judged(dataset.valid)
+            return train, self._judged(dataset.part("valid"))
         if held == 0:
-            return dataset.train, None
-        train, valid = hold_out(len(dataset.train), held)                    # the same for every seed
-        return dataset.train[train], self._judged(dataset.train[valid])
+            return train, None
+        kept, out = hold_out(len(train), held)                               # the same for every seed
+        return train[kept], self._judged(train[out])
 
-    def test(self, dataset: Dataset) -> np.ndarray:
-        """The test images, as this recipe is judged on them."""
-        return self._judged(dataset.test)
+    def test(self, dataset: Dataset) -> Batch:
+        """The test part, as this recipe is judged on it."""
+        return self._judged(dataset.part("test"))
 
-    def _judged(self, images: np.ndarray) -> np.ndarray:
+    def _judged(self, part: Batch) -> Batch:
         """If training draws black and white images, judge on black and white ones, drawn once and for all."""
         if not self.binarize:
-            return images
-        return bernoulli_sample(images, rng=np.random.default_rng(0))
+            return part
+        return part.but(x=bernoulli_sample(part.x, rng=np.random.default_rng(0)))
 
     def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
               progress: bool = True, callback: Callback | None = None,
               threads: int | None = None) -> tuple[VAE, list[Record]]:
         """Build, train (or go on from `run`), and return the model and its history."""
         model = self.build(dataset, on)
-        images, valid = self.split(dataset)
-        history = fit(model, images, epochs=self.epochs, batch_size=self.batch_size, valid=valid,
+        part, valid = self.split(dataset)
+        check_scale(part.x, model.likelihood)
+        history = fit(model, part, epochs=self.epochs, batch_size=self.batch_size, valid=valid,
                       binarize=self.binarize, seed=self.seed, run=run, resume=resume, config=self.config(),
                       progress=progress, callback=callback, threads=threads)
         return model, history
@@ -161,10 +197,11 @@ def _stage(epoch: int) -> int:
 def read_recipe(run: Path) -> Recipe:
     """The recipe of a run folder.  Raises CheckpointError if there is none."""
     try:
-        config = json.loads((run / CONFIG).read_text())
+        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
         known = {f.name for f in fields(Recipe)}
         values = {key: value for key, value in config.items() if key in known}
-        return Recipe(**values | {"hidden": tuple(values["hidden"])})
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return Recipe(**values | lists | {"hidden": tuple(values["hidden"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{run} is not a run folder: cannot read {run / CONFIG} ({error})") from error
 
@@ -177,7 +214,7 @@ def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = 
     recipe = read_recipe(run)
     dataset = load(recipe.data, folder=folder)
     model = recipe.build(dataset, on)
-    load_parameters(run / (BEST if best else CHECKPOINT), model.arena)
+    load_parameters(run / (BEST if best else CHECKPOINT), model)
     return model, dataset, recipe
 
 

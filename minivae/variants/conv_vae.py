@@ -12,9 +12,9 @@ import numpy as np
 from minivae import ops
 from minivae.backend import Device, device
 from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Reshape, Sequential, he
-from minivae.parts import Objective, likelihood
+from minivae.parts import POSTERIORS, PRIORS, DiagonalGaussian, Objective, likelihood, posterior, prior
 from minivae.vae import VAE, Encoder
-from minivae.variants.mlp_vae import start_at
+from minivae.variants.mlp_vae import in_units, start_at
 
 SHAPE = {"kernel": 4, "stride": 2, "padding": 1}       # halves a side exactly, and every pixel is seen four times
 
@@ -40,15 +40,26 @@ class ConvVAEConfig:
     """latent dimensions, Z"""
     likelihood: str = "bernoulli"
     """p(x|z): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or logistic_shared"""
+    posterior: str = "diagonal"
+    """q(z|x): diagonal, full, rank_one, planar or coupling"""
+    prior: str = "standard"
+    """p(z): standard, which is N(0, I), or mixture, of `components` Gaussians that learn"""
+    components: int = 10
+    """of a mixture prior, K"""
+    scale: str = "none"
+    """units of the data, read off the training images: none, unit (all into [0, 1]) or standard (every column)"""
 
     def __post_init__(self) -> None:
         if not isinstance(self.filters, Sequence) or not self.filters:
             raise ValueError(f"filters: got {self.filters!r}, expected at least one number, such as (32, 64)")
         sizes = (("height", self.height), ("width", self.width), ("channels", self.channels), ("dense", self.dense),
-                 ("latents", self.latents), *(("filters", f) for f in self.filters))
+                 ("latents", self.latents), ("components", self.components), *(("filters", f) for f in self.filters))
         for name, size in sizes:
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
+        for name, known in (("posterior", POSTERIORS), ("prior", PRIORS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
         if likelihood(self.likelihood).outputs_per_pixel > 1:      # all means, then all log-variances
             raise ValueError(f"likelihood: {self.likelihood} wants two numbers per pixel, the convolutions give one")
         for name, size in sizes[:2]:
@@ -71,7 +82,8 @@ class ConvVAEConfig:
         """
         if seed < 0:
             raise ValueError(f"seed: got {seed}, expected at least 0")
-        rng, p_x, n = np.random.default_rng(seed), likelihood(self.likelihood), len(self.filters)
+        rng, n = np.random.default_rng(seed), len(self.filters)
+        p_x = in_units(likelihood(self.likelihood), self.scale, self.pixels, images)
         depths = (self.channels, *self.filters)
         small = (self.height // 2**n, self.width // 2**n, self.filters[-1])
         size = small[0] * small[1] * small[2]
@@ -80,7 +92,11 @@ class ConvVAEConfig:
         for channels, filters in pairwise(depths):
             down += [Conv2d(channels, filters, **SHAPE, rng=rng, init=he), Activation(ops.relu)]
         trunk = Sequential(*down, Reshape(size), Linear(size, self.dense, rng=rng, init=he), Activation(ops.relu))
-        encoder = Encoder(trunk, Linear(self.dense, self.latents, rng=rng), Linear(self.dense, self.latents, rng=rng))
+        q = posterior(self.posterior, self.latents, rng)
+        if isinstance(q, DiagonalGaussian):
+            encoder: Layer = Encoder(trunk, *(Linear(self.dense, self.latents, rng=rng) for _ in range(2)))
+        else:
+            encoder = Sequential(trunk, Linear(self.dense, q.outputs, rng=rng))
 
         up: list[Layer] = [Linear(self.latents, self.dense, rng=rng, init=he), Activation(ops.relu),
                            Linear(self.dense, size, rng=rng, init=he), Activation(ops.relu), Reshape(*small)]
@@ -92,5 +108,7 @@ class ConvVAEConfig:
             last.W.value *= spread
             last.b.value[...] = outputs.reshape(-1, self.channels).mean(axis=0)      # all pixels share a bias
         decoder = Sequential(*up, last, Reshape(self.pixels))
-        return VAE(encoder, decoder, p_x, pixels=self.pixels, latents=self.latents, device=on or device("cpu"),
-                   dtype=dtype, optimizer=optimizer, samples=samples, objective=objective, rows_each=16)
+        p_z = prior(self.prior, self.latents, components=self.components, rng=rng)
+        return VAE(encoder, decoder, p_x, posterior=q, prior=p_z, pixels=self.pixels, latents=self.latents,
+                   device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective,
+                   rows_each=16)

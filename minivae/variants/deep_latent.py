@@ -17,17 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, device
-from minivae.nn import Layer, Linear, Optimizer, Parameter, Sequential, glorot, mlp
+from minivae.nn import Layer, Optimizer, Parameter, Sequential, glorot, mlp
 from minivae.ops import split
-from minivae.parts import Objective, RankOne
-from minivae.vae import VAE, Encoder
+from minivae.parts import DiagonalGaussian, Objective, Posterior, RankOne
+from minivae.vae import VAE
 from minivae.variants.mlp_vae import VAEConfig
-from minivae.variants.structured_posterior import StructuredVAE
 
 
 class Noise(Layer):
@@ -126,16 +124,12 @@ class DeepLatentConfig:
         """The untrained model, as `VAEConfig.build`: with `images`, all noises decode to nearly their average."""
         shallow = self.shallow()
         rng, p_x = shallow.begin(seed)
-        how: dict[str, Any] = {"pixels": self.pixels, "device": on or device("cpu"), "dtype": dtype, "samples": samples,
-                               "optimizer": optimizer, "objective": objective}
-        sizes, Z = (self.pixels, *self.hidden), self.latents
+        q: Posterior = DiagonalGaussian(self.latents)
         if self.posterior == "rank_one":
-            q = RankOne(Z, self.stochastic)
-            encoder: Layer = mlp(*sizes, q.outputs, rng=rng, activation=self.activation)
-            return StructuredVAE(encoder, self._decoder(shallow.decoder(p_x, rng, images), rng), p_x, q, **how)
-        encoder = Encoder(mlp(*sizes, rng=rng, activation=self.activation, last=True),
-                          Linear(sizes[-1], Z, rng=rng), Linear(sizes[-1], Z, rng=rng))
-        return VAE(encoder, self._decoder(shallow.decoder(p_x, rng, images), rng), p_x, latents=Z, **how)
+            q = RankOne(self.latents, self.stochastic)
+        encoder, output = shallow.encoder(q, rng), shallow.decoder(p_x, rng, images)
+        return VAE(encoder, self._decoder(output, rng), p_x, posterior=q, pixels=self.pixels, latents=self.latents,
+                   device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective)
 
     def _decoder(self, output: Layer, rng: Generator) -> DeepDecoder:
         maps = [mlp(above, *self.hidden[::-1], below, rng=rng, activation=self.activation)

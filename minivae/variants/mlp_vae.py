@@ -10,8 +10,20 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Device, Generator, device
-from minivae.nn import Linear, Optimizer, Sequential, mlp
-from minivae.parts import Likelihood, Objective, likelihood
+from minivae.nn import Layer, Linear, Optimizer, Sequential, mlp
+from minivae.parts import (
+    POSTERIORS,
+    PRIORS,
+    DiagonalGaussian,
+    InUnits,
+    Likelihood,
+    Objective,
+    Posterior,
+    likelihood,
+    posterior,
+    prior,
+    units_of,
+)
 from minivae.vae import VAE, Encoder
 
 
@@ -20,6 +32,14 @@ def start_at(images: np.ndarray, p_x: Likelihood, pixels: int) -> tuple[np.ndarr
     if images.ndim != 2 or len(images) == 0 or images.shape[1] != pixels:
         raise ValueError(f"images: got shape {images.shape}, expected (N, {pixels}) with N at least 1")
     return p_x.start(images)
+
+
+def in_units(p_x: Likelihood, scale: str, pixels: int, images: np.ndarray | None) -> Likelihood:
+    """The likelihood in the units of these images; without images in units that a checkpoint will set."""
+    if scale == "none":
+        return p_x
+    shift, size = units_of(np.zeros((1, pixels)) if images is None else images, scale)
+    return InUnits(p_x, shift, size)
 
 
 @dataclass(frozen=True)
@@ -37,13 +57,25 @@ class VAEConfig:
     likelihood: str = "bernoulli"
     """p(x|z): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or gaussian_pixel, logistic_shared or
     logistic_pixel"""
+    posterior: str = "diagonal"
+    """q(z|x): diagonal, full, rank_one, planar or coupling"""
+    prior: str = "standard"
+    """p(z): standard, which is N(0, I), or mixture, of `components` Gaussians that learn"""
+    components: int = 10
+    """of a mixture prior, K"""
+    scale: str = "none"
+    """units of the data, read off the training images: none, unit (all into [0, 1]) or standard (every column)"""
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, Sequence) or not self.hidden:
             raise ValueError(f"hidden: got {self.hidden!r}, expected at least one size, such as (400,)")
-        for name, size in (("pixels", self.pixels), ("latents", self.latents), *(("hidden", h) for h in self.hidden)):
+        for name, size in (("pixels", self.pixels), ("latents", self.latents), ("components", self.components),
+                           *(("hidden", h) for h in self.hidden)):
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
+        for name, known in (("posterior", POSTERIORS), ("prior", PRIORS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
               optimizer: Optimizer | None = None, samples: int = 1, images: np.ndarray | None = None,
@@ -54,18 +86,26 @@ class VAEConfig:
                  learn it, and while it does the KL switches latents off: fewer survive, and the bound is worse.
         Raises ValueError for a size below 1, an unknown name, or images of the wrong shape.
         """
-        rng, p_x = self.begin(seed)
-        sizes = (self.pixels, *self.hidden)
-        encoder = Encoder(mlp(*sizes, rng=rng, activation=self.activation, last=True),
-                          Linear(sizes[-1], self.latents, rng=rng), Linear(sizes[-1], self.latents, rng=rng))
-        return VAE(encoder, self.decoder(p_x, rng, images), p_x, pixels=self.pixels, latents=self.latents,
+        rng, p_x = self.begin(seed, images)
+        q = posterior(self.posterior, self.latents, rng)
+        encoder, decoder = self.encoder(q, rng), self.decoder(p_x, rng, images)
+        p_z = prior(self.prior, self.latents, components=self.components, rng=rng)
+        return VAE(encoder, decoder, p_x, posterior=q, prior=p_z, pixels=self.pixels, latents=self.latents,
                    device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective)
 
-    def begin(self, seed: int) -> tuple[Generator, Likelihood]:
+    def begin(self, seed: int, images: np.ndarray | None = None) -> tuple[Generator, Likelihood]:
         """The generator that draws the weights, and p(x|z)."""
         if seed < 0:
             raise ValueError(f"seed: got {seed}, expected at least 0")
-        return np.random.default_rng(seed), likelihood(self.likelihood)
+        return np.random.default_rng(seed), in_units(likelihood(self.likelihood), self.scale, self.pixels, images)
+
+    def encoder(self, q: Posterior, rng: Generator) -> Layer:
+        """From images to the posterior's parameters: a diagonal Gaussian's have a head each."""
+        sizes = (self.pixels, *self.hidden)
+        if not isinstance(q, DiagonalGaussian):
+            return mlp(*sizes, q.outputs, rng=rng, activation=self.activation)
+        return Encoder(mlp(*sizes, rng=rng, activation=self.activation, last=True),
+                       Linear(sizes[-1], q.latents, rng=rng), Linear(sizes[-1], q.latents, rng=rng))
 
     def decoder(self, p_x: Likelihood, rng: Generator, images: np.ndarray | None) -> Sequential:
         """From latents to the likelihood's outputs; starting at the images' average, if they are given."""

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from conftest import ROOT, running
 import minivae.bench.contest as contest
 import minivae.bench.run as bench
 from minivae.bench import report, worker
+from minivae.bench.beside import beside, table
 from minivae.bench.inline import Inline
 from minivae.bench.ours import minivae, prepare, product_shapes, products
 from minivae.bench.rows import ROWS, batches, build, chosen, from_dict, proof_inputs, to_dict
@@ -133,14 +136,14 @@ def test_a_command_writes_what_it_measured(tmp_path, capsys):
     rows = ("a", "d", "f batch 32", "f hidden 2048")
     assert main(["bench", "--rows", *rows, *arguments, "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.png"}
-    found = json.loads((tmp_path / "bench.json").read_text())
+    found = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert found["rows"].keys() == set(rows)
     assert all(len(times) == 2 for row in found["rows"].values() for times in row["seconds"].values())
     pieces = found["rows"]["a"]["breakdown"]
     parts = [pieces[name] for name in ("matrix products", "elementwise", "random numbers", "optimizer", "rest")]
     assert sum(parts) == pytest.approx(pieces["whole"])
     assert found["rows"]["a"]["about"]["minivae"]["pools"][0]["num_threads"] == 1
-    assert "A quick run" in (tmp_path / "bench.md").read_text()
+    assert "A quick run" in (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -148,7 +151,7 @@ def test_an_absent_peer_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(contest.importlib.util, "find_spec", lambda name: None if name == "torch" else True)
     assert main(["bench", "--rows", "a", "--contenders", "minivae", "torch", "--quick", "--threads", "1",
                  "--out", str(tmp_path)]) == 0
-    for text in (capsys.readouterr().out, (tmp_path / "bench.md").read_text()):
+    for text in (capsys.readouterr().out, (tmp_path / "bench.md").read_text(encoding="utf-8")):
         assert re.search(r'not installed: torch\b.*pip install -e "\.\[peers\]"', text)
         assert "nobody proves the gradients" in text
 
@@ -224,7 +227,7 @@ def test_what_was_measured_before_a_death_is_kept(monkeypatch, tmp_path):
 
     monkeypatch.setattr(bench, "compete", second_fails)
     assert main(["bench", "--rows", "d", "e", "--contenders", "torch", "--out", str(tmp_path)]) == 1
-    assert json.loads((tmp_path / "bench.json").read_text())["rows"].keys() == {"d"}
+    assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["rows"].keys() == {"d"}
 
 
 @pytest.mark.parametrize(("found", "worst"), [
@@ -257,7 +260,7 @@ def test_ctrl_c_leaves_no_process(tmp_path, seconds):
     assert len(found) >= 2 or seconds < 1
     assert not [pid for pid in found if os.path.exists(f"/proc/{pid}")]
     if seconds > 1:
-        assert json.loads((tmp_path / "bench.json").read_text())["rows"]["a"]["seconds"]["minivae"]
+        assert json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["rows"]["a"]["seconds"]["minivae"]
 
 
 def children(pid):
@@ -328,5 +331,27 @@ def test_the_curves():
 
 def test_nothing_of_the_peers_is_imported_by_the_command():
     code = "import sys, minivae.cli; print(sorted({'torch', 'jax'} & sys.modules.keys()))"
-    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True,
+                         encoding="utf-8").stdout
     assert out.strip() == "[]"
+
+
+# ── beside other work ───────────────────────────────────────────────────────────────────────────
+
+
+def test_two_trainings_at_once_each_take_their_share():
+    """With BLAS's own threads each took 5 to 30 times as long (bench --beside 2); twice is fair, the bound is wide."""
+    row = BY_NAME["a"]
+    times = beside(replace(row, steps=15), ["minivae"], copies=2, bursts=4, threads=contest.cores())["minivae"]
+    assert len(times["alone"]) == 4
+    assert len(times["together"]) == 8
+    assert min(times["together"]) < 4.0 * max(times["alone"])
+    assert statistics.median(times["together"]) < 5.0 * statistics.median(times["alone"])
+
+
+def test_the_table_of_copies_says_how_many_times_as_long(capsys, tmp_path):
+    row = BY_NAME["a"]
+    said = table(row, {"minivae": {"alone": [0.010, 0.012], "together": [0.022] * 4}}, 2)
+    assert "| minivae | 11.0 ms | 22.0 ms | 2.00 |" in said
+    with pytest.raises(ValueError, match="beside: got 0, expected at least 2 copies at once"):
+        bench.run_beside((), (), copies=0, bursts=1, threads=1, out=tmp_path)

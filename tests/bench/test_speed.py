@@ -9,6 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
+from conftest import python
 
 from minivae import distributions as D
 from minivae import ops
@@ -178,14 +179,28 @@ def test_an_error_comes_after_all_have_stopped_and_the_team_goes_on():
     assert team.run(lambda i: i) == [0, 1, 2]
 
 
-def test_each_thread_has_one_blas_thread_and_the_caller_gets_his_back():
-    team = Team(2)
-    for blas in team.blas:
-        blas.set_num_threads(2)
-    assert team.run(lambda i: [blas.num_threads for blas in team.blas]) == [[1] * len(team.blas)] * 2
-    assert all(blas.num_threads == 2 for blas in team.blas)
-    for blas in team.blas:
-        blas.set_num_threads(1)
+@pytest.mark.parametrize("use", [
+    "from minivae.variants import VAEConfig; VAEConfig(4, (3,), 2).build()",
+    "from minivae.parallel import Team; Team(2)",
+    "from minivae.chapter import options, parser; options(parser('ch00', ''), [])",
+])
+def test_from_the_first_model_on_matrix_products_use_one_thread(use):
+    """Whoever starts two trainings at once must not see BLAS's threads spin for a core that the other has."""
+    code = f"""
+import os
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "2"        # or one, on a machine with one core
+import numpy, threadpoolctl
+def threads():
+    return max(pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas")
+import minivae.vae
+before = threads()
+assert before == min(2, os.cpu_count()), before
+{use}
+from minivae.parallel import quiet_blas
+assert threads() == 1, threads()
+assert quiet_blas() == before
+"""
+    assert python("-c", code).returncode == 0, python("-c", code).stderr
 
 
 def test_a_forgotten_team_goes_home():

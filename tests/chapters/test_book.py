@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from test_architecture import FILES, FLOORS
 
 BOOK = ROOT / "chapters" / "book"
 sys.path.insert(0, str(BOOK))
@@ -20,7 +21,7 @@ with contextlib.suppress(ImportError):                # without the extra `book`
 from minivae.gradient_table import MODULES, public_ops  # noqa: E402
 
 CHAPTERS = sorted((ROOT / "chapters").glob("ch*.py"))
-NOT_IN_THE_REFERENCE = {"__main__", "cli", "targets", "variants"}      # commands, and an empty package
+NOT_IN_THE_REFERENCE = {"__main__", "cli", "console", "bench", "coursework"}              # commands, how they print
 
 
 @pytest.fixture(autouse=True)
@@ -54,14 +55,13 @@ def test_a_sentence_is_not_a_formula(sentence):
 
 def test_braces_of_every_formula_in_the_library_are_closed():
     shown = 0
-    for name in (name for names in pages.REFERENCE.values() for name in names):
-        for thing in filter(callable, vars(pages.module(name)).values()):
-            for is_formula, text in formulas.pieces(formulas.split(pages.first_line(thing))[0]):
-                if is_formula:
-                    tex = re.sub(r"\\[{}]", "", formulas.tex(text))
-                    assert tex.count("{") == tex.count("}"), tex
-                    assert tex.isascii() or "′" in tex, tex
-                    shown += 1
+    for _, _, thing in pages.everything():
+        for is_formula, text in formulas.pieces(formulas.split(pages.first_line(thing))[0]):
+            if is_formula:
+                tex = re.sub(r"\\[{}]", "", formulas.tex(text))
+                assert tex.count("{") == tex.count("}"), tex
+                assert tex.isascii() or "′" in tex, tex
+                shown += 1
     assert shown > 40
 
 
@@ -83,15 +83,37 @@ def test_a_docstring_as_a_page():
 # ── pages made from the code ──────────────────────────────────────────────────────────────────────
 
 
-def test_the_reference_has_every_module():
-    listed = {name for names in pages.REFERENCE.values() for name in names}
-    files = {".".join(path.relative_to(ROOT / "minivae").with_suffix("").parts).removesuffix(".__init__")
-             for path in (ROOT / "minivae").rglob("*.py")} - {"__init__"}
-    behind = {name for name in files if name.split(".")[0] in ("bench", "coursework", "explorer")}         # a command
-    parts = {name for name in files if name.startswith(("data.", "gradient_table."))}             # of a package in it
-    hidden = behind | parts | NOT_IN_THE_REFERENCE
-    assert listed | hidden >= files, "name it in REFERENCE of chapters/book/pages.py"
-    assert listed <= files
+def test_the_reference_has_every_floor_and_every_file():
+    floors = [floor for group in pages.REFERENCE.values() for floor in group]
+    assert len(floors) == len(set(floors))
+    assert set(floors) | NOT_IN_THE_REFERENCE == set(FLOORS), "name it in REFERENCE of chapters/book/pages.py"
+    there = {file for floor in floors for file in pages.files(floor)}
+    missing = {name for name in FILES if name.partition(".")[0] in floors} - there
+    assert all(pages.COMMANDS.fullmatch(name) for name in missing)
+
+
+def test_a_thing_is_documented_once_by_the_name_that_readers_import():
+    documented = [pages.full_name(file, key) for file, key, _ in pages.everything()]
+    assert len(documented) == len(set(documented))
+    assert pages.full_name("distributions.gaussian", "gaussian_kl") == "minivae.distributions.gaussian_kl"
+    assert pages.full_name("ops.kernels", "gaussian_kl") == "minivae.ops.kernels.gaussian_kl"      # another function
+    assert pages.full_name("evaluation.ais", "hmc") == "minivae.evaluation.ais.hmc"                # not offered
+    page = pages._reference_page("distributions")
+    assert page.index("## gaussian\n") < page.index(".. autofunction:: minivae.distributions.gaussian_kl\n") \
+        < page.index("## flows\n")
+
+
+@pytest.mark.parametrize(("said", "full"), [
+    ("gaussian_kl", "minivae.distributions.gaussian_kl"), ("linear", "minivae.ops.linear"),
+    ("distributions.gaussian_kl", "minivae.distributions.gaussian_kl"),
+    ("gaussian.gaussian_kl", "minivae.distributions.gaussian_kl"), ("relu", "minivae.ops.relu"),
+    ("minivae.distributions.gaussian_kl", "minivae.distributions.gaussian_kl"), ("VAE", "minivae.vae.VAE"),
+    ("minivae.distributions.gaussian.gaussian_kl", "minivae.distributions.gaussian_kl"),
+    ("kernels.relu", "minivae.ops.kernels.relu"), ("fit", "minivae.training.fit"),
+    ("VAE.elbo_terms", "minivae.vae.VAE.elbo_terms"), ("minivae.vae", "minivae.vae"),
+    ("VAEConfig.build", "minivae.variants.VAEConfig.build"), ("x", None)])
+def test_a_name_in_the_text_leads_to_one_place(said, full):
+    assert pages.public_names().get(said) == full
 
 
 def test_the_derivations_have_a_row_for_every_op():
@@ -99,7 +121,7 @@ def test_the_derivations_have_a_row_for_every_op():
     assert ops.keys() == {name for where in MODULES for name in public_ops([where])
                           if inspect.isfunction(getattr(where, name, None))}
     for name, where in ops.items():
-        assert f"{{py:func}}`~{where.__name__}.{name}`" in page
+        assert f"{{py:func}}`~{pages.full_name(where.__name__.removeprefix('minivae.'), name)}`" in page
     assert page.count("* - {py:func}") == len(ops) == len(re.findall(r"\d+ checks?, worst error \de-", page))
     assert page.count("def pullback(") + page.count("return half_logdet") >= len(ops) - 5
 
@@ -115,12 +137,12 @@ def test_the_pullback_is_shown_as_it_is_written():
 
 
 def test_every_paper_that_is_named_is_in_the_bibliography():
-    known = links.papers((BOOK / "text" / "bibliography.md").read_text())
+    known = links.papers((BOOK / "text" / "bibliography.md").read_text(encoding="utf-8"))
     name = r"[A-ZÉ][\w\-]+"
     cited = re.compile(rf"((?:{name}, )*(?:{name} and )?(?:van den )?{name}(?: et al\.)?),? (\(?(?:19|20)\d\d)\b")
     unknown = set()
     for path in [*CHAPTERS, *(ROOT / "minivae").rglob("*.py")]:
-        for authors, year in cited.findall(path.read_text().replace("\n# ", " ").replace("\n", " ")):
+        for authors, year in cited.findall(path.read_text(encoding="utf-8").replace("\n# ", " ").replace("\n", " ")):
             said = f"{authors} {year}"
             if not any(said.endswith(name) or name.endswith(said) for name in known):
                 unknown.add(said)
@@ -142,7 +164,7 @@ def test_a_chapter_is_a_notebook(script, tmp_path):
     for head in ("The question", "What is new", "What you'll see"):
         assert f"- **{head}.** " in first.source
     assert "main()" in "".join(cell.source for cell in notebook.cells)
-    assert reading.needs(script.read_text())
+    assert reading.needs(script.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["ch01_gradient", "ch08_kl"])
@@ -177,8 +199,8 @@ def test_a_notebook_runs_as_it_is(name, tmp_path, monkeypatch):
     ('<a href="two.html#yes"><a href="https://arxiv.org"><p id="x"><a href="#x"><img src="data:," alt="a cat">', None),
 ])
 def test_promises(tmp_path, body, says):
-    (tmp_path / "one.html").write_text(body)
-    (tmp_path / "two.html").write_text('<p id="yes">')
+    (tmp_path / "one.html").write_text(body, encoding="utf-8")
+    (tmp_path / "two.html").write_text('<p id="yes">', encoding="utf-8")
     assert promises.problems(tmp_path) == ([f"one.html: {says}"] if says else [])
 
 
@@ -205,13 +227,14 @@ def test_a_chapter_that_fails_a_broken_link_and_a_warning_end_the_build(tmp_path
 
     source = tmp_path / "source"
     source.mkdir()
-    (source / "index.md").write_text("# A book\n\n```{toctree}\nch01_one\nbibliography\n```\n")
-    (source / "bibliography.md").write_text("# Bibliography\n")
+    (source / "index.md").write_text("# A book\n\n```{toctree}\nch01_one\nbibliography\n```\n", encoding="utf-8")
+    (source / "bibliography.md").write_text("# Bibliography\n", encoding="utf-8")
     (source / "ch01_one.py").write_text(
-        f'"""Chapter 1.\n\nThe question     Why?\n"""\n\n# %% [markdown]\n# # 1 · One\n#\n# {text}\n\n# %%\n{code}\n')
+        f'"""Chapter 1.\n\nThe question     Why?\n"""\n\n# %% [markdown]\n# # 1 · One\n#\n# {text}\n\n# %%\n{code}\n',
+        encoding="utf-8")
     assert (build.sphinx(source, tmp_path / "out", True) != 0) == fails
     if not fails:
-        page = (tmp_path / "out" / "ch01_one.html").read_text()
+        page = (tmp_path / "out" / "ch01_one.html").read_text(encoding="utf-8")
         assert "<strong>The question.</strong> Why?" in page
         assert re.search(r"needs nothing but minivae: .* · ran \d+ s with <code>--quick</code> when", page)
 
@@ -220,7 +243,7 @@ def test_it_never_takes_the_place_of_what_is_no_book(tmp_path, capsys):
     import build
 
     (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work", encoding="utf-8")
     assert build.main(["--quick", "--out", str(tmp_path / "thesis")]) == 2
     assert "thesis exists, and is not of this command's making; choose another" in capsys.readouterr().err
-    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
+    assert (tmp_path / "thesis" / "chapter.tex").read_text(encoding="utf-8") == "years of work"

@@ -67,8 +67,8 @@ def test_a_name_in_the_code_leads_to_the_reference_and_from_there_to_the_source(
     page.locator("a.sphinx-codeautolink-a", has_text="gaussian_kl").first.click()
     page.wait_for_url("**/api/distributions.html#minivae.distributions.gaussian_kl")
     source = page.locator("dt[id='minivae.distributions.gaussian_kl'] a", has_text="source").get_attribute("href")
-    assert source == "../_modules/minivae/distributions.html#gaussian_kl"
-    code = opened((BOOK / "_modules" / "minivae" / "distributions.html").as_uri() + "#gaussian_kl")
+    assert source == "../_modules/minivae/distributions/gaussian.html#gaussian_kl"
+    code = opened((BOOK / "_modules" / "minivae" / "distributions" / "gaussian.html").as_uri() + "#gaussian_kl")
     assert "def pullback(dkl" in code.inner_text("#gaussian_kl")
     assert page.problems == []
 

@@ -1,12 +1,17 @@
 """Every chapter runs, shows what it promised, and has the shape that the book and the notebooks rely on."""
 
 import ast
+import importlib.util
 import re
 import runpy
+import sys
 
 import numpy as np
 import pytest
+import standin
 from conftest import ROOT, python
+
+from minivae.chapter import options, parser
 
 CHAPTERS = {path.stem: path for path in sorted((ROOT / "chapters").glob("*.py"))}
 
@@ -37,7 +42,7 @@ def test_it_runs_and_ends_with_what_was_seen(name, tmp_path):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_its_text_is_made_of_cells(name):
     """Text cells become the pages of the book: all comments, title first, three exercises last."""
-    text = CHAPTERS[name].read_text()
+    text = CHAPTERS[name].read_text(encoding="utf-8")
     number = int(name[2:4])
     doc = ast.get_docstring(ast.parse(text))
     assert doc.startswith(f"Chapter {number} · ")
@@ -92,7 +97,7 @@ def test_bad_options_are_explained(arguments, said, tmp_path):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_chapter_asks_for_its_data_in_the_same_way(name):
     """A chapter that calls load() itself answers a wrong name with a traceback."""
-    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(CHAPTERS[name].read_text()))
+    called = {ast.unparse(node.func) for node in ast.walk(ast.parse(CHAPTERS[name].read_text(encoding="utf-8")))
               if isinstance(node, ast.Call)}
     assert called & {"opt.images", "opt.digits"}
     assert "load" not in called
@@ -104,3 +109,39 @@ def test_a_chapter_takes_a_reader_s_own_images(tmp_path):
     result = python(CHAPTERS["ch10_train_vae"], "--quick", "--data", tmp_path / "mine.npz", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "images of 8×6" in result.stdout
+
+
+# ── a GPU ─────────────────────────────────────────────────────────────────────────────────────────
+
+STAYS = {"ch01_gradient", "ch02_linear", "ch03_chains", "ch05_likelihoods", "ch07_elbo", "ch08_kl", "ch17_em",
+         "ch18_where_the_time_goes", "ch19_processes"}
+AT_ONCE = STAYS | {"ch04_optimisation", "ch09_reparameterization"}            # the others take their time
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in AT_ONCE))
+                                  for name in CHAPTERS])
+def test_it_goes_to_the_gpu_or_says_why_not(name, tmp_path, cupy_standin, monkeypatch, capsys):
+    """On the stand-in, where an array that is on the wrong side raises."""
+    spec = importlib.util.spec_from_file_location(name, CHAPTERS[name])
+    monkeypatch.setitem(sys.modules, name, chapter := importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(chapter)
+    arguments = ["--quick", "--device", "cuda", "--out", str(tmp_path / "out")]
+    if name in STAYS:
+        with pytest.raises(SystemExit) as stop:
+            chapter.main(arguments)
+        assert stop.value.code == 2
+        assert "--device cuda: this chapter stays on the CPU: it" in capsys.readouterr().err
+        return
+    with standin.record() as seen:
+        chapter.main(arguments)
+    assert "Seen: " in capsys.readouterr().out
+    assert seen["launch"] > 100
+    assert seen["h2d"] > 0
+    assert list((tmp_path / "out").rglob("*.png"))
+
+
+def test_auto_is_the_cpu_where_a_chapter_stays_there(cupy_standin):
+    p = parser("ch01", "", cpu_because="it is small")
+    assert options(p, ["--device", "auto"])[0].device.name == "cpu"
+    assert options(parser("ch06", ""), ["--device", "auto"])[0].device.name == "cuda"
+    assert "cpu: it is small" in p.format_help()

@@ -51,9 +51,9 @@ def shown(capsys):
 
 def test_train_keeps_a_run_and_its_pictures(run):
     assert {path.name for path in run.iterdir()} == FILES | PICTURES
-    config = json.loads((run / "config.json").read_text())
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert (config["hidden"], config["latents"], config["epochs"], config["optimizer"]) == ([8], 2, 2, "adam")
-    assert len((run / METRICS).read_text().splitlines()) == 2
+    assert len((run / METRICS).read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_train_takes_every_option(data, tmp_path, capsys):
@@ -66,12 +66,13 @@ def test_train_takes_every_option(data, tmp_path, capsys):
     out, _ = shown(capsys)
     assert code == 0
     assert re.search(r"test: ELBO -?\d+\.\d\d ± \d+\.\d\d nats", out)
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert config | {"data": ""} == {
         "data": "", "hidden": [6, 5], "latents": 3, "activation": "tanh", "likelihood": "gaussian_shared", "samples": 2,
         "binarize": True, "epochs": 1, "batch_size": 40, "optimizer": "momentum", "lr": 0.0001, "schedule": "cosine",
         "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
-        "free_bits": 0.0}
+        "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
+        "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -161,7 +162,7 @@ def square(x):
 
 @pytest.fixture
 def ops(tmp_path):
-    (tmp_path / "my_ops.py").write_text(OPS)
+    (tmp_path / "my_ops.py").write_text(OPS, encoding="utf-8")
     return tmp_path / "my_ops.py"
 
 
@@ -184,7 +185,8 @@ def test_gradcheck_of_the_library(capsys):
     assert main(["gradcheck", "gaussian_kl"]) == 0
     out, _ = shown(capsys)
     assert re.search(r"^(\d+) of \1 passed$", out, re.M)
-    assert main(["gradcheck", "gaussian_kl", "--tolerance", "1e-30"]) == 1
+    # what rounding makes of a right gradient is allowed whatever the tolerance is
+    assert main(["gradcheck", "gaussian_kl", "--tolerance", "1e-30"]) == 0
 
 
 def test_gradcheck_of_everything(capsys):
@@ -306,7 +308,7 @@ def test_ctrl_c_from_a_shell_and_going_on(data, tmp_path):
     assert process.returncode == 130
     assert re.search(r"stopped after step \d+; saved in \S+run: resume from there", err)
     assert "Traceback" not in err
-    assert len((folder / METRICS).read_text().splitlines()) < 60
+    assert len((folder / METRICS).read_text(encoding="utf-8").splitlines()) < 60
     assert main(["train", "--resume", str(folder), "--device", "cpu"]) == 0
     assert main([*arguments, str(tmp_path / "whole")]) == 0
     for name in ("checkpoint.safetensors", "best.safetensors"):

@@ -269,9 +269,9 @@ def pullback(dmean, dlogvar, need_dx=True, need_dp=True):
     return dx1 + dx2
 """, terms="""
 def pullback(dnll, dkl):
-    pull_encoder(*pull_kl(dkl))
+    pull_q(*pull_kl(dkl))
     each = np.concatenate([dnll] * L) / L
-    pull_encoder(*pull_samples(pull_decoder(pull_nll(each))))
+    pull_q(*pull_draws(pull_decoder(pull_nll(each))))
 """, objective="""
 def __call__(self, model, *, x, eps, weight, step):
     (nll, kl), pullback = model.elbo_terms(x=x, eps=eps)
@@ -290,10 +290,10 @@ def pullback(dmean, dlogvar, need_dx=True, need_dp=True):
 def pullback(dnll, dkl):
     dz = pull_decoder(pull_nll(np.tile(dnll, L) * (1.0 / L)))
     dmean, dlogvar = pull_kl(dkl)
-    for total, part in zip((dmean, dlogvar), pull_samples(dz)):
+    for total, part in zip((dmean, dlogvar), pull_draws(dz)):
         total += part
     self.dmean = dmean
-    return pull_encoder(dmean, dlogvar)
+    return pull_q(dmean, dlogvar)
 """, objective="""
 def __call__(self, model, *, x, eps, weight, step):
     (nll, kl), pullback = model.elbo_terms(x=x, eps=eps)

@@ -245,7 +245,7 @@ def test_one_mended_module_is_not_eight(assignment, monkeypatch):
 
 def test_the_starter_holds_no_answer(trees):
     tree, _ = trees
-    files = {path.relative_to(tree).as_posix(): path.read_text() for path in tree.rglob("*")
+    files = {path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8") for path in tree.rglob("*")
              if path.suffix in (".py", ".md", ".toml")}
     assert not {"vae.py", "bugs.toml", "make.py", "hidden.py", "hints.py", "NOTES.md", "mutants.toml"} & set(files)
     for name in NAMES:
@@ -313,10 +313,10 @@ def test_what_a_check_sees_helps_no_mended_module_and_reaches_nobody(numbers, as
     """
     tree, right = trees
     for name in [*NAMES, "checks", "answers"]:
-        (tmp_path / f"{name}.py").write_text((right / f"{name}.py").read_text())
-    (tmp_path / "checks.py").write_text(THIEF)
+        (tmp_path / f"{name}.py").write_text((right / f"{name}.py").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "checks.py").write_text(THIEF, encoding="utf-8")
     for name in NAMES:
-        (tmp_path / f"{name}.py").write_text(RECEIVER + make.mended(name))
+        (tmp_path / f"{name}.py").write_text(RECEIVER + make.mended(name), encoding="utf-8")
     report = grade(tmp_path, assignment, tree, seed=0, tasks=[f"{part}.{n}" for part in "124" for n in numbers])
     by_task = {part: sum(r.points for r in report.results if r.task.startswith(part)) for part in ("1.", "2.", "4.")}
     n = len(numbers)
@@ -330,7 +330,7 @@ def test_what_a_check_sees_helps_no_mended_module_and_reaches_nobody(numbers, as
 
 def test_the_thief_hears_what_is_sent_after_it_came(tmp_path):
     """Which is why the hidden tests send all modules first."""
-    (tmp_path / "checks.py").write_text(THIEF)
+    (tmp_path / "checks.py").write_text(THIEF, encoding="utf-8")
     with Student(tmp_path) as student:
         student.call("checks:note", "here I am")
         module = student.module("vae", make.mended("bug1"))

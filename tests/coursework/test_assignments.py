@@ -48,7 +48,7 @@ def judged(trees, name, folder, changes=(), *, seed=0, tasks=(), whose="solution
     shutil.copytree(trees / name / "starter", work)
     shutil.copytree(trees / name / whose, work, dirs_exist_ok=True)
     for file, change in changes:
-        (work / file).write_text(change((work / file).read_text()))
+        (work / file).write_text(change((work / file).read_text(encoding="utf-8")), encoding="utf-8")
     with Student(work) as student:
         return {test.name: run(test, student, test.run(Solution(), seed, assignment.hints), seed)
                 for test in assignment.tests if not tasks or test.task in tasks}
@@ -129,7 +129,7 @@ def test_the_same_submission_and_seed_give_the_same_report(trees, tmp_path):
     shutil.copytree(trees / "a2" / "solution", wrong)
     mutant = mutants(assignment)[0]
     file = wrong / mutant.file
-    file.write_text(mutant.apply(file.read_text()))
+    file.write_text(mutant.apply(file.read_text(encoding="utf-8")), encoding="utf-8")
     one, two = (grade(wrong, assignment, trees / "a2" / "starter", seed=7, tasks=("1.1", "1.3")) for _ in range(2))
     assert (one.points, len(one.results)) == (2, 4)                    # 1.1 is wrong, 1.3 right; no other task is run
     assert [asdict(result) for result in one.results] == [asdict(result) for result in two.results]
@@ -160,7 +160,8 @@ def test_a_constant_that_is_added_is_not_taken_for_a_factor():
 @pytest.mark.parametrize("without", [(), ("own root",), ("own root", "own world")])
 def test_the_judge_lets_minivae_count_its_threads(without, tmp_path):
     (tmp_path / "team.py").write_text("from threadpoolctl import ThreadpoolController\n\ndef blas():\n    return "
-                                      "len(ThreadpoolController().select(user_api='blas').lib_controllers)\n")
+                                      "len(ThreadpoolController().select(user_api='blas').lib_controllers)\n",
+                                      encoding="utf-8")
     with Student(tmp_path, Limits(without=without)) as student:
         assert student.call("team:blas") == 1
 
@@ -177,7 +178,7 @@ def built(request, tmp_path_factory):
 
 
 def texts(folder):
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in sorted(folder.rglob("*"))
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*"))
             if path.is_file() and path.suffix != ".bin"}
 
 
@@ -209,7 +210,7 @@ def test_no_answer_is_in_the_starter(built):
     comments = {line.partition("#")[2].strip() for text in handed_out.values() for line in text.splitlines()}
     for target in {target for task in assignment.tasks for target in task.write} | set(assignment.also_blank):
         file, _, name = target.partition(":")
-        source = (ROOT / file).read_text()
+        source = (ROOT / file).read_text(encoding="utf-8")
         node = find(ast.parse(source), name)
         body = source.splitlines()[node.lineno - 1:node.end_lineno]
         assert not set(statements(node)) & there
@@ -226,16 +227,16 @@ def _squeezed(line):
 def test_a1_does_not_tell_the_answers_of_a2(trees):
     """(but for the value of bernoulli_nll, which a1 gives, and whose derivative it asks for)"""
     there = {statement for file in (trees / "a1" / "starter").rglob("*.py") for statement in
-             statements(ast.parse(file.read_text()))}
+             statements(ast.parse(file.read_text(encoding="utf-8")))}
     for target in {target for task in READ["a2"].tasks for target in task.write}:
         file, _, name = target.partition(":")
         if name != "bernoulli_nll":
-            assert not set(statements(find(ast.parse((ROOT / file).read_text()), name))) & there, target
+            assert not set(statements(find(ast.parse((ROOT / file).read_text(encoding="utf-8")), name))) & there, target
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_handout_says_what_the_tests_give(name):
-    assignment, text = READ[name], (ASSIGNMENTS / name / "handout.md").read_text()
+    assignment, text = READ[name], (ASSIGNMENTS / name / "handout.md").read_text(encoding="utf-8")
     points = {task.id: sum(test.points for test in assignment.tests if test.task == task.id)
               for task in assignment.tasks}
     assert {task: float(n) for task, n in re.findall(r"\*\*(\d\.\d)\*\* \((\d+) points\)", text)} == points
@@ -254,14 +255,15 @@ def test_a2_is_as_large_as_it_should_be():
 
 
 def test_a_hole_names_every_task_that_it_belongs_to(trees):
-    text = (trees / "a1/starter/minivae/ops/dense.py").read_text()
+    text = (trees / "a1/starter/minivae/ops/dense.py").read_text(encoding="utf-8")
     assert 'NotImplementedError("Task 2.1: dx of the linear layer; 2.2: dW of' in text
 
 
 def test_the_programs_of_the_handout_run(trees, tmp_path):
     shutil.copytree(trees / "a2" / "starter", tmp_path / "work")
     shutil.copytree(trees / "a2" / "solution", tmp_path / "work", dirs_exist_ok=True)
-    programs = re.findall(r"```python\n(.*?)```", (ASSIGNMENTS / "a2" / "handout.md").read_text(), re.DOTALL)
+    handout = (ASSIGNMENTS / "a2" / "handout.md").read_text(encoding="utf-8")
+    programs = re.findall(r"```python\n(.*?)```", handout, re.DOTALL)
     said = [_student_python(tmp_path / "work", "-c", program).stdout for program in programs]
     assert "gradient check of gaussian_kl: passed" in said[0]
     elbo = [json.loads(line.partition(" ")[2].replace("'", '"'))["elbo"] for line in said[1].splitlines()]
@@ -291,7 +293,7 @@ def _student_python(folder, *arguments):
     """As a student runs it: in the starter's folder, where its own minivae comes first."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, timeout=600, capture_output=True,
-                          text=True, check=False)
+                          check=False, encoding="utf-8")
 
 
 @pytest.mark.slow

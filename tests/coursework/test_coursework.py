@@ -159,8 +159,9 @@ def test_the_numbers_of_the_calls_are_those_of_the_kernels_headers():
     headers = [Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")]
     if not all(path.exists() for path in headers):
         pytest.skip("the kernel's headers are not installed (linux-libc-dev)")
-    known = [dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", path.read_text())) for path in headers]
-    source = (ROOT / "minivae" / "coursework" / "seccomp.py").read_text()
+    known = [dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", path.read_text(encoding="utf-8")))
+             for path in headers]
+    source = (ROOT / "minivae" / "coursework" / "seccomp.py").read_text(encoding="utf-8")
     tables = " ".join(re.findall(r'_table\("(?:"")?(.*?)"', source, re.DOTALL)).split()
     assert len(tables) > 200
     for name, *numbers in zip(tables[::3], tables[1::3], tables[2::3]):
@@ -177,7 +178,7 @@ FILES = {"minivae/ops.py", "chapters/ch01.py"}
 def test_files_are_found_wherever_they_lie(tmp_path):
     for place in ("minivae", "home/minivae", "."):
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
-        (tmp_path / place / "ops.py").write_text(f"# {place}")
+        (tmp_path / place / "ops.py").write_text(f"# {place}", encoding="utf-8")
     contents, remarks = handed_in(tmp_path, FILES)
     assert contents == {"minivae/ops.py": b"# minivae"}
     assert remarks == ["chapters/ch01.py was not handed in: the starter's stands in for it",
@@ -188,7 +189,7 @@ def test_files_are_found_wherever_they_lie(tmp_path):
 def test_virtual_environments_and_hidden_folders_are_passed_by(tmp_path):
     for place in ("venv/lib/minivae", ".git/minivae"):
         (tmp_path / place).mkdir(parents=True)
-        (tmp_path / place / "ops.py").write_text("#")
+        (tmp_path / place / "ops.py").write_text("#", encoding="utf-8")
     (tmp_path / "venv" / "pyvenv.cfg").touch()
     for i in range(11_000):
         (tmp_path / "venv" / "lib" / str(i)).touch()
@@ -215,10 +216,10 @@ def test_a_broken_zip_is_an_error_that_says_so(tmp_path):
 def test_the_working_tree_is_the_starter_with_the_files_and_without_the_answers(tmp_path):
     for name in ("minivae/ops.py", "minivae/layers.py", "minivae/coursework/wire.py", "answers.bin", "visible.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("starter")
+        (tmp_path / name).write_text("starter", encoding="utf-8")
     with laid_out(tmp_path, {"minivae/ops.py": b"theirs"}) as work:
-        assert {str(path.relative_to(work)): path.read_text() for path in work.rglob("*") if path.is_file()} == {
-            "minivae/ops.py": "theirs", "minivae/layers.py": "starter"}
+        there = {str(path.relative_to(work)): path.read_bytes() for path in work.rglob("*") if path.is_file()}
+        assert there == {"minivae/ops.py": b"theirs", "minivae/layers.py": b"starter"}
     assert not work.exists()
 
 
@@ -297,7 +298,7 @@ def test_a_test_that_asks_for_too_much_is_not_the_students_fault(tmp_path):
 
 
 def test_what_is_printed_belongs_to_one_test(tmp_path):
-    (tmp_path / "loud.py").write_text("def f(x):\n    print(x, end='')\n    return x\n")
+    (tmp_path / "loud.py").write_text("def f(x):\n    print(x, end='')\n    return x\n", encoding="utf-8")
     with student.Student(tmp_path, student.Limits()) as one:
         one.call("loud:f", "first " * 10_000)
         assert one.printed() == ("first " * 1000)[:2000]
@@ -307,7 +308,7 @@ def test_what_is_printed_belongs_to_one_test(tmp_path):
 
 
 def test_a_seed_may_be_in_a_file(tmp_path):
-    (tmp_path / "seed").write_text("secret\n")
+    (tmp_path / "seed").write_text("secret\n", encoding="utf-8")
     assert number(f"@{tmp_path / 'seed'}") == number("secret") != number("public")
     assert number("12") == 12
 

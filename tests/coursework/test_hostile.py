@@ -68,7 +68,7 @@ class Court:
             "\n".join(line[8:] if line.startswith("        ") else line for line in code.strip("\n").splitlines())
         evil, ops = self.folder / "evil", Path("minivae") / "ops" / "dense.py"
         shutil.copytree(self.folder / "right", evil, dirs_exist_ok=True)
-        (evil / ops).write_text((evil / ops).read_text() + TOOLS + body)
+        (evil / ops).write_text((evil / ops).read_text(encoding="utf-8") + TOOLS + body, encoding="utf-8")
         return evil
 
     def left_behind(self) -> list[str]:
@@ -207,7 +207,7 @@ def test_a_grader_that_is_killed_leaves_a_report_and_no_process(court):
         wait_until(lambda: out.exists() and processes(str(temporary)))
         time.sleep(0.5)
         grader.kill()
-    tests = json.loads(out.read_text())["tests"]
+    tests = json.loads(out.read_text(encoding="utf-8"))["tests"]
     assert sum(test["max_score"] for test in tests) == Assignment.read(court.assignment.folder).points
     done = [test for test in tests if "grader was stopped" not in test["output"]]
     assert done[0]["score"] == 2.0
@@ -275,8 +275,8 @@ def test_with_fewer_walls(name):
         run = subprocess.run(
             [sys.executable, BECOME, "12345" if nobody else "0", sys.executable, "-m", "pytest", "-q", "-n", "0", "-p",
              "no:cacheprovider", "-k", TRIED_AGAIN, __file__],
-            cwd=ROOT, capture_output=True, text=True, timeout=800, check=False, env=os.environ | {
+            cwd=ROOT, capture_output=True, timeout=800, check=False, env=os.environ | {
                 "MINIVAE_WITHOUT": without, "MINIVAE_NESTED": "1", "HOME": home, "TMPDIR": home, "MPLCONFIGDIR": home,
-                "PYTHONDONTWRITEBYTECODE": "1"})
+                "PYTHONDONTWRITEBYTECODE": "1"}, encoding="utf-8")
     print(run.stdout[-3000:])
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]

@@ -74,7 +74,7 @@ def test_labels_belong_to_the_images():
 
 
 def test_digits_file_is_small_and_as_digits_txt_says():
-    raw, text = (PACKAGE / "digits.npz").read_bytes(), (PACKAGE / "digits.txt").read_text()
+    raw, text = (PACKAGE / "digits.npz").read_bytes(), (PACKAGE / "digits.txt").read_text(encoding="utf-8")
     assert len(raw) <= 1_000_000
     assert f"{len(raw):,} bytes" in text
     assert hashlib.sha256(raw).hexdigest() in text

@@ -191,6 +191,6 @@ def test_a_flat_folder_of_mnist_is_not_taken_for_fashion(serve, tmp_path):
 
 def test_an_unwritable_cache_is_reported(server, serve, tmp_path):
     serve("good")
-    (tmp_path / "cache").write_text("a file where the folder should be")
+    (tmp_path / "cache").write_text("a file where the folder should be", encoding="utf-8")
     with pytest.raises(DataError, match="could not download"):
         load("mnist")

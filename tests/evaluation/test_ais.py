@@ -18,6 +18,7 @@ from minivae.evaluation import (
 )
 from minivae.evaluation.ais import Chains, hmc, integrate, schedule
 from minivae.parallel import Team
+from minivae.parts import StandardNormal
 from minivae.variants import VAEConfig
 
 SHAPE = np.array([[2.0, 0.6], [0.6, 0.5]])             # precision of a correlated Gaussian likelihood in z
@@ -27,6 +28,9 @@ def gaussian(z):
     """log p(x|z) = −½ (z − m)ᵀ A (z − m)"""
     offset = z - np.array([1.0, -0.5])
     return -0.5 * np.einsum("ri,ij,rj->r", offset, SHAPE, offset), -offset @ SHAPE
+
+
+NORMAL = StandardNormal(2)
 
 
 def ring(z):
@@ -39,13 +43,13 @@ def ring(z):
 def test_hmc_leaves_its_density_as_it_is(likelihood, beta):
     """From many chains: means of z, z² and z₁z₂ against sums over a grid, within 5 standard errors."""
     rng, n = np.random.default_rng(0), 4000
-    chains = Chains.at(rng.standard_normal((n, 2)), likelihood)
+    chains = Chains.at(rng.standard_normal((n, 2)), likelihood, NORMAL)
     for _ in range(60):
         chains, accepted = hmc(chains, likelihood, beta=beta, step=0.35, leapfrog=8, rng=rng)
     assert 0.5 < accepted.mean() <= 1.0
     line = np.linspace(-5, 5, 401)
     grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    log_f = Chains.at(grid + 1e-9, likelihood).log_density(beta)
+    log_f = Chains.at(grid + 1e-9, likelihood, NORMAL).log_density(beta)
     p = np.exp(log_f - log_f.max())
     p /= p.sum()
     for statistic in (lambda z: z[:, 0], lambda z: z[:, 1], lambda z: z[:, 0] ** 2, lambda z: z[:, 0] * z[:, 1]):
@@ -55,7 +59,7 @@ def test_hmc_leaves_its_density_as_it_is(likelihood, beta):
 
 def test_the_leapfrog_runs_backwards():
     rng = np.random.default_rng(1)
-    start, momentum = Chains.at(rng.standard_normal((5, 2)), ring), rng.standard_normal((5, 2))
+    start, momentum = Chains.at(rng.standard_normal((5, 2)), ring, NORMAL), rng.standard_normal((5, 2))
     there, later = integrate(start, momentum, ring, beta=1.0, step=0.1, leapfrog=7)
     back, first = integrate(there, -later, ring, beta=1.0, step=0.1, leapfrog=7)
     np.testing.assert_allclose(back.z, start.z, rtol=1e-10, atol=1e-12)
@@ -65,7 +69,7 @@ def test_the_leapfrog_runs_backwards():
 def test_the_leapfrog_keeps_volume():
     """det of the Jacobian of (z, p) → (z', p') is 1, by finite differences."""
     def move(state):
-        chains, p = integrate(Chains.at(state[:, :2], ring), state[:, 2:], ring, beta=1.0, step=0.2, leapfrog=5)
+        chains, p = integrate(Chains.at(state[:, :2], ring, NORMAL), state[:, 2:], ring, beta=1.0, step=0.2, leapfrog=5)
         return np.concatenate([chains.z, p], axis=1)
 
     start, h = np.array([[0.3, -0.8, 0.5, 0.2]]), 1e-6
@@ -76,7 +80,7 @@ def test_the_leapfrog_keeps_volume():
 def test_the_energy_errs_by_the_square_of_the_step():
     """Over the same time: half the step, a quarter of the error."""
     rng = np.random.default_rng(2)
-    start, momentum = Chains.at(rng.standard_normal((200, 2)), gaussian), rng.standard_normal((200, 2))
+    start, momentum = Chains.at(rng.standard_normal((200, 2)), gaussian, NORMAL), rng.standard_normal((200, 2))
 
     def error(step, leapfrog):
         chains, p = integrate(start, momentum, gaussian, beta=1.0, step=step, leapfrog=leapfrog)

@@ -14,7 +14,7 @@ from minivae.evaluation import amortization, amortization_gap, fit_posteriors, i
 from minivae.evaluation.amortization import path_gradient
 from minivae.parallel import Team
 from minivae.parts import GaussianShared
-from minivae.variants import PosteriorVAEConfig, VAEConfig
+from minivae.variants import VAEConfig
 
 
 def spoil(vae, mean=0.3, logvar=1.0):
@@ -307,6 +307,6 @@ def test_bad_images_models_and_bounds_are_named():
         fit_posteriors(model, x.astype(np.int64))
     with pytest.raises(TypeError, match="model: got SimpleNamespace, expected a VAE"):
         fit_posteriors(SimpleNamespace(), x)
-    full = PosteriorVAEConfig(12, (8,), 3, posterior="full").build()
-    with pytest.raises(ValueError, match="expected a q"):
+    full = VAEConfig(12, (8,), 3, posterior="full").build()
+    with pytest.raises(ValueError, match="expected a diagonal Gaussian"):
         fit_posteriors(full, x)

@@ -96,8 +96,8 @@ def test_unequal_weights_over_unequal_chunks():
     """log (1/K) Σ w of 1,001 known weights that arrive in chunks of 334, 334 and 333."""
     log_w = np.random.default_rng(0).standard_normal((1001, 2)) * 5 - 800     # exp of them is 0 in float64
     sent = iter([chunk[:, image:image + 1] for image in range(2) for chunk in np.split(log_w, (334, 668))])
-    model = SimpleNamespace(arena=SimpleNamespace(device=device("cpu"), value=np.zeros(1)),
-                            check_images=lambda x: None, log_weights=lambda x, rng, samples: next(sent))
+    model = SimpleNamespace(device=device("cpu"), dtype=np.float64, check=lambda x: None,
+                            log_weights=lambda x, rng, samples: next(sent))
     bound = importance_weighted_bound(model, np.zeros((2, 3)), samples=1001)
     expected = np.log(np.exp(log_w + 800).mean(axis=0)) - 800
     assert bound.mean == pytest.approx(expected.mean(), rel=1e-12)

@@ -9,7 +9,8 @@ from minivae.backend import device
 from minivae.evaluation import Estimate, impute
 from minivae.nn import Linear
 from minivae.parts import FullCovariance, GaussianFixed
-from minivae.variants import ConvVAEConfig, DeepLatentConfig, StructuredVAE, VAEConfig
+from minivae.vae import VAE
+from minivae.variants import ConvVAEConfig, DeepLatentConfig, VAEConfig
 
 X, Z, STD = 5, 2, 0.6
 W = np.random.default_rng(0).standard_normal((Z, X))
@@ -20,8 +21,8 @@ def linear_gaussian(dtype=np.float64):
     """x = z W + centre + σ ε, with q(z|x) = p(z|x) = N((x − centre) Wᵀ S/σ², S), S⁻¹ = I + W Wᵀ/σ²"""
     S = np.linalg.inv(np.eye(Z) + W @ W.T / STD**2)
     L, to_mean = np.linalg.cholesky(S), W.T @ S / STD**2
-    vae = StructuredVAE(Linear(X, Z + 3, rng=np.random.default_rng(0)), Linear(Z, X, rng=np.random.default_rng(0)),
-                        GaussianFixed(STD), FullCovariance(Z), pixels=X, device=device("cpu"), dtype=dtype)
+    vae = VAE(Linear(X, Z + 3, rng=np.random.default_rng(0)), Linear(Z, X, rng=np.random.default_rng(0)),
+              GaussianFixed(STD), posterior=FullCovariance(Z), pixels=X, latents=Z, device=device("cpu"), dtype=dtype)
     raw = np.array([*np.log(np.diag(L)), L[1, 0]])
     vae.arena.load({"decoder.W": W, "decoder.b": CENTRE,
                     "encoder.W": np.concatenate([to_mean, np.zeros((X, 3))], axis=1),

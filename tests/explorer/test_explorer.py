@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from browser import browser, opened  # noqa: F401 - fixtures
 
-from minivae import data
+from minivae import data, ops
 from minivae.backend import device
 from minivae.cli import main
 from minivae.explorer import explorer, quantise
 from minivae.explorer.export import AGREE, MARK, TOLERANCE
-from minivae.nn import Sequential, mlp
-from minivae.parts import LIKELIHOODS, GaussianPixel
+from minivae.nn import Activation, Layer, Linear, Parameter, Sequential, mlp
+from minivae.parts import LIKELIHOODS, POSTERIORS, GaussianPixel
 from minivae.runs import BEST, CHECKPOINT
-from minivae.variants import POSTERIORS, ConvVAEConfig, PosteriorVAEConfig, VAEConfig
+from minivae.variants import DeepLatentConfig, VAEConfig
 
 F = np.float32
 RNG = np.random.default_rng(0)
@@ -48,24 +48,32 @@ def unpacked(text):
     raw = zlib.decompress(base64.b64decode(re.search(r'id="data">(.*?)</script>', text)[1]))
     arrays = {}
     for part in spec["parts"]:
-        at, n = part["at"], part["count"]
+        at, n, half = part["at"], part["count"], (part["count"] + 1) // 2
         if part["kind"] == "float32":
-            arrays[part["name"]] = np.frombuffer(raw, "<f4", n, at)
+            arrays[part["name"]], size = np.frombuffer(raw, "<f4", n, at), 4 * n
+        elif part["kind"] == "pairs":
+            low = np.frombuffer(raw, np.uint8, half, at).astype(int)
+            low, high, size = np.stack([low & 15, low >> 4], axis=1).ravel()[:n], 16, half + n
         else:
-            low, high = (np.frombuffer(raw, np.uint8, n, at + k * n).astype(int) for k in (0, 1))
-            folded = low + 256 * high
-            arrays[part["name"]] = np.where(folded % 2, -(folded + 1) // 2, folded // 2)
-    assert at + n * (4 if part["kind"] == "float32" else 2) == len(raw)
+            low, high, size = np.frombuffer(raw, np.uint8, n, at).astype(int), 256, 2 * n
+        if part["kind"] == "float32":
+            continue
+        folded = low + high * np.frombuffer(raw, np.uint8, n, at + size - n).astype(int)
+        arrays[part["name"]] = np.where(folded % 2, -(folded + 1) // 2, folded // 2)
+    assert at + size == len(raw)
     return spec, arrays
 
 
 def decoded(model, text):
     """The images that the page's weights give for its latents, by the library's own layers."""
     spec, arrays = unpacked(text)
-    chain = list(model.decoder.layers)
-    for i, said in enumerate(spec["layers"]):
-        W = (arrays[f"W{i}"] * F(said["step"])).reshape(said["inputs"], said["outputs"]).astype(F)
-        chain[2 * i] = quantise.linear(W, arrays[f"b{i}"])
+    chain = []
+    for i, (layer, said) in enumerate(zip(model.decoder.layers, spec["steps"])):
+        if f"W{i}" in arrays:
+            W, octaves = arrays[f"W{i}"].reshape(-1), arrays[f"octaves{i}"]
+            shape = (*layer.W.value.shape[:-1], -1) if isinstance(layer, Linear) else layer.W.value.shape
+            layer = quantise.Rounded(W.reshape(shape), F(said["step"]), octaves, arrays[f"b{i}"]).into(layer)
+        chain.append(layer)
     outputs = Sequential(*chain)(arrays["z"].reshape(-1, spec["latents"]).astype(np.float64))[0]
     return outputs if isinstance(model.likelihood, GaussianPixel) else model.likelihood.mean(outputs)     # means alone
 
@@ -109,7 +117,7 @@ def test_a_page_without_labels_and_one_without_images():
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_any_posterior_will_do(posterior):
-    model = PosteriorVAEConfig(20, (30,), 3, "tanh", "bernoulli", posterior).build(seed=1, images=X)
+    model = VAEConfig(20, (30,), 3, "tanh", "bernoulli", posterior).build(seed=1, images=X)
     text = page(model)
     np.testing.assert_allclose(decoded(model, text), unpacked(text)[1]["images"].reshape(-1, 20), atol=1e-6)
 
@@ -125,7 +133,7 @@ def test_the_same_model_gives_the_same_page_and_is_left_as_it_was():
 def test_a_model_on_a_gpu_gives_the_same_page(cupy_standin, likelihood):
     config = VAEConfig(20, (30,), 2, "relu", likelihood)
     one, other = (config.build(seed=1, on=device(name)) for name in ("cpu", "cuda"))
-    assert unpacked(page(one))[0]["layers"] == unpacked(page(other))[0]["layers"]
+    assert unpacked(page(one))[0]["steps"] == unpacked(page(other))[0]["steps"]
     for (name, here), there in zip(unpacked(page(one))[1].items(), unpacked(page(other))[1].values()):
         np.testing.assert_allclose(here, there, atol=1.0 if name == "codes" else 1e-6)       # codes may round otherwise
 
@@ -164,7 +172,7 @@ def test_the_last_row_makes_good_what_is_left():
     """Of the real-valued rows only the bias is not rounded: given the others it must be where the error is least."""
     x, W = sheet()
     fineness = 0.25
-    whole, step, b = quantise.with_feedback(x, x @ W, fineness=fineness)
+    [whole], step, b = quantise.with_feedback([(x, x @ W)], fineness=fineness)
     residual = x @ W - x[:, :-1] @ (step * whole)
     ridge = quantise.RIDGE * fineness**2 * (x**2).mean()
     np.testing.assert_allclose(b * (1 + ridge), residual.mean(axis=0), atol=1e-5)
@@ -173,7 +181,7 @@ def test_the_last_row_makes_good_what_is_left():
 
 def test_feedback_beats_rounding():
     x, W = sheet()
-    whole, step, b = quantise.with_feedback(x, x @ W, fineness=0.25)
+    [whole], step, b = quantise.with_feedback([(x, x @ W)], fineness=0.25)
     off = np.abs(x[:, :-1] @ (step * whole) + b - x @ W).mean()
     rounded = np.concatenate([step * np.rint(W[:-1] / step), W[-1:]])
     assert off < 0.2 * np.abs(x @ rounded - x @ W).mean()
@@ -185,7 +193,8 @@ def test_the_finer_the_step_the_closer():
     for layer in chain[::2]:
         layer.W.value, layer.b.value = layer.W.value.astype(F), RNG.standard_normal(layer.b.value.shape).astype(F)
     wanted = Sequential(*chain)(z)[0]
-    off = [np.abs(quantise.chain_of(quantise.rounded(chain, z, fineness), chain)(z)[0] - wanted).mean()
+    aim = quantise.aim_at(chain, z, np.ones_like)
+    off = [np.abs(quantise.chain_of(quantise.rounded(aim, fineness), chain)(z)[0] - wanted).mean()
            for fineness in (2**-1, 2**-3, 2**-5, 2**-7)]
     assert all(fine < 0.5 * coarse for coarse, fine in pairwise(off))
 
@@ -203,14 +212,15 @@ def test_as_fine_as_the_budget_allows_and_finer_where_the_error_asks_for_it():
     def size(layers):
         return sum(int(np.ptp(layer.whole)) for layer in layers)               # finer steps, larger numbers
 
-    coarse, middle, fine = (quantise.rounded(chain, z, 0.5 * quantise.FINER**k) for k in (0, 6, 12))
-    found = quantise.fitting(chain, z, error=error, tolerance=np.inf, size=size, budget=size(middle))
+    aim = quantise.aim_at(chain, z, np.ones_like)
+    coarse, middle, fine = (quantise.rounded(aim, quantise.COARSEST * quantise.FINER**k) for k in (8, 16, 20))
+    found = quantise.fitting(aim, error=error, tolerance=np.inf, size=size, budget=size(middle))
     assert (found[-1].whole == middle[-1].whole).all()
     assert error(found) < error(coarse)
-    found = quantise.fitting(chain, z, error=error, tolerance=error(fine), size=size, budget=0)
+    found = quantise.fitting(aim, error=error, tolerance=error(fine), size=size, budget=0)
     assert (found[-1].whole == fine[-1].whole).all(), "too large, but the coarser ones are not good enough"
-    found = quantise.fitting(chain, z, error=error, tolerance=np.inf, size=size, budget=10**9)
-    assert found[-1].step <= 2 * quantise.FINEST * chain[-1].W.value.std()
+    found = quantise.fitting(aim, error=error, tolerance=np.inf, size=size, budget=10**9)
+    assert (found[-1].whole == quantise.rounded(aim, quantise.FINEST)[-1].whole).all()
     assert found[-1].whole.dtype == np.int32
 
 
@@ -218,11 +228,30 @@ def test_a_decoder_of_zeros_stays_zero():
     chain = mlp(2, 5, 4, rng=np.random.default_rng(0)).layers
     for layer in chain[::2]:
         layer.W.value = np.zeros_like(layer.W.value, dtype=F)
-    layers = quantise.rounded(chain, RNG.standard_normal((50, 2)).astype(F), 0.5)
+    layers = quantise.rounded(quantise.aim_at(chain, RNG.standard_normal((50, 2)).astype(F), np.ones_like), 0.5)
     assert all((layer.whole == 0).all() and np.isfinite(layer.step) for layer in layers)
 
 
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────
+
+
+class Learned(Layer):
+    """A prior that is no mixture."""
+
+    def __init__(self):
+        self.u = Parameter(np.ones(3))
+
+
+def with_prior(prior):
+    model = small()
+    model.prior = prior
+    return model
+
+
+def with_decoder(decoder):
+    model = small()
+    model.decoder = decoder
+    return model
 
 
 def broken():
@@ -237,8 +266,13 @@ def broken():
     (lambda: page(broken()), "model: decoder.0.W holds a NaN or an infinity"),
     (lambda: page(small(), labels=LABELS[:5]), "labels: got 5 for 60 images"),
     (lambda: page(small(), images=X[:, :7]), r"x: got shape \(60, 7\), expected \(N, 20\)"),
-    (lambda: explorer(ConvVAEConfig(8, 8, filters=(2,), dense=4, latents=2).build(), None, None, (8, 8), title=""),
-     "its decoder has a Reshape; the page can run only decoders of Linear layers and activations"),
+    (lambda: explorer(small(), X, LABELS, (20,), title=""), r"shape: got \(20,\), expected \(height, width\)"),
+    (lambda: explorer(small(), X, LABELS, (5, 4), title="", low=1.0), "low, high: got 1.0 and 1.0"),
+    (lambda: page(DeepLatentConfig(20, (6,), (2, 3)).build(), None, None),
+     "its decoder has a layer of type DeepDecoder; the page can run only a Sequential of Linear, Conv2d, ConvTr"),
+    (lambda: page(with_decoder(Sequential(Linear(3, 20, rng=RNG), Activation(ops.average_pool, factor=1)))),
+     "a layer of type Activation of average_pool; .* with the activations relu, .* and upsample"),
+    (lambda: page(with_prior(Learned())), "its prior is a Learned with u; the page can draw only from N"),
 ])
 def test_what_the_page_cannot_do(call, says):
     with pytest.raises(ValueError, match=says):
@@ -264,7 +298,7 @@ def test_the_command_writes_a_page(trained, tmp_path, capsys, file):
     out = tmp_path / "new" / "page.html"
     assert main(["explore", str(trained / "run" / file), "-o", str(out)]) == 0
     assert re.search(rf"{out}, \d+ kB\n", capsys.readouterr().out)
-    spec, _ = unpacked(out.read_text())
+    spec, _ = unpacked(out.read_text(encoding="utf-8"))
     assert (spec["shape"], spec["points"], spec["title"]) == ([5, 4], 20, "Mine, 2 latents")
     assert [path.name for path in out.parent.iterdir()] == ["page.html"]
 
@@ -274,8 +308,8 @@ def without_data(trained, tmp_path, **changes):
     run = tmp_path / "run"
     run.mkdir()
     (run / CHECKPOINT).write_bytes((trained / "run" / CHECKPOINT).read_bytes())
-    config = json.loads((trained / "run" / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | changes))
+    config = json.loads((trained / "run" / "config.json").read_text(encoding="utf-8"))
+    (run / "config.json").write_text(json.dumps(config | changes), encoding="utf-8")
     return run
 
 
@@ -285,7 +319,7 @@ def test_without_its_data_set_a_page_has_no_test_images(trained, tmp_path, capsy
     assert "gone.npz is not here to say how its 20 pixels lie; give --shape" in capsys.readouterr().err
     assert main(["explore", str(run), "-o", str(out), "--shape", "5", "4"]) == 0
     assert re.search(r"page.html, \d+ kB; without test images: .*gone.npz", capsys.readouterr().out)
-    assert unpacked(out.read_text())[0]["points"] == 0
+    assert unpacked(out.read_text(encoding="utf-8"))[0]["points"] == 0
 
 
 @pytest.mark.parametrize(("change", "says"), [
@@ -309,20 +343,20 @@ def test_no_such_run(tmp_path, capsys):
 
 def test_only_a_page_of_ours_is_replaced(trained, tmp_path, capsys, monkeypatch):
     out, command = tmp_path / "page.html", ["explore", str(trained / "run"), "-o", str(tmp_path / "page.html")]
-    out.write_text("a letter")
+    out.write_text("a letter", encoding="utf-8")
     assert main(command) == 2
     assert "exists already and is no page of `minivae explore`" in capsys.readouterr().err
-    assert out.read_text() == "a letter"
-    out.write_text(MARK)
+    assert out.read_text(encoding="utf-8") == "a letter"
+    out.write_text(MARK, encoding="utf-8")
     assert main(command) == 0
-    whole = out.read_text()
+    whole = out.read_text(encoding="utf-8")
 
     def full(*paths):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
     assert main([*command, "--title", "another"]) == 2
-    assert out.read_text() == whole
+    assert out.read_text(encoding="utf-8") == whole
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -340,7 +374,7 @@ def pages(tmp_path_factory):
     folder, digits = tmp_path_factory.mktemp("pages"), data.load("digits")
     for name, model in (("flat", VAEConfig(784, (500, 250), 2)), ("five", VAEConfig(784, (60,), 5, "tanh"))):
         text = explorer(model.build(images=digits.train), digits.test, digits.test_labels, (28, 28), title=name)
-        (folder / f"{name}.html").write_text(text)
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
 
@@ -364,7 +398,7 @@ def z_of(page):
 @pytest.mark.browser
 @pytest.mark.parametrize(("activation", "likelihood"), list(zip(ACTIVATIONS, LIKELIHOODS)))
 def test_javascript_computes_what_the_library_does(ready, tmp_path, activation, likelihood):
-    (tmp_path / "page.html").write_text(page(small(activation, likelihood)))
+    (tmp_path / "page.html").write_text(page(small(activation, likelihood)), encoding="utf-8")
     shown = ready((tmp_path / "page.html").as_uri())
     assert shown.get_attribute("html", "data-check") == "passed", shown.inner_text("#check")
     assert f"differ by at most {AGREE}" not in shown.inner_text("#check")
@@ -375,7 +409,8 @@ def test_javascript_computes_what_the_library_does(ready, tmp_path, activation, 
 def test_the_check_can_fail(ready, tmp_path):
     text = page(small())
     step = re.findall(r'"step":([\d.e-]+)', text)[-1]
-    (tmp_path / "page.html").write_text(text.replace(f'"step":{step}', f'"step":{1.01 * float(step)}'))
+    (tmp_path / "page.html").write_text(text.replace(f'"step":{step}', f'"step":{1.01 * float(step)}'),
+                                        encoding="utf-8")
     shown = ready((tmp_path / "page.html").as_uri())
     assert shown.get_attribute("html", "data-check") == "failed"
     assert "Check FAILED" in shown.inner_text("#check")
@@ -490,7 +525,7 @@ def test_what_the_map_shows(ready):
 
 @pytest.mark.browser
 def test_a_page_without_test_images(ready, tmp_path):
-    (tmp_path / "page.html").write_text(page(small(), images=None, labels=None))
+    (tmp_path / "page.html").write_text(page(small(), images=None, labels=None), encoding="utf-8")
     shown = ready((tmp_path / "page.html").as_uri())
     assert shown.get_attribute("html", "data-check") == "passed"
     assert not shown.is_visible("#show-points")
@@ -543,7 +578,7 @@ def test_light_and_dark(ready):
 def test_in_a_book_it_takes_the_books_theme_and_is_as_tall_as_it_needs(opened, tmp_path):  # noqa: F811
     (tmp_path / "book.html").write_text(
         f'<!doctype html><title>book</title><link rel="icon" href="data:,"><body data-theme="dark">'
-        f'<iframe srcdoc="{html.escape(page(small()))}" style="width: 100%"></iframe>')
+        f'<iframe srcdoc="{html.escape(page(small()))}" style="width: 100%"></iframe>', encoding="utf-8")
     book = opened((tmp_path / "book.html").as_uri(), color_scheme="light")
     inside = book.frame_locator("iframe")
     inside.locator("[data-check=passed]").wait_for(state="attached")

@@ -33,7 +33,7 @@ def in_dtype(case: Case, dtype: type) -> Case:
 
     model = getattr(case.function, "__self__", None)
     if hasattr(model, "arena"):                       # a model knows its arena
-        model.arena = Arena(model.arena.parameters, device("cpu"), dtype)
+        model.network.arena = Arena(model.arena.parameters, device("cpu"), dtype)
     elif case.parameters:
         Arena(case.parameters, device("cpu"), dtype)
     if isinstance(case.function, Layer):            # what it keeps besides, such as running moments

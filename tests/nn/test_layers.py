@@ -73,7 +73,7 @@ def test_parameters_are_named_by_their_path(rng):
     (lambda rng: mlp(3, 2, rng=rng, activation="swish"), "activation: got 'swish', expected one of relu"),
     (lambda rng: VAEConfig(pixels=4, hidden=()).build(), r"hidden: got \(\), expected at least one size"),
     (lambda rng: VAEConfig(pixels=4, latents=0).build(), "latents: got 0, expected a whole number"),
-    (lambda rng: VAEConfig(pixels=4).build(samples=0), "samples is 0"),
+    (lambda rng: VAEConfig(pixels=4).build(samples=0), "samples: got 0"),
 ])
 def test_errors_name_the_argument(make, message, rng):
     with pytest.raises(ValueError, match=message):

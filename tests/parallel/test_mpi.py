@@ -65,7 +65,7 @@ def train(n, folder, data, *arguments):
 def state(folder):
     """The parameters and moments of a run, one long vector each, and its records."""
     arrays, metadata = load_checkpoint(folder / CHECKPOINT)
-    records = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    records = [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
     for record in records:
         record.pop("seconds")
     return arrays, metadata, records
@@ -220,7 +220,8 @@ os.write(1, f"{group.here} {before} {after} {group.threads}\\n".encode())
     for line in out.splitlines():
         here, before, after, threads = map(int, line.split())
         assert here == 2
-        assert after == threads == min(before, max(os.cpu_count() // 2, 1))
+        assert after == 1
+        assert threads == min(before, max(os.cpu_count() // 2, 1))
 
 
 @mpi
@@ -256,7 +257,7 @@ say("ends at", model.arena.value.sum())
 def stop_after(folder, epochs, process, act, seconds=300):
     """Wait until a run has finished so many epochs, then act."""
     latest = time.monotonic() + seconds
-    while not (folder / METRICS).exists() or len((folder / METRICS).read_text().splitlines()) < epochs:
+    while not (folder / METRICS).exists() or len((folder / METRICS).read_text(encoding="utf-8").splitlines()) < epochs:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < latest
         time.sleep(0.01)
@@ -266,7 +267,7 @@ def stop_after(folder, epochs, process, act, seconds=300):
 @mpi
 def test_ctrl_c_saves_once_and_the_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(data, tmp_path):
     """Ctrl-C reaches mpiexec, which tells every rank, each in a step of its own."""
-    if "Open MPI" in subprocess.run([MPIEXEC, "--version"], capture_output=True, text=True, check=True).stdout:
+    if "Open MPI" in subprocess.run([MPIEXEC, "--version"], capture_output=True, check=True, encoding="utf-8").stdout:
         pytest.skip("Open MPI's mpiexec passes no Ctrl-C on: it ends the ranks")
     arguments = ("--epochs", "60", "--batch-size", "30")
     code, _, err = train(2, tmp_path / "whole", data, *arguments)

@@ -355,7 +355,7 @@ def test_a_convolutional_vae_takes_them(rng):
     x = grey_images(rng, n=20, size=8)
     for name in ("gaussian_optimal", "logistic_shared"):
         model = ConvVAEConfig(8, 8, filters=(3, 4), dense=6, latents=2, likelihood=name).build(images=x)
-        model.check_images(x)
+        model.check(x)
         assert all(np.isfinite(value) for value in model.train_step(x, rng).values())
 
 

@@ -215,7 +215,7 @@ def test_a_resumed_warm_up_goes_on_where_it_stopped(tmp_path):
 def test_iwae_trains_through_the_recipe_and_its_bound_is_recorded():
     images = np.random.default_rng(1).random((60, X)).astype(np.float32)
     recipe = Recipe(hidden=(8,), latents=2, objective="iwae", samples=5, binarize=True)
-    vae = recipe.model(X).build(objective=IWAE(), samples=5)
+    vae = recipe.model((1, X)).build(objective=IWAE(), samples=5)
     history = fit(vae, images, epochs=3, batch_size=20, binarize=True, progress=False)
     assert all(record["train_bound"] > record["train_elbo"] for record in history)
     assert importance_weighted_bound(vae, (images > 0.5).astype(np.float32), samples=5).mean < 0

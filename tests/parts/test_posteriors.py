@@ -11,8 +11,9 @@ from minivae.distributions import flows, gaussian_kl, gaussian_log_prob, standar
 from minivae.distributions import full_gaussian as F
 from minivae.evaluation import importance_weighted_bound
 from minivae.nn import Linear
-from minivae.parts import CouplingFlow, FullCovariance, GaussianFixed, PlanarFlow
-from minivae.variants import FlowVAE, PosteriorVAEConfig, StructuredVAE
+from minivae.parts import CouplingFlow, FullCovariance, GaussianFixed, PlanarFlow, closed_form_kl
+from minivae.vae import VAE
+from minivae.variants import VAEConfig
 
 MEAN = np.array([[0.5, -1.0]])
 L = np.array([[[0.8, 0.0], [0.6, 0.3]]])
@@ -82,15 +83,15 @@ def test_moments_are_those_of_the_draws(rng):
 
 
 def correlated(X=6, Z=3, sigma=0.5):
-    """x = z W + noise, the rows of W not orthogonal: a StructuredVAE at the exact posterior, its images, log p(x)."""
+    """x = z W + noise, the rows of W not orthogonal: a VAE at the exact posterior, its images, log p(x)."""
     rng = np.random.default_rng(3)
     W = rng.standard_normal((Z, X))
     S = np.linalg.inv(np.eye(Z) + W @ W.T / sigma**2)              # the posterior's covariance, for every x
     factor = np.linalg.cholesky(S)
     raw = np.concatenate([np.log(np.diag(factor)), factor[np.tril_indices(Z, -1)]])
     q = FullCovariance(Z)
-    vae = StructuredVAE(Linear(X, q.outputs, rng=rng), Linear(Z, X, rng=rng), GaussianFixed(sigma), q, pixels=X,
-                        device=device("cpu"), dtype=np.float64)
+    vae = VAE(Linear(X, q.outputs, rng=rng), Linear(Z, X, rng=rng), GaussianFixed(sigma), posterior=q,
+              pixels=X, latents=Z, device=device("cpu"), dtype=np.float64)
     vae.arena.load({"encoder.W": np.concatenate([W.T @ S / sigma**2, np.zeros((X, len(raw)))], axis=1),
                     "encoder.b": np.concatenate([np.zeros(Z), raw]), "decoder.W": W, "decoder.b": np.zeros(X)})
     x = rng.standard_normal((20, Z)) @ W + sigma * rng.standard_normal((20, X))
@@ -216,7 +217,7 @@ def test_a_chain_is_its_maps_one_after_the_other(rng):
 @pytest.mark.parametrize("name", ["planar", "coupling"])
 def test_an_untrained_flow_is_nearly_its_base(name, rng):
     """For images of a whole network's size: z moves by less than a fifth of the base's spread."""
-    vae = PosteriorVAEConfig(784, (200,), 10, "tanh", posterior=name).build(dtype=np.float64)
+    vae = VAEConfig(784, (200,), 10, "tanh", posterior=name).build(dtype=np.float64)
     outputs = vae.encoder(1.0 * (rng.random((100, 784)) < 0.2))[0]
     eps = rng.standard_normal((100, 10))
     (z, logdet), _ = vae.posterior(outputs, eps=eps)
@@ -273,7 +274,7 @@ def test_a_coupling_is_undone_in_closed_form(rng):
 
 @pytest.mark.parametrize("name", ["full", "rank_one", "planar", "coupling"])
 def test_a_model_trains_and_does_what_every_model_does(name, rng):
-    vae = PosteriorVAEConfig(8, (6,), 3, "tanh", posterior=name).build(samples=2)
+    vae = VAEConfig(8, (6,), 3, "tanh", posterior=name).build(samples=2)
     x = (rng.random((20, 8)) < 0.5).astype(np.float32)
     before = vae.arena.value.copy()
     told = vae.train_step(x, np.random.default_rng(0))
@@ -283,13 +284,13 @@ def test_a_model_trains_and_does_what_every_model_does(name, rng):
     assert vae.reconstruct(x, np.random.default_rng(1)).shape == x.shape
     assert [part.shape for part in vae.encode(x)] == [(20, 3), (20, 3)]
     assert vae.log_weights(x, np.random.default_rng(1), 4).shape == (4, 20)
-    assert isinstance(vae, StructuredVAE if name in ("full", "rank_one") else FlowVAE)
+    assert (closed_form_kl(vae.posterior, vae.prior) is None) == (name in ("planar", "coupling"))
     with pytest.raises(ValueError, match="free bits need a diagonal posterior"):
         vae.elbo_terms_by_latent(x=x, eps=None)
 
 
 @pytest.mark.parametrize(("make", "said"), [
-    (lambda: PosteriorVAEConfig(8, (6,), 3, posterior="fancy"), "posterior: got 'fancy', expected one of full"),
+    (lambda: VAEConfig(8, (6,), 3, posterior="fancy"), "posterior: got 'fancy', expected one of diagonal, full"),
     (lambda: PlanarFlow(3, steps=0), "steps: got 0"),
     (lambda: CouplingFlow(1, rng=np.random.default_rng(0)), "got 1 latents and 4 steps, expected at least 2"),
     (lambda: flows.chain(*np.zeros((4, 2, 3)), maps=((flows.affine, 2),)), "got 3 parameters, expected 2"),

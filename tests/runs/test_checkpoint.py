@@ -17,8 +17,19 @@ from conftest import python
 from minivae import runs
 from minivae.backend import device
 from minivae.nn import SGD, Adam, Momentum
-from minivae.runs import CHECKPOINT, Position, checkpoint, load_parameters, restore_run, save_parameters, save_run
-from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
+from minivae.runs import (
+    CHECKPOINT,
+    CheckpointError,
+    Position,
+    checkpoint,
+    load_checkpoint,
+    load_parameters,
+    restore_run,
+    save_checkpoint,
+    save_parameters,
+    save_run,
+    write_atomically,
+)
 from minivae.variants import VAEConfig
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(0.1), "empty": np.zeros((0, 3)),
@@ -152,7 +163,7 @@ def test_parameters_of_another_model(tmp_path, other, said):
     target = model(**other)
     value = target.arena.value.copy()
     with pytest.raises(CheckpointError, match=f"holds another model: .*{said}"):
-        load_parameters(tmp_path / "c", target.arena)
+        load_parameters(tmp_path / "c", target)
     np.testing.assert_array_equal(target.arena.value, value)
 
 
@@ -252,7 +263,7 @@ def test_a_full_disk_after_the_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.folder, "write_atomically", full)
     with pytest.raises(CheckpointError, match=r"cannot save .*config\.json: No space left on device"):
         save_run(*run)
-    assert json.loads((tmp_path / runs.CONFIG).read_text()) == {"a": 1}
+    assert json.loads((tmp_path / runs.CONFIG).read_text(encoding="utf-8")) == {"a": 1}
 
 
 def test_a_folder_that_is_a_file(saved):

@@ -10,7 +10,7 @@ import numpy as np
 from standin.cuda import check_device
 from standin.events import launch, note
 
-NAMES = json.loads((Path(__file__).parent / "names.json").read_text())
+NAMES = json.loads((Path(__file__).parent / "names.json").read_text(encoding="utf-8"))
 WAITS = {"argwhere", "bincount", "compress", "extract", "flatnonzero", "nanmax", "nanmin", "nonzero",
          "trim_zeros", "union1d", "intersect1d", "unique", "unique_all", "unique_counts", "unique_inverse",
          "unique_values"}                             # the size of the result depends on the values

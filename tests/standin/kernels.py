@@ -98,9 +98,9 @@ def compiled(source: str) -> ctypes.CDLL:
     library = folder / (hashlib.sha256(repr((source, compiler, FLAGS)).encode()).hexdigest()[:24] + ".so")
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            (code := Path(work) / "kernel.cpp").write_text(source)
+            (code := Path(work) / "kernel.cpp").write_text(source, encoding="utf-8")
             made = subprocess.run([compiler, *FLAGS, "-o", f"{work}/kernel.so", str(code)],
-                                  capture_output=True, text=True, check=False)
+                                  capture_output=True, check=False, encoding="utf-8")
             if made.returncode:
                 raise CompileException(f"{made.stderr}\n{source}")
             os.replace(f"{work}/kernel.so", library)  # whole or not at all: other tests compile it too

@@ -54,12 +54,12 @@ def new(optimizer="adam", hidden=(8,)):
 def state(model, history, run):
     """Everything that must not depend on interruptions, as bytes and text."""
     best, metadata = load_checkpoint(run / BEST)
-    lines = [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+    lines = [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
     for record in (*history, *lines):
         record.pop("seconds")
     arrays = model.arena.arrays() | model.optimizer.arrays() | {f"best/{name}": a for name, a in best.items()}
     return ({name: a.tobytes() for name, a in arrays.items()}, model.optimizer.steps, history, lines,
-            metadata, (run / CONFIG).read_text())
+            metadata, (run / CONFIG).read_text(encoding="utf-8"))
 
 
 def after_step(number, act):
@@ -112,7 +112,7 @@ def test_every_image_once_per_epoch_in_a_new_order(train, digits):
 
     def prepare(model):
         step = model.train_step
-        model.train_step = lambda x, rng: batches.append(x.copy()) or step(x, rng)
+        model.train_step = lambda batch, rng: batches.append(batch.x.copy()) or step(batch, rng)
 
     train(epochs=2, prepare=prepare)
     one, two = np.concatenate(batches[:10]), np.concatenate(batches[10:])
@@ -126,7 +126,7 @@ def test_binarize_draws_anew_for_every_batch(train, digits):
 
     def prepare(model):
         step = model.train_step
-        model.train_step = lambda x, rng: batches.append(x.copy()) or step(x, rng)
+        model.train_step = lambda batch, rng: batches.append(batch.x.copy()) or step(batch, rng)
 
     train(epochs=20, binarize=True, prepare=prepare)
     drawn = np.concatenate(batches)
@@ -141,9 +141,9 @@ def test_what_is_in_the_run_folder(train, tmp_path):
                            callback=lambda record, model: seen.append((record, model)))
     run = tmp_path / "a" / "run"
     assert {path.name for path in run.iterdir()} == {CHECKPOINT, BEST, CONFIG, METRICS}
-    assert [json.loads(line) for line in (run / METRICS).read_text().splitlines()] == history
-    assert json.loads((run / CONFIG).read_text()) == {"name": "mine", "sizes": [1, 2], "epochs": 3, "batch_size": 30,
-                                                      "seed": 3, "binarize": False}
+    assert [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()] == history
+    assert json.loads((run / CONFIG).read_text(encoding="utf-8")) == {
+        "name": "mine", "sizes": [1, 2], "epochs": 3, "batch_size": 30, "seed": 3, "binarize": False}
     assert [record["epoch"] for record, _ in seen] == [1, 2, 3]
     assert all(given is model for _, given in seen)
     assert [record for record, _ in seen] == history
@@ -155,7 +155,7 @@ def test_best_is_the_epoch_of_the_best_bound(train, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_validate", lambda *_: {"valid_elbo": next(bounds)})
     train(tmp_path / "run", callback=lambda record, model: values.append(model.arena.value.copy()))
     best = new()
-    load_parameters(tmp_path / "run" / BEST, best.arena)
+    load_parameters(tmp_path / "run" / BEST, best)
     np.testing.assert_array_equal(best.arena.value, values[1])
 
 
@@ -256,7 +256,7 @@ def test_a_process_stopped_by_a_signal_goes_on_where_it_was(train, tmp_path, num
         rest = process.stdout.read()
     assert process.returncode == code
     assert ("saved in" in rest) == (number == signal.SIGINT)
-    records = len((tmp_path / "cut" / METRICS).read_text().splitlines())
+    records = len((tmp_path / "cut" / METRICS).read_text(encoding="utf-8").splitlines())
     assert 3 <= records < 60
     assert state(*train(tmp_path / "cut", epochs=60, resume=True), tmp_path / "cut") == whole
 

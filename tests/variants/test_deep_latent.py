@@ -18,7 +18,8 @@ from minivae.nn import Adam, Linear
 from minivae.parallel import Team
 from minivae.parts import IWAE, GaussianFixed, RankOne, WeightedKL
 from minivae.training import fit
-from minivae.variants import DeepDecoder, DeepLatentConfig, PosteriorVAEConfig, StructuredVAE
+from minivae.vae import VAE
+from minivae.variants import DeepDecoder, DeepLatentConfig, VAEConfig
 
 B, Z = 5, 4
 rng = np.random.default_rng(0)
@@ -150,8 +151,8 @@ def one_pixel(posterior_u, std=0.5):
     """x = wᵀz + σ ε: one number explained by Z, whose posterior has the precision I + w wᵀ/σ²"""
     w = np.array([1.0, -0.7, 0.4, 1.5])
     C = np.linalg.inv(np.eye(Z) + np.outer(w, w) / std**2)
-    vae = StructuredVAE(Linear(1, 3 * Z, rng=np.random.default_rng(0)), Linear(Z, 1, rng=np.random.default_rng(0)),
-                        GaussianFixed(std), RankOne(Z), pixels=1, device=device("cpu"), dtype=np.float64)
+    vae = VAE(Linear(1, 3 * Z, rng=np.random.default_rng(0)), Linear(Z, 1, rng=np.random.default_rng(0)),
+              GaussianFixed(std), posterior=RankOne(Z), pixels=1, latents=Z, device=device("cpu"), dtype=np.float64)
     logvar = np.zeros(Z) if posterior_u else -np.log(1 + w**2 / std**2)
     vae.arena.load({"decoder.W": w[:, None], "decoder.b": np.zeros(1),
                     "encoder.W": np.concatenate([C @ w / std**2, np.zeros(2 * Z)])[None],
@@ -280,12 +281,12 @@ def test_sizes_that_cannot_be_built_are_explained(how, said):
 
 
 def test_free_bits_are_refused_by_a_posterior_whose_latents_depend_on_each_other():
-    with pytest.raises(ValueError, match="RankOne: its latents depend on each other"):
+    with pytest.raises(ValueError, match="RankOne and StandardNormal have no KL for each latent"):
         small().elbo_terms_by_latent(x=np.zeros((1, 6), np.float32), eps=np.zeros((1, 1, 5), np.float32))
 
 
 def test_a_shallow_vae_may_have_it_too():
-    model = PosteriorVAEConfig(6, (5,), 4, posterior="rank_one").build()
+    model = VAEConfig(6, (5,), 4, posterior="rank_one").build()
     assert isinstance(model.posterior, RankOne)
     assert model.posterior.sizes == (4,)
 

@@ -19,8 +19,8 @@ MARK = "  #!"                          # at the end of a line that counts as the
 RENAMES = {"pullback": ("pullback", "back", "backwards"), "h": ("h", "features"), "var": ("var", "variance"),
            "noise": ("noise", "scatter"), "pull_decoder": ("pull_decoder", "pull_p"),
            "pull_encoder": ("pull_encoder", "pull_q"), "dh": ("dh", "dfeatures"), "std": ("std", "sigma")}
-BASE = (HERE / "vae.py").read_text()
-TABLE = tomllib.loads((HERE / "bugs.toml").read_text())
+BASE = (HERE / "vae.py").read_text(encoding="utf-8")
+TABLE = tomllib.loads((HERE / "bugs.toml").read_text(encoding="utf-8"))
 BUGS = {bug["name"]: bug for bug in TABLE["bug"]}
 FORMS = {}                             # function -> name of a form -> what bugs.toml says of it
 for form in TABLE["form"]:
@@ -29,8 +29,8 @@ for form in TABLE["form"]:
 
 def starter():
     """File -> text of all that is handed out.  (From checks.py the answers are cut as from any other file.)"""
-    found = {"answers.py": answers(dict.fromkeys(BUGS, 0)), "checks.py": (HERE / "checks.py").read_text(),
-             "train.py": (HERE / "train.py").read_text()}
+    found = {"answers.py": answers(dict.fromkeys(BUGS, 0)), "checks.py": (HERE / "checks.py").read_text(encoding="utf-8"),
+             "train.py": (HERE / "train.py").read_text(encoding="utf-8")}
     for name in BUGS:
         found[f"{name}.py"] = found[f"originals/original{name[3:]}.py"] = handed_out(name)[0]
     return found

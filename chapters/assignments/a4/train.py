@@ -33,7 +33,7 @@ def main(name, epochs=20):
         told = [vae.train_step(batch, rng) for batch in np.split(x[rng.permutation(len(x))], 40)]
         if epoch % 4 == 0:
             print(f"epoch {epoch:3}", *(f"{key} {np.mean([t[key] for t in told]):8.2f}" for key in ("elbo", "nll", "kl")))
-    print(f"unseen pictures: −log p(x) is about {vae.nll(unseen, rng, 100).mean():.2f}")
+    print(f"unseen pictures: -log p(x) is about {vae.nll(unseen, rng, 100).mean():.2f}")
     for rows in zip(*vae.sample(3, rng).reshape(3, 8, 8)):
         print("   ".join("".join(" .:*#"[int(4.999 * p)] * 2 for p in row) for row in rows))
 

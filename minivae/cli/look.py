@@ -1,0 +1,125 @@
+"""minivae evaluate | sample | plot: what a trained run can say and show."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minivae import plots
+from minivae.backend import at_least_one, device, to_numpy
+from minivae.cli.shared import OK, DeviceName, Run, draw
+from minivae.evaluation import (
+    active_units,
+    annealed_importance_sampling,
+    diagnose,
+    evaluate,
+    importance_weighted_bound,
+)
+from minivae.runs import read_history, write_atomically
+from minivae.training import load_run
+
+
+@dataclass
+class Evaluate:
+    """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
+
+    Example: minivae evaluate runs/digits --samples 500
+    """
+
+    run: Run
+    """run folder"""
+    samples: int = 0
+    """K of the importance-weighted bound (papers: 5000); 0 leaves it out"""
+    ais: int = 0
+    """temperatures of annealed importance sampling (papers: 10000), log p(x) without the encoder; 0 leaves it out"""
+    chains: int = 16
+    """of annealed importance sampling, for each image"""
+    latents: bool = False
+    """say of every latent what it is worth: KL, activity, collapse; and the information of all"""
+    images: int | None = None
+    """so many of the test images, evenly spread; default: all"""
+    best: bool = False
+    """the epoch with the best validation bound instead of the last"""
+    seed: int = 0
+    """of the noise"""
+    device: DeviceName = "auto"
+    """auto: the GPU if one answers"""
+    folder: Path | None = None
+    """where the data files lie, if not in MINIVAE_DATA or the cache"""
+
+    def __call__(self) -> int:
+        model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder, best=self.best)
+        if self.images is not None:
+            at_least_one(images=self.images)
+        x = plots.spread(recipe.test(dataset), self.images)
+        print(evaluate(model, x, seed=self.seed))
+        print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
+              f"active units: {active_units(model, x).sum()} of {model.latents}")
+        if self.samples:
+            bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
+            print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
+                  f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
+        if self.ais:
+            print(f"annealed importance sampling, {self.ais:,} temperatures, {self.chains} chains: ", end="")
+            print(annealed_importance_sampling(model, x, chains=self.chains, temperatures=self.ais, seed=self.seed,
+                                               progress=True))
+        return OK
+
+
+@dataclass
+class Sample:
+    """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
+
+    Example: minivae sample runs/digits --n 100 --out samples.npz
+    """
+
+    run: Run
+    """run folder"""
+    n: int = 100
+    """how many"""
+    out: Path = Path("samples.npz")
+    """file to write"""
+    seed: int = 0
+    device: DeviceName = "auto"
+    folder: Path | None = None
+
+    def __call__(self) -> int:
+        at_least_one(n=self.n)
+        for path in (self.out, self.out.with_suffix(".png")):
+            if path.exists():
+                raise FileExistsError(f"out: {path} exists already; choose another name")
+        model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder)
+        images = to_numpy(model.sample(self.n, model.device.rng(self.seed)))
+        write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
+        picture = plots.save(plots.image_grid(images, dataset.image_shape), self.out.with_suffix(".png"))
+        print(f"{self.n} images: {self.out}, picture: {picture}")
+        return OK
+
+
+@dataclass
+class Plot:
+    """Draw the pictures of a run: samples, reconstructions, interpolations, latent map, curves.
+
+    Example: minivae plot runs/digits --out pictures
+    """
+
+    run: Run
+    """run folder"""
+    out: Path | None = None
+    """folder for the pictures; default: the run folder"""
+    device: DeviceName = "auto"
+    folder: Path | None = None
+
+    def __call__(self) -> int:
+        model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
+        draw(model, dataset, recipe, read_history(self.run), self.out or self.run)
+        return OK
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)                                        # type: ignore[arg-type]
+    return buffer.getvalue()

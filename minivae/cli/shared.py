@@ -1,0 +1,27 @@
+"""What subcommands have in common: exit codes, and the pictures of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minivae import data, plots
+from minivae.training import Recipe, Record
+from minivae.vae import VAE
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+Run = Annotated[Path, tyro.conf.Positional]
+
+# exit codes that scripts can use
+OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def draw(model: VAE, dataset: data.Dataset, recipe: Recipe, history: list[Record], folder: Path) -> None:
+    """Every picture of a run, into a folder."""
+    images = recipe.test(dataset).x
+    for name, fig in plots.portrait(model, images, dataset.test_labels, dataset.image_shape, seed=recipe.seed):
+        print(f"picture: {plots.save(fig, folder / f'{name}.png')}")
+    if history:                                           # a run stopped in its first epoch has none
+        print(f"picture: {plots.save(plots.learning_curves(history), folder / 'curves.png')}")

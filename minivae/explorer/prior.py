@@ -1,0 +1,75 @@
+"""p(z) as the page needs it: a mixture of Gaussians, of which N(0, I) is the one with a single component.
+
+    z ~ Σ_k π_k N(mean_k, diag std_k²)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minivae.explorer.steps import host
+
+REACH = 3.0                            # standard deviations of a component that the plane shows at least
+RARE = 0.01                            # a component that is drawn more rarely does not make the plane larger
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """K components of Z latents, on the host."""
+
+    pi: np.ndarray                     # (K,) float32
+    mean: np.ndarray                   # (K, Z) float32
+    std: np.ndarray                    # (K, Z) float32
+    standard: bool                     # N(0, I)
+
+    def draw(self, n: int, rng: np.random.Generator, *, wide: float = 1.0) -> np.ndarray:
+        """n draws (n, Z); of components that are `wide` times as wide as they are."""
+        z = np.float32(wide) * rng.standard_normal((n, self.mean.shape[1]), dtype=np.float32)
+        if self.standard:
+            return z
+        share = self.pi.astype(np.float64)
+        k = rng.choice(len(share), size=n, p=share / share.sum())
+        return self.mean[k] + self.std[k] * z
+
+    def centre(self) -> np.ndarray:
+        """The mean of all, (Z,)."""
+        return self.pi @ self.mean
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where REACH standard deviations of every component that is not rare begin and end, (Z,) (Z,)."""
+        seen = self.pi >= min(RARE, 0.5 / len(self.pi))
+        mean, far = self.mean[seen], REACH * self.std[seen]
+        return (mean - far).min(axis=0), (mean + far).max(axis=0)
+
+    def nats_by_latent(self, mean: np.ndarray, logvar: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """KL( q(z_j|x) ‖ p(z_j) ) for each latent by itself, from one draw        (N, Z) (N, Z) -> (N, Z)
+
+        A latent's p(z_j) is a mixture in one dimension; what the latents say together may be less than the sum.
+        """
+        eps = rng.standard_normal(mean.shape)
+        z = mean + np.exp(0.5 * logvar) * eps
+        log_q = -0.5 * (eps**2 + logvar)                             # log 2π cancels
+        p = np.zeros_like(z)
+        for share, m, s in zip(self.pi, self.mean.astype(np.float64), self.std.astype(np.float64)):
+            p += share / s * np.exp(-0.5 * ((z - m) / s)**2)
+        return log_q - np.log(np.maximum(p, np.finfo(float).tiny))
+
+
+def prior_of(model: Any) -> Mixture:
+    """The prior of a model: N(0, I) if it has none of its own.
+
+    A mixture has parameters logits (K,), mean (K, Z) and logvar (K, Z).  Raises ValueError for any other that learned.
+    """
+    prior: Any = getattr(model, "prior", None)
+    if all(hasattr(prior, name) for name in ("logits", "mean", "logvar")):
+        logits, mean, logvar = host(prior.logits), host(prior.mean), host(prior.logvar)
+        pi = np.exp(logits - logits.max())
+        return Mixture(pi / pi.sum(), mean, np.exp(0.5 * logvar), False)
+    if learned := list(getattr(prior, "parameters", dict)()):
+        raise ValueError(f"model: its prior is a {type(prior).__name__} with {', '.join(learned)}; the page can "
+                         "draw only from N(0, I) and from a mixture of Gaussians with logits, mean and logvar")
+    one = np.ones((1, model.latents), np.float32)
+    return Mixture(one[:, 0], 0 * one, one, True)

@@ -1,0 +1,188 @@
+"""The verdict on one derivative.
+
+1. One step, of 2^-17 of the entry's size.  If the pullback agrees to the tolerance, it is right: that a wrong number
+   agrees to six digits by chance does not happen.  Two evaluations, and nearly every entry ends here.
+2. If not, other steps are tried, each a quarter or four times the last; again agreement ends it.  But not of large
+   steps: of x + tanh x those see a slope of 1, and would agree with whoever forgot the tanh.  Where two steps agree
+   with each other far better than with the pullback, it is wrong, and that ends it too.
+3. If neither, all steps together say what can be known.  Neighbours are extrapolated, R = (16 D(t) - D(4t)) / 15, with
+   an error from their scatter and from the rounding of the value.  From the smallest step up, each interval must meet
+   all before; where one does not, the function bends there, and larger steps count no more (Lepski's rule).  Of those
+   that remain, the most exact is the answer.  The pullback is refused if it lies outside tolerance and error together.
+4. Is that error so large that a factor 2 would hide in it, then nobody can tell, and it says so.
+
+At a kink, left and right derivatives differ however small the step.  A pullback may return either, or anything between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minivae.gradcheck.differences import DOWN, FIRST, RATIO, UP, Line, Sample, best_of, kink_of, stair
+from minivae.gradcheck.laws import EPS
+
+SMALL = 5                      # up to 2^-7 of the entry's size, a step that agrees is enough, see `judge`
+ENOUGH = 5                     # so many entries of an input that are wrong without doubt
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one derivative is, beside what the pullback says."""
+
+    state: str                 # "ok", "kink", "unknown", "wrong", "outside" (of the one-sided derivatives)
+    claim: float
+    numeric: float
+    scale: float               # what an error is relative to: the largest of claim, numeric, and the terms of the sum
+    known: float               # the numeric value is good to this
+
+    @property
+    def error(self) -> float:
+        """|pullback - numeric| / scale"""
+        off = abs(self.claim - self.numeric)
+        if not np.isfinite(off):
+            return np.inf
+        return off / self.scale if off else 0.0
+
+
+@dataclass
+class Habit:
+    """What earlier entries of the same input have taught: where to begin, and how often all steps were needed."""
+
+    start: int = 0             # the step to begin with is RATIO^start times the first
+    clear: int = 0             # entries that were refused without doubt: the rest needs no more proof
+
+
+def judge(line: Line, claim: float, slack: float, usual: float, tolerance: float, habit: Habit) -> Finding:
+    """The verdict on one derivative.
+
+    claim      what the pullback says
+    slack      how much of the claim is rounding of the pullback
+    usual      the largest claim of this input: a zero beside it is a zero where rounding is far smaller
+    """
+    first = line.slope(FIRST * RATIO**habit.start)
+    if not np.isfinite(claim):
+        return Finding("wrong", claim, first.slope, 1.0, 0.0)
+    if first.agrees(claim, tolerance) and (habit.start <= SMALL or _nearby(line, claim, habit.start - 3)):
+        return Finding("ok", claim, first.slope, max(abs(claim), first.size), 0.0)
+    return Trial(line, claim, slack, usual, tolerance, habit).verdict()
+
+
+class Trial:
+    """A derivative that the first step did not settle."""
+
+    def __init__(self, line: Line, claim: float, slack: float, usual: float, tolerance: float, habit: Habit) -> None:
+        self.line, self.claim, self.slack, self.usual, self.tolerance = line, claim, slack, usual, tolerance
+        self.habit = habit
+        self.samples: dict[int, Sample] = {}
+
+    def look(self, k: int) -> Sample:
+        """The step 4^k times the first."""
+        if k not in self.samples:
+            self.samples[k] = self.line.sample(FIRST * RATIO**k)
+        return self.samples[k]
+
+    def verdict(self) -> Finding:
+        quick = self.quick()
+        if quick:
+            return quick
+        for k in _outward(min(self.habit.start, SMALL)):
+            s = self.look(k)
+            # beside the kink of relu a step says 1/2, and to as many digits as one likes
+            if s.agrees(self.claim, self.tolerance) and s.gap <= 0.2 * s.size:
+                self.habit.start = k       # the next entry may well need the same
+                return self.settled("ok", s)
+        if not any(s.size > 0 for s in self.samples.values()):
+            return self.still()
+        return self.weighed()
+
+    def still(self) -> Finding:
+        """Nothing ever moved: the derivative is 0, or so small that what it adds is lost in the value."""
+        state = "ok" if abs(self.claim) <= self.slack else "unknown" if self.lost(abs(self.claim)) else "wrong"
+        return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
+
+    def lost(self, slope: float, at: Sample | None = None, rounding: float = 0.0) -> bool:
+        """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size.
+
+        Also of those outputs that never moved: 1e117 does not move when 1e90 is added.  Not if a step, `at`, moves the
+        value by far more than that: a bias beside products, moved by a million.
+        """
+        floor = 30.0 * max(rounding, self.line.rounding(everywhere=True))
+        if at is None or at.size == 0.0:                             # formulas add 1 and take it away again
+            floor = max(floor, 30.0 * EPS * self.line.weight())
+        return slope * self.line.own() <= floor and (at is None or at.size * at.half <= floor)
+
+    def quick(self) -> Finding | None:
+        """Where two steps, one of them 16 times the other, leave no doubt."""
+        k = self.habit.start
+        a = self.look(k)
+        off = abs(self.claim - a.slope)
+        if self.habit.clear >= ENOUGH and a.size and 4.0 * a.noise + a.gap + self.slack <= 0.02 * min(off, a.size):
+            return self.settled("wrong", a)
+        b = self.look(k - 2)
+        if not (np.isfinite(a.slope) and np.isfinite(b.slope)):
+            return None
+        if 0.0 < 0.1 * off <= b.gap and max(a.noise, b.noise) <= 0.05 * b.gap and all(
+                0.5 * b.gap <= s.gap <= 2.0 * b.gap for s in (a, self.look(k + 2))):
+            return self.at_the_kink(b)
+        alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
+        if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
+            c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
+            if abs(a.slope - c.slope) <= 0.1 * off and not self.lost(off, a):
+                self.habit.clear += 1
+                return self.settled("wrong", a)
+        if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
+            far = next((s for s in (self.look(18), self.look(8)) if np.isfinite(s.size)), None)
+            seen = self.line.rounding() / (2.0 * a.half)
+            if far and (far.size == 0.0 or seen <= 1e-3 * far.size):
+                return Finding("ok", 0.0, 0.0, 1.0, seen)
+        return None
+
+    def settled(self, state: str, s: Sample, known: float = 0.0) -> Finding:
+        scale = max(abs(self.claim), abs(s.slope), s.size)
+        return Finding(state, self.claim, s.slope, scale, known)
+
+    def at_the_kink(self, s: Sample) -> Finding:
+        """Between the one-sided derivatives, or outside of them."""
+        reach = s.gap + 4.0 * s.noise + self.slack + self.tolerance * max(abs(self.claim), s.size)
+        return self.settled("kink" if abs(self.claim - s.slope) <= reach else "outside", s, s.gap)
+
+    def weighed(self) -> Finding:
+        """All steps together."""
+        for k in range(-DOWN, UP + 1):
+            self.look(k)
+        steps = [s for k, s in sorted(self.samples.items()) if np.isfinite(s.slope) and np.isfinite(s.size)]
+        if len(steps) < 3:
+            return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
+        rounding = self.line.rounding()
+        value, known, at = best_of(steps, rounding)
+        step = stair(steps, value, rounding, self.line.weight())
+        if step > rounding:
+            rounding = 2.0 * step
+            value, known, at = best_of(steps, rounding)
+        off, scale = abs(self.claim - value), max(abs(self.claim), abs(value), at.size)
+        doubt = known + self.slack
+        if off <= self.tolerance * scale + doubt:
+            zero = self.claim == 0.0 and doubt <= 1e-3 * self.usual
+            state = "ok" if zero or doubt <= max(abs(self.claim), abs(value)) / 3.0 else "unknown"
+            if state == "ok" and at.agrees(self.claim, self.tolerance):
+                self.habit.start = next(k for k, s in self.samples.items() if s is at)
+            return Finding(state, self.claim, value, scale, doubt)
+        if self.lost(off, at, rounding):
+            return Finding("unknown", self.claim, value, scale, doubt)
+        kink = kink_of(steps, value, off, rounding)
+        if kink:
+            return self.at_the_kink(kink)
+        return Finding("wrong", self.claim, value, scale, doubt)
+
+
+def _outward(start: int) -> list[int]:
+    """start, one less, one more, two less, ... as far as steps are small"""
+    return sorted(range(-DOWN, SMALL + 1), key=lambda k: (abs(k - start), k > start))
+
+
+def _nearby(line: Line, claim: float, k: int) -> bool:
+    """Whether a much smaller step agrees as well, as far as its rounding lets it."""
+    s = line.sample(FIRST * RATIO**k)
+    return abs(s.slope - claim) <= 10.0 * s.noise + 1e-3 * s.size

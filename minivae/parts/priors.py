@@ -1,0 +1,100 @@
+"""p(z): where latents come from before anything is seen.
+
+A prior is a layer: `log_p, pullback = prior.log_prob(z)`, whose pullback returns dz and adds to the prior's own
+parameters, if it learns.  Shapes: z (B, Z), log_p (B,).  Nats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array, Generator, Pullback, at_least_one
+from minivae.distributions import gaussian_mixture_log_prob, standard_normal_log_prob
+from minivae.nn import Layer, Parameter
+from minivae.ops import log_softmax
+
+
+class Prior(Layer):
+    """What all priors offer."""
+
+    latents: int
+
+    def log_prob(self, z: Array) -> tuple[Array, Pullback]:
+        """log p(z)        (B, Z) -> (B,);   the pullback takes `need_dp`, as a layer's does"""
+        raise NotImplementedError
+
+    def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
+        """n draws z ~ p(z), on the generator's device        -> (n, Z)"""
+        raise NotImplementedError
+
+    def moments(self) -> tuple[Array, Array]:
+        """Mean and variance of every latent, both (Z,): to look at."""
+        raise NotImplementedError
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I): nothing to learn, and the KL from a Gaussian posterior is known in closed form (parts.kl)."""
+
+    def __init__(self, latents: int) -> None:
+        at_least_one(latents=latents)
+        self.latents = latents
+
+    def log_prob(self, z: Array) -> tuple[Array, Pullback]:
+        log_p, pull = standard_normal_log_prob(z)
+
+        def pullback(dlog: Array, need_dp: bool = True) -> Array:
+            return pull(dlog)
+
+        return log_p, pullback
+
+    def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
+        return rng.standard_normal((n, self.latents), dtype=dtype)
+
+    def moments(self) -> tuple[Array, Array]:
+        return np.zeros(self.latents), np.ones(self.latents)
+
+
+class GaussianMixture(Prior):
+    """p(z) = Σₖ πₖ N(z; mean_k, exp(logvar_k)),   π = softmax(logits): K diagonal Gaussians, all of them learned.
+
+    At first the components share N(0, I) between them: means drawn from N(0, ½ I), variances ½.
+    Dilokthanakul et al. 2016 and Tomczak and Welling 2018 (the MoG prior) compare it with N(0, I).
+    Raises ValueError for less than one latent or component.
+    """
+
+    def __init__(self, latents: int, components: int = 10, *, rng: Generator) -> None:
+        at_least_one(latents=latents, components=components)
+        self.latents = latents
+        self.logits = Parameter(np.zeros(components))
+        self.mean = Parameter(np.sqrt(0.5) * rng.standard_normal((components, latents)))
+        self.logvar = Parameter(np.full((components, latents), np.log(0.5)))
+
+    def log_prob(self, z: Array) -> tuple[Array, Pullback]:
+        log_p, pull = gaussian_mixture_log_prob(z, self.logits.value, self.mean.value, self.logvar.value)
+
+        def pullback(dlog: Array, need_dp: bool = True) -> Array:
+            dz, dlogits, dmean, dlogvar = pull(dlog)
+            if need_dp:
+                self.logits.add(dlogits)
+                self.mean.add(dmean)
+                self.logvar.add(dlogvar)
+            return dz
+
+        return log_p, pullback
+
+    def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
+        u, upto = rng.random((n, 1), dtype=dtype), np.cumsum(self.weights())
+        k = (u >= upto[:-1]).sum(axis=1)                             # the first k for which π₀ + … + πₖ > u
+        noise = rng.standard_normal((n, self.latents), dtype=dtype)
+        return (self.mean.value[k] + np.exp(0.5 * self.logvar.value[k]) * noise).astype(dtype, copy=False)
+
+    def weights(self) -> Array:
+        """π        -> (K,)"""
+        return np.exp(log_softmax(self.logits.value)[0])
+
+    def moments(self) -> tuple[Array, Array]:
+        pi = self.weights()[:, None]
+        mean = (pi * self.mean.value).sum(axis=0)
+        return mean, (pi * (np.exp(self.logvar.value) + (self.mean.value - mean) ** 2)).sum(axis=0)
