@@ -103,7 +103,7 @@ name = "minivae"
 version = "0"
 description = "minivae, assignment NAME"
 requires-python = ">=3.11"
-dependencies = ["numpy>=1.26", "threadpoolctl>=3.1", "tqdm>=4.66", "pytest"]
+dependencies = ["numpy>=1.26", "threadpoolctl>=3.7", "tqdm>=4.66", "pytest"]
 
 [project.scripts]
 minivae = "minivae.coursework.cli:main"
