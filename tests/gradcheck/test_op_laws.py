@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from minivae.arena import Parameter
 
 from minivae.gradcheck import GradientError, gradcheck
+from minivae.nn import Parameter
 
 X = np.array([[0.3, -1.0, 2.0], [1.5, -0.7, 0.2]])
 
