@@ -78,7 +78,8 @@ def posterior_cases(rng: Generator) -> list[Case]:
     for kind in (parts.FullCovariance,):
         q = kind(3)
         rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs))),
-                 row(q.draw, n((4, q.outputs)), eps=n((4, 3))), row(q.draws, n((2, q.outputs)), eps=n((4, 2, 3)))]
+                 row(q.draw, n((4, q.outputs)), eps=n((4, 3))),
+                 row(q.draws, n((2, q.outputs)), eps=n((4, 2, 3)), note="full")]
     for layers in (None, (2, 1, 3)):
         blocks, note = parts.RankOne(6, layers), f"{layers or 'one block'}"
         rows += [layer_row(rng, blocks, n((4, 18)), eps=n((4, 6)), note=note), row(blocks.kl, n((4, 18)), note=note)]

@@ -185,10 +185,11 @@ def losses_return_one_number_per_example(case: Case) -> None:
 
 
 PER_SAMPLE = {"VAE.monte_carlo_terms"}
-NO_LOSS = {"reparameterize", "gaussian_kl_by_latent", "free_bits", "VAE.elbo_terms_by_latent", "VAE.posterior_samples"}
+NO_LOSS = {"reparameterize", "gaussian_kl_by_latent", "free_bits", "VAE.elbo_terms_by_latent", "VAE.posterior_samples",
+           "VAE.q"}
 
 
-DENSITIES = ("minivae.distributions.gaussian", "minivae.distributions.nll")
+DENSITIES = ("minivae.distributions.gaussian", "minivae.distributions.nll", "minivae.distributions.mixture")
 
 
 def is_loss(case: Case) -> bool:

@@ -24,7 +24,15 @@ try:
         warnings.simplefilter("ignore")      # what PyTorch says about itself at import is not ours to fail on
         import torch
         import torch.nn.functional as F
-        from torch.distributions import Bernoulli, Categorical, Independent, MultivariateNormal, Normal, kl_divergence
+        from torch.distributions import (
+            Bernoulli,
+            Categorical,
+            Independent,
+            MixtureSameFamily,
+            MultivariateNormal,
+            Normal,
+            kl_divergence,
+        )
 except ImportError:
     torch = None
 
@@ -48,6 +56,10 @@ def tensor(x, grad: bool = False):
 
 def normal(mean, logvar):
     return Independent(Normal(mean, logvar.exp().sqrt(), validate_args=False), 1)
+
+
+def mixture(logits, mean, logvar):
+    return MixtureSameFamily(Categorical(logits=logits), normal(mean, logvar), validate_args=False)
 
 
 def full_normal(mean, L):
@@ -126,6 +138,7 @@ TORCH = {
     "concat": lambda *parts: torch.cat(parts, dim=-1),
     "split": lambda x, sizes: torch.split(x, sizes, dim=-1),
     "repeat": lambda x, samples: torch.cat([x] * samples),
+    "repeat_each": lambda *parts, samples: tuple(torch.cat([part] * samples) for part in parts),
     "logsumexp": lambda x: torch.logsumexp(x, dim=-1),
     "log_mean_exp": lambda x: torch.logsumexp(x, dim=-1) - math.log(x.shape[-1]),
     "log_softmax": lambda x: F.log_softmax(x, dim=-1),
@@ -141,7 +154,9 @@ TORCH = {
     "standard_normal_log_prob": lambda z: normal(torch.zeros_like(z), torch.zeros_like(z)).log_prob(z),
     "gaussian_kl": lambda m, v: kl_divergence(normal(m, v), normal(torch.zeros_like(m), torch.zeros_like(v))),
     "gaussian_kl_by_latent": lambda m, v: kl_divergence(Normal(m, (0.5 * v).exp()), Normal(0.0 * m, 0.0 * v + 1.0)),
+    "gaussian_mixture_log_prob": lambda z, logits, mean, logvar: mixture(logits, mean, logvar).log_prob(z),
     "free_bits": lambda kl, least: kl.mean(dim=0).clamp(min=least),
+    "capacity_gap": lambda kl, capacity: (kl.mean() - capacity).abs(),
     "gaussian_kl_between": lambda mq, vq, mp, vp: kl_divergence(normal(mq, vq), normal(mp, vp)),
     "triangle": triangle,
     "reparameterize_full": lambda mean, L, eps: mean + torch.einsum("bij,bj->bi", L, eps),
@@ -224,6 +239,8 @@ class TorchVAE:
         h = torch.tanh(self.linear("encoder.trunk.0", x))
         mean, logvar = self.linear("encoder.mean", h), self.linear("encoder.logvar", h)
         q, p = normal(mean, logvar), normal(torch.zeros_like(mean), torch.zeros_like(mean))
+        if "prior.logits" in self.p:
+            p = mixture(*(self.p[f"prior.{name}"] for name in ("logits", "mean", "logvar")))
         z = [mean + (0.5 * logvar).exp() * e for e in eps]
         shared = next((p for name, p in self.p.items() if name.startswith("likelihood.")), None)
         nll = [self.nll(self.linear("decoder.2", torch.tanh(self.linear("decoder.0", one))), x,
@@ -251,6 +268,26 @@ def test_a_whole_vae_agrees(likelihood, bound, samples):
     pullback(*dy)
     gradients = torch.autograd.grad(theirs, list(peer.p.values()), [tensor(v) for v in dy])
     agree([p.grad for p in model.arena.parameters.values()], gradients)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_vae_whose_prior_learns_agrees(samples):
+    rng = np.random.default_rng(4)
+    model = VAEConfig(pixels=30, hidden=(20,), latents=5, activation="tanh", prior="mixture",
+                      components=4).build(dtype=np.float64)
+    model.arena.value[...] += 0.2 * rng.standard_normal(model.arena.value.shape)
+    x, eps = 1.0 * (rng.random((6, 30)) < 0.5), rng.standard_normal((samples, 6, 5))
+    peer = TorchVAE(model, "bernoulli")
+    theirs = peer.terms(tensor(x), tensor(eps), closed_form=False)
+    value, pullback = model.monte_carlo_terms(x=x, eps=eps)
+    agree(value, theirs)
+    dy = cotangents(value, 0)
+    model.arena.zero_grad()
+    pullback(*dy)
+    gradients = torch.autograd.grad(theirs, list(peer.p.values()), [tensor(v) for v in dy])
+    agree([p.grad for p in model.arena.parameters.values()], gradients)
+    averaged, _ = model.elbo_terms(x=x, eps=eps)
+    agree(averaged, [term.reshape(samples, 6).mean(dim=0) for term in theirs])
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [
