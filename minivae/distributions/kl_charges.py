@@ -26,7 +26,7 @@ def free_bits(kl: Array, *, least: float) -> tuple[Array, Pullback]:
 def capacity_gap(kl: Array, *, capacity: float) -> tuple[Array, Pullback]:
     """y = |(1/B) Σ_b kl_b − C|: how far the KL is, on average, from what it is meant to be        (B,) -> ()
 
-    Burgess et al. 2018, eq. 8.
+    Burgess et al. 2018.
     """
     gap = kl.mean() - capacity
 

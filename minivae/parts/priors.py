@@ -60,7 +60,7 @@ class GaussianMixture(Prior):
     """p(z) = Σₖ πₖ N(z; mean_k, exp(logvar_k)),   π = softmax(logits): K diagonal Gaussians, all of them learned.
 
     At first the components share N(0, I) between them: means drawn from N(0, ½ I), variances ½.
-    Dilokthanakul et al. 2016 and Tomczak and Welling 2018 (the MoG prior) compare it with N(0, I).
+    Tomczak and Welling 2018 compare it, their MoG prior, with N(0, I).
     Raises ValueError for less than one latent or component.
     """
 
