@@ -163,7 +163,7 @@ def fit_q(q, steps, rng):
         repeated, pull_repeat = repeat(outputs.value, samples=n)
         (z, logdet), pull = q(repeated, eps=eps)
         log_q = -0.5 * (eps**2).sum(axis=1) - np.log(2 * np.pi) - logdet
-        return z, log_q, lambda dz, dlogdet: outputs.add(pull_repeat(pull(dz, dlogdet)))
+        return z, log_q, lambda dz, dlogdet: outputs.add(pull_repeat(*pull(dz, dlogdet)))
 
     for _ in range(steps):
         arena.zero_grad()
