@@ -147,7 +147,7 @@ class Diagonal(FullCovariance):
 
         def pullback(dz, dlogdet):
             _, dmean, dlogvar = pull(dz, dlogdet)
-            return np.concatenate([dmean, 2 * dlogvar], axis=1)
+            return (np.concatenate([dmean, 2 * dlogvar], axis=1),)
 
         return (z, logdet), pullback
 
