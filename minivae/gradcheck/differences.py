@@ -50,6 +50,7 @@ class Line:
     def __init__(self, subject: Subject, point: Point, target: int, index: Any, step: float | Array) -> None:
         self.subject, self.point, self.step = subject, point, step
         self.x, self.index, self.single = subject.places[target], index, index is not ...
+        self.target = target
         self.old = float(self.x[index]) if self.single else self.x.copy()
         self.moved: list[Array] | None = None         # which outputs have ever changed
         self.last: tuple[float, Any] = (0.0, None)    # the last step, and what was there on both sides
@@ -100,6 +101,15 @@ class Line:
         """The rounding of v . (y(t) - y(-t)), from the outputs that this line moves at all, or from all."""
         moved = [1.0] * len(self.point.noise) if everywhere else self.moved or []
         return 2.0**0.5 * norm([v * n * m for v, n, m in zip(self.point.cotangents, self.point.noise, moved)])
+
+    def claim_of_moved(self) -> float:
+        """What the pullback says comes from those outputs that this line has moved.
+
+        An output that never moved may not depend on the entry, or be so large that its part is lost in rounding.
+        """
+        dy = [v * m for v, m in zip(self.point.cotangents, self.moved or [])]
+        gradient = self.point.pull(dy)[self.target]
+        return float(gradient[self.index]) if self.single else float((gradient * self.step).sum())
 
     def weight(self) -> float:
         """The largest cotangent."""

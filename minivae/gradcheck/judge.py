@@ -3,8 +3,8 @@
 1. One step, of 2^-17 of the entry's size.  If the pullback agrees to the tolerance, it is right: that a wrong number
    agrees to six digits by chance does not happen.  Two evaluations, and nearly every entry ends here.
 2. If not, other steps are tried, each a quarter or four times the last; again agreement ends it.  But not of large
-   steps: of x + tanh x those see a slope of 1, and would agree with whoever forgot the tanh.  Where two steps agree with
-   each other far better than with the pullback, it is wrong, and that ends it too.
+   steps: of x + tanh x those see a slope of 1, and would agree with whoever forgot the tanh.  Where two steps agree
+   with each other far better than with the pullback, it is wrong, and that ends it too.
 3. If neither, all steps together say what can be known.  Neighbours are extrapolated, R = (16 D(t) - D(4t)) / 15, with
    an error from their scatter and from the rounding of the value.  From the smallest step up, each interval must meet
    all before; where one does not, the function bends there, and larger steps count no more (Lepski's rule).  Of those
@@ -102,16 +102,19 @@ class Trial:
         state = "ok" if abs(self.claim) <= self.slack else "unknown" if self.lost(abs(self.claim)) else "wrong"
         return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
 
-    def lost(self, slope: float, at: Sample | None = None, rounding: float = 0.0) -> bool:
-        """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size.
+    def lost(self, slope: float) -> bool:
+        """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size."""
+        # formulas add 1 and take it away again
+        rounding = max(self.line.rounding(everywhere=True), EPS * self.line.weight())
+        return slope * self.line.own() <= 30.0 * rounding
 
-        Also of those outputs that never moved: 1e117 does not move when 1e90 is added.  Not if a step, `at`, moves the
-        value by far more than that: a bias beside products, moved by a million.
+    def hidden(self, value: float, doubt: float) -> bool:
+        """Whether all is right with the outputs that moved, so that what is claimed beyond is lost in the others.
+
+        1e117 does not move when 1e90 is added, and the pullback may well be right that it is.
         """
-        floor = 30.0 * max(rounding, self.line.rounding(everywhere=True))
-        if at is None or at.size == 0.0:                             # formulas add 1 and take it away again
-            floor = max(floor, 30.0 * EPS * self.line.weight())
-        return slope * self.line.own() <= floor and (at is None or at.size * at.half <= floor)
+        claim = self.line.claim_of_moved()
+        return claim != self.claim and abs(claim - value) <= doubt + 1e-3 * max(abs(claim), abs(value))
 
     def quick(self) -> Finding | None:
         """Where two steps, one of them 16 times the other, leave no doubt."""
@@ -129,7 +132,7 @@ class Trial:
         alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
         if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
             c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
-            if abs(a.slope - c.slope) <= 0.1 * off and not self.lost(off, a):
+            if abs(a.slope - c.slope) <= 0.1 * off and not self.hidden(a.slope, 0.1 * off):
                 self.habit.clear += 1
                 return self.settled("wrong", a)
         if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
@@ -169,7 +172,7 @@ class Trial:
             if state == "ok" and at.agrees(self.claim, self.tolerance):
                 self.habit.start = next(k for k, s in self.samples.items() if s is at)
             return Finding(state, self.claim, value, scale, doubt)
-        if self.lost(off, at, rounding):
+        if self.lost(off) if at.size == 0.0 else self.hidden(value, doubt):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         if kink:

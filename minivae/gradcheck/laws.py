@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, to_numpy
-from minivae.gradcheck.subject import Subject, combine, copied, cotangents_like, flatten, host, index_of, leaves
+from minivae.gradcheck.subject import (
+    Subject,
+    combine,
+    copied,
+    cotangents_like,
+    flatten,
+    host,
+    index_of,
+    leaves,
+    refilled,
+)
 
 EPS = 2.0**-52
 ANOTHER_NUMBER = 1e-10         # of the largest entry: what summing in another order never does, and randomness does
@@ -29,6 +39,7 @@ class Point:
     gradients: list[Array]     # pullback(v), one per input and parameter
     slack: list[np.ndarray]    # rounding in each entry of these
     noise: list[Array]         # rounding in each entry of the value
+    pull: Callable[[list[Any]], list[Array]] = lambda dy: []       # other cotangents -> their gradients
 
 
 class Broken(Exception):
@@ -63,7 +74,11 @@ def examine(subject: Subject, rng: np.random.Generator) -> tuple[Point, list[str
     if any(_differ(a, b, 0.0) for a, b in zip(leaves(value), outputs)):
         broken.append("its pullback writes into the value that was returned, which others still need")
     broken += _pullback_again(subject, pullback, asked, gradients, slack, rng)
-    return Point(outputs, flatten(asked), gradients, slack, noise), broken
+
+    def pull(dy: list[Any]) -> list[Array]:
+        return subject.gradients(pullback, refilled(asked, iter(dy)))
+
+    return Point(outputs, flatten(asked), gradients, slack, noise, pull), broken
 
 
 def _require_finite_inputs(subject: Subject) -> None:

@@ -128,6 +128,13 @@ def flatten(x: Any) -> list[Any]:
     return [x]
 
 
+def refilled(x: Any, parts: Iterator[Any]) -> Any:
+    """The same lists, with other things in them: what `flatten` took apart."""
+    if isinstance(x, (tuple, list)):
+        return type(x)(refilled(part, parts) for part in x)
+    return next(parts)
+
+
 def leaves(value: Any) -> list[Array]:
     """The arrays of a value, copied: the identity returns its input, which will be moved.  A float is an array too."""
     return [x.copy() if hasattr(x, "copy") else np.array(x) for x in flatten(as_tuple(value))]
