@@ -131,8 +131,8 @@ def norm(arrays: Sequence[Array]) -> float:
     return largest * sum(float(((x / largest) ** 2).sum()) for x in arrays) ** 0.5
 
 
-def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> Sample | None:
-    """The smallest step that can see `off` through the rounding, if there is as large a gap as with larger steps.
+def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> tuple[Sample, Sample] | None:
+    """The smallest step that can see `off` through the rounding, and the next, if larger ones have the same gap.
 
     The gap of a smooth function, t f'', would have become 16 times smaller over two steps, and one of rounding larger.
     """
@@ -140,7 +140,7 @@ def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> S
         seen = max([rounding / 2.0, *(abs(smaller.slope - value) * smaller.half for smaller in steps[:k])])
         if 4.0 * seen / s.half <= 0.1 * off:
             same = all(0.4 * larger.gap <= s.gap <= 2.5 * larger.gap for larger in steps[k + 1:k + 3])
-            return s if s.gap >= 0.1 * off and same else None
+            return (s, steps[k + 1]) if s.gap >= 0.1 * off and same else None
     return None
 
 
@@ -154,6 +154,8 @@ def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]
         # if this is right, then all that smaller steps say otherwise is rounding
         seen = float((np.abs(slopes[:k] - value) * halves[:k]).max(initial=0.0))
         known = 3.0 * max(rounding / 2.0, seen) / halves[k] + 2.0 * abs(value - values[min(k + 1, len(values) - 1)])
+        if halves[k] > 2.0**44 * halves[0]:           # beyond the entry's own size, rounding grows with the step
+            known = max(known, 2.0 * float(np.abs(np.diff(slopes[max(k - 3, 0):k + 2])).max()))
         if value - 2.0 * known > high or value + 2.0 * known < low:
             break
         low, high = max(low, value - 2.0 * known), min(high, value + 2.0 * known)

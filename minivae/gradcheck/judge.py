@@ -93,8 +93,6 @@ class Trial:
             if s.agrees(self.claim, self.tolerance) and s.gap <= 0.2 * s.size:
                 self.habit.start = k       # the next entry may well need the same
                 return self.settled("ok", s)
-        if not any(s.size > 0 for s in self.samples.values()):
-            return self.still()
         return self.weighed()
 
     def still(self) -> Finding:
@@ -128,7 +126,7 @@ class Trial:
             return None
         if 0.0 < 0.1 * off <= b.gap and max(a.noise, b.noise) <= 0.05 * b.gap and all(
                 0.5 * b.gap <= s.gap <= 2.0 * b.gap for s in (a, self.look(k + 2))):
-            return self.at_the_kink(b)
+            return self.at_the_kink(b, a)
         alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
         if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
             c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
@@ -146,22 +144,26 @@ class Trial:
         scale = max(abs(self.claim), abs(s.slope), s.size)
         return Finding(state, self.claim, s.slope, scale, known)
 
-    def at_the_kink(self, s: Sample) -> Finding:
-        """Between the one-sided derivatives, or outside of them."""
-        reach = s.gap + 4.0 * s.noise + self.slack + self.tolerance * max(abs(self.claim), s.size)
+    def at_the_kink(self, s: Sample, larger: Sample) -> Finding:
+        """Between the one-sided derivatives, or outside of them, as far as two steps agree on these."""
+        known = 4.0 * s.noise + abs(s.slope - larger.slope) + abs(s.gap - larger.gap)
+        reach = s.gap + known + self.slack + self.tolerance * max(abs(self.claim), s.size)
         return self.settled("kink" if abs(self.claim - s.slope) <= reach else "outside", s, s.gap)
 
     def weighed(self) -> Finding:
         """All steps together."""
         for k in range(-DOWN, UP + 1):
             self.look(k)
+        if not any(s.size > 0 for s in self.samples.values()):
+            return self.still()
         steps = [s for k, s in sorted(self.samples.items()) if np.isfinite(s.slope) and np.isfinite(s.size)]
         if len(steps) < 3:
             return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
         rounding = self.line.rounding()
         value, known, at = best_of(steps, rounding)
         step = stair(steps, value, rounding, self.line.weight())
-        if step > rounding:
+        doubt = known + self.slack
+        if step > rounding and (abs(self.claim - value) > doubt or doubt > max(abs(self.claim), abs(value)) / 3.0):
             rounding = 2.0 * step
             value, known, at = best_of(steps, rounding)
         off, scale = abs(self.claim - value), max(abs(self.claim), abs(value), at.size)
@@ -172,11 +174,13 @@ class Trial:
             if state == "ok" and at.agrees(self.claim, self.tolerance):
                 self.habit.start = next(k for k, s in self.samples.items() if s is at)
             return Finding(state, self.claim, value, scale, doubt)
-        if self.lost(off) if at.size == 0.0 else self.hidden(value, doubt):
+        # far beyond the entry's own size, what a bent function does says nothing about how it began
+        elsewhere = at.half > 4.0 * self.line.own() and at.gap > 0.3 * at.size
+        if elsewhere or (self.lost(off) if at.size == 0.0 else self.hidden(value, doubt)):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         if kink:
-            return self.at_the_kink(kink)
+            return self.at_the_kink(*kink)
         return Finding("wrong", self.claim, value, scale, doubt)
 
 
