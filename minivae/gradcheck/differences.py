@@ -188,7 +188,8 @@ def stair(steps: list[Sample], value: float, rounding: float, one: float) -> flo
     reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=one)
     reach = max(reach, one)
     for k in range(1, len(steps)):
-        if max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
+        another = abs(steps[k].slope - value) > 0.3 * max(abs(steps[k].slope), abs(value))
+        if another and max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
             return off[k] if off[k] <= 8.0 * EPS * reach or _settles(steps[k + 1:k + 4]) else 0.0
     return 0.0
 
