@@ -113,6 +113,8 @@ def copied(x: Any) -> Any:
     """The same lists of arrays, the arrays copied; what is no array as it is."""
     if isinstance(x, (tuple, list)):
         return type(x)(copied(part) for part in x)
+    if isinstance(x, np.generic):
+        return np.array(x)                             # a number of NumPy's cannot be moved
     return x.copy() if hasattr(x, "copy") else x
 
 
