@@ -175,8 +175,8 @@ class Trial:
                 self.habit.start = next(k for k, s in self.samples.items() if s is at)
             return Finding(state, self.claim, value, scale, doubt)
         # far beyond the entry's own size, what a bent function does says nothing about how it began
-        elsewhere = at.half > 4.0 * self.line.own() and at.gap > 0.3 * at.size
-        if elsewhere or (self.lost(off) if at.size == 0.0 else self.hidden(value, doubt)):
+        elsewhere = at.size == 0.0 or (at.half > 4.0 * self.line.own() and at.gap > 0.3 * at.size)
+        if self.lost(off) if elsewhere else self.hidden(value, doubt):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         if kink:
