@@ -173,7 +173,7 @@ def bends(slopes: np.ndarray, halves: np.ndarray, rounding: float) -> int:
     changes = np.abs(np.diff(slopes)) * halves[:-1]
     before = np.maximum.accumulate(np.concatenate([[rounding / 2.0], changes[:-1]]))
     found = np.flatnonzero(changes > 30.0 * before)
-    return int(found[0]) + 2 if found.size else len(slopes)
+    return int(found[0]) + 1 if found.size else len(slopes)
 
 
 def stair(steps: list[Sample], value: float, rounding: float, one: float) -> float:
@@ -201,4 +201,5 @@ def _settles(steps: list[Sample]) -> bool:
     """
     if len(steps) < 3 or any(abs(s.slope - steps[0].slope) > 0.3 * abs(steps[0].slope) for s in steps[1:]):
         return False
-    return steps[0].gap <= 0.1 * steps[0].size or steps[2].gap >= 3.0 * steps[0].gap
+    gaps = [s.gap for s in steps]
+    return gaps[0] <= 0.1 * steps[0].size or not all(0.5 * gaps[0] <= gap <= 2.0 * gaps[0] for gap in gaps)

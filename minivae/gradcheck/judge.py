@@ -175,7 +175,10 @@ class Trial:
                 self.habit.start = next(k for k, s in self.samples.items() if s is at)
             return Finding(state, self.claim, value, scale, doubt)
         # far beyond the entry's own size, what a bent function does says nothing about how it began
-        elsewhere = at.size == 0.0 or (at.half > 4.0 * self.line.own() and at.gap > 0.3 * at.size)
+        if off <= self.tolerance * scale + 3.0 * doubt:              # an error estimate is an estimate
+            return Finding("unknown", self.claim, value, scale, doubt)
+        elsewhere = at.size == 0.0 or (at.half > 4.0 * self.line.own() and (
+            at.gap > 0.3 * at.size or at.size * at.half <= 10.0 * rounding))
         if self.lost(off) if elsewhere else self.hidden(value, doubt):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)

@@ -212,7 +212,14 @@ def _rounding(subject: Subject, v: Any, outputs: list[Array], gradients: list[Ar
             now, near = leaves(value), subject.gradients(pullback, copied(v))
         noise = [np.maximum(n, _finite(np.abs(a - b))) for n, a, b in zip(noise, now, outputs)]
         slack = [np.maximum(s, 4.0 * _finite(np.abs(host(a) - host(b)))) for s, a, b in zip(slack, near, gradients)]
-    return noise, [_finite(s) for s in slack]
+    return noise, [_evened(_finite(s), np.abs(host(g))) for s, g in zip(slack, gradients)]
+
+
+def _evened(slack: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """No entry's rounding is, by luck, far below what is usual relative to its size."""
+    some = np.isfinite(size) & (size > 0.0)
+    usual = float(np.median(slack[some] / size[some])) if some.any() else 0.0
+    return np.maximum(slack, np.where(some, usual * size, 0.0))
 
 
 def _finite(x: Array) -> Array:
