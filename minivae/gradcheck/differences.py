@@ -50,6 +50,7 @@ class Line:
     def __init__(self, subject: Subject, point: Point, target: int, index: Any, step: float | Array) -> None:
         self.subject, self.point, self.step = subject, point, step
         self.x, self.index, self.single = subject.places[target], index, index is not ...
+        self.target = target
         self.old = float(self.x[index]) if self.single else self.x.copy()
         self.moved: list[Array] | None = None         # which outputs have ever changed
         self.last: tuple[float, Any] = (0.0, None)    # the last step, and what was there on both sides
@@ -101,6 +102,15 @@ class Line:
         moved = [1.0] * len(self.point.noise) if everywhere else self.moved or []
         return 2.0**0.5 * norm([v * n * m for v, n, m in zip(self.point.cotangents, self.point.noise, moved)])
 
+    def claim_of_moved(self) -> float:
+        """What the pullback says comes from those outputs that this line has moved.
+
+        An output that never moved may not depend on the entry, or be so large that its part is lost in rounding.
+        """
+        dy = [v * m for v, m in zip(self.point.cotangents, self.moved or [])]
+        gradient = self.point.pull(dy)[self.target]
+        return float(gradient[self.index]) if self.single else float((gradient * self.step).sum())
+
     def weight(self) -> float:
         """The largest cotangent."""
         return max((float(np.abs(v).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
@@ -121,8 +131,8 @@ def norm(arrays: Sequence[Array]) -> float:
     return largest * sum(float(((x / largest) ** 2).sum()) for x in arrays) ** 0.5
 
 
-def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> Sample | None:
-    """The smallest step that can see `off` through the rounding, if there is as large a gap as with larger steps.
+def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> tuple[Sample, Sample] | None:
+    """The smallest step that can see `off` through the rounding, and the next, if larger ones have the same gap.
 
     The gap of a smooth function, t f'', would have become 16 times smaller over two steps, and one of rounding larger.
     """
@@ -130,7 +140,7 @@ def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> S
         seen = max([rounding / 2.0, *(abs(smaller.slope - value) * smaller.half for smaller in steps[:k])])
         if 4.0 * seen / s.half <= 0.1 * off:
             same = all(0.4 * larger.gap <= s.gap <= 2.5 * larger.gap for larger in steps[k + 1:k + 3])
-            return s if s.gap >= 0.1 * off and same else None
+            return (s, steps[k + 1]) if s.gap >= 0.1 * off and same else None
     return None
 
 
@@ -144,6 +154,8 @@ def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]
         # if this is right, then all that smaller steps say otherwise is rounding
         seen = float((np.abs(slopes[:k] - value) * halves[:k]).max(initial=0.0))
         known = 3.0 * max(rounding / 2.0, seen) / halves[k] + 2.0 * abs(value - values[min(k + 1, len(values) - 1)])
+        if halves[k] > 2.0**44 * halves[0]:           # beyond the entry's own size, rounding grows with the step
+            known = max(known, 2.0 * float(np.abs(np.diff(slopes[max(k - 3, 0):k + 2])).max()))
         if value - 2.0 * known > high or value + 2.0 * known < low:
             break
         low, high = max(low, value - 2.0 * known), min(high, value + 2.0 * known)
@@ -161,7 +173,7 @@ def bends(slopes: np.ndarray, halves: np.ndarray, rounding: float) -> int:
     changes = np.abs(np.diff(slopes)) * halves[:-1]
     before = np.maximum.accumulate(np.concatenate([[rounding / 2.0], changes[:-1]]))
     found = np.flatnonzero(changes > 30.0 * before)
-    return int(found[0]) + 2 if found.size else len(slopes)
+    return int(found[0]) + 1 if found.size else len(slopes)
 
 
 def stair(steps: list[Sample], value: float, rounding: float, one: float) -> float:
@@ -176,7 +188,8 @@ def stair(steps: list[Sample], value: float, rounding: float, one: float) -> flo
     reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=one)
     reach = max(reach, one)
     for k in range(1, len(steps)):
-        if max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
+        another = abs(steps[k].slope - value) > 0.3 * max(abs(steps[k].slope), abs(value))
+        if another and max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
             return off[k] if off[k] <= 8.0 * EPS * reach or _settles(steps[k + 1:k + 4]) else 0.0
     return 0.0
 
@@ -188,4 +201,5 @@ def _settles(steps: list[Sample]) -> bool:
     """
     if len(steps) < 3 or any(abs(s.slope - steps[0].slope) > 0.3 * abs(steps[0].slope) for s in steps[1:]):
         return False
-    return steps[0].gap <= 0.1 * steps[0].size or steps[2].gap >= 3.0 * steps[0].gap
+    gaps = [s.gap for s in steps]
+    return gaps[0] <= 0.1 * steps[0].size or not all(0.5 * gaps[0] <= gap <= 2.0 * gaps[0] for gap in gaps)

@@ -93,8 +93,6 @@ class Trial:
             if s.agrees(self.claim, self.tolerance) and s.gap <= 0.2 * s.size:
                 self.habit.start = k       # the next entry may well need the same
                 return self.settled("ok", s)
-        if not any(s.size > 0 for s in self.samples.values()):
-            return self.still()
         return self.weighed()
 
     def still(self) -> Finding:
@@ -102,16 +100,19 @@ class Trial:
         state = "ok" if abs(self.claim) <= self.slack else "unknown" if self.lost(abs(self.claim)) else "wrong"
         return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
 
-    def lost(self, slope: float, at: Sample | None = None, rounding: float = 0.0) -> bool:
-        """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size.
+    def lost(self, slope: float) -> bool:
+        """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size."""
+        # formulas add 1 and take it away again
+        rounding = max(self.line.rounding(everywhere=True), EPS * self.line.weight())
+        return slope * self.line.own() <= 30.0 * rounding
 
-        Also of those outputs that never moved: 1e117 does not move when 1e90 is added.  Not if a step, `at`, moves the
-        value by far more than that: a bias beside products, moved by a million.
+    def hidden(self, value: float, doubt: float) -> bool:
+        """Whether all is right with the outputs that moved, so that what is claimed beyond is lost in the others.
+
+        1e117 does not move when 1e90 is added, and the pullback may well be right that it is.
         """
-        floor = 30.0 * max(rounding, self.line.rounding(everywhere=True))
-        if at is None or at.size == 0.0:                             # formulas add 1 and take it away again
-            floor = max(floor, 30.0 * EPS * self.line.weight())
-        return slope * self.line.own() <= floor and (at is None or at.size * at.half <= floor)
+        claim = self.line.claim_of_moved()
+        return claim != self.claim and abs(claim - value) <= doubt + 1e-3 * max(abs(claim), abs(value))
 
     def quick(self) -> Finding | None:
         """Where two steps, one of them 16 times the other, leave no doubt."""
@@ -125,11 +126,11 @@ class Trial:
             return None
         if 0.0 < 0.1 * off <= b.gap and max(a.noise, b.noise) <= 0.05 * b.gap and all(
                 0.5 * b.gap <= s.gap <= 2.0 * b.gap for s in (a, self.look(k + 2))):
-            return self.at_the_kink(b)
+            return self.at_the_kink(b, a)
         alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
         if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
             c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
-            if abs(a.slope - c.slope) <= 0.1 * off and not self.lost(off, a):
+            if abs(a.slope - c.slope) <= 0.1 * off and not self.hidden(a.slope, 0.1 * off):
                 self.habit.clear += 1
                 return self.settled("wrong", a)
         if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
@@ -143,22 +144,26 @@ class Trial:
         scale = max(abs(self.claim), abs(s.slope), s.size)
         return Finding(state, self.claim, s.slope, scale, known)
 
-    def at_the_kink(self, s: Sample) -> Finding:
-        """Between the one-sided derivatives, or outside of them."""
-        reach = s.gap + 4.0 * s.noise + self.slack + self.tolerance * max(abs(self.claim), s.size)
+    def at_the_kink(self, s: Sample, larger: Sample) -> Finding:
+        """Between the one-sided derivatives, or outside of them, as far as two steps agree on these."""
+        known = 4.0 * s.noise + abs(s.slope - larger.slope) + abs(s.gap - larger.gap)
+        reach = s.gap + known + self.slack + self.tolerance * max(abs(self.claim), s.size)
         return self.settled("kink" if abs(self.claim - s.slope) <= reach else "outside", s, s.gap)
 
     def weighed(self) -> Finding:
         """All steps together."""
         for k in range(-DOWN, UP + 1):
             self.look(k)
+        if not any(s.size > 0 for s in self.samples.values()):
+            return self.still()
         steps = [s for k, s in sorted(self.samples.items()) if np.isfinite(s.slope) and np.isfinite(s.size)]
         if len(steps) < 3:
             return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
         rounding = self.line.rounding()
         value, known, at = best_of(steps, rounding)
         step = stair(steps, value, rounding, self.line.weight())
-        if step > rounding:
+        doubt = known + self.slack
+        if step > rounding and (abs(self.claim - value) > doubt or doubt > max(abs(self.claim), abs(value)) / 3.0):
             rounding = 2.0 * step
             value, known, at = best_of(steps, rounding)
         off, scale = abs(self.claim - value), max(abs(self.claim), abs(value), at.size)
@@ -169,11 +174,16 @@ class Trial:
             if state == "ok" and at.agrees(self.claim, self.tolerance):
                 self.habit.start = next(k for k, s in self.samples.items() if s is at)
             return Finding(state, self.claim, value, scale, doubt)
-        if self.lost(off, at, rounding):
+        # far beyond the entry's own size, what a bent function does says nothing about how it began
+        if off <= self.tolerance * scale + 3.0 * doubt:              # an error estimate is an estimate
+            return Finding("unknown", self.claim, value, scale, doubt)
+        elsewhere = at.size == 0.0 or (at.half > 4.0 * self.line.own() and (
+            at.gap > 0.3 * at.size or at.size * at.half <= 10.0 * rounding))
+        if self.lost(off) if elsewhere else self.hidden(value, doubt):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         if kink:
-            return self.at_the_kink(kink)
+            return self.at_the_kink(*kink)
         return Finding("wrong", self.claim, value, scale, doubt)
 
 

@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, to_numpy
-from minivae.gradcheck.subject import Subject, combine, copied, cotangents_like, flatten, host, index_of, leaves
+from minivae.gradcheck.subject import (
+    Subject,
+    combine,
+    copied,
+    cotangents_like,
+    flatten,
+    host,
+    index_of,
+    leaves,
+    refilled,
+)
 
 EPS = 2.0**-52
 ANOTHER_NUMBER = 1e-10         # of the largest entry: what summing in another order never does, and randomness does
@@ -29,6 +39,7 @@ class Point:
     gradients: list[Array]     # pullback(v), one per input and parameter
     slack: list[np.ndarray]    # rounding in each entry of these
     noise: list[Array]         # rounding in each entry of the value
+    pull: Callable[[list[Any]], list[Array]] = lambda dy: []       # other cotangents -> their gradients
 
 
 class Broken(Exception):
@@ -63,7 +74,11 @@ def examine(subject: Subject, rng: np.random.Generator) -> tuple[Point, list[str
     if any(_differ(a, b, 0.0) for a, b in zip(leaves(value), outputs)):
         broken.append("its pullback writes into the value that was returned, which others still need")
     broken += _pullback_again(subject, pullback, asked, gradients, slack, rng)
-    return Point(outputs, flatten(asked), gradients, slack, noise), broken
+
+    def pull(dy: list[Any]) -> list[Array]:
+        return subject.gradients(pullback, refilled(asked, iter(dy)))
+
+    return Point(outputs, flatten(asked), gradients, slack, noise, pull), broken
 
 
 def _require_finite_inputs(subject: Subject) -> None:
@@ -197,7 +212,15 @@ def _rounding(subject: Subject, v: Any, outputs: list[Array], gradients: list[Ar
             now, near = leaves(value), subject.gradients(pullback, copied(v))
         noise = [np.maximum(n, _finite(np.abs(a - b))) for n, a, b in zip(noise, now, outputs)]
         slack = [np.maximum(s, 4.0 * _finite(np.abs(host(a) - host(b)))) for s, a, b in zip(slack, near, gradients)]
-    return noise, [_finite(s) for s in slack]
+    return noise, [_evened(_finite(s), np.abs(host(g))) for s, g in zip(slack, gradients)]
+
+
+def _evened(slack: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """No entry's rounding is, by luck, far below what is usual relative to its size; sin(1e13) is nothing but rounding."""
+    some = np.isfinite(size) & (size > 0.0)
+    usual = float(np.median(slack[some] / size[some])) if some.any() else 0.0
+    usual = 10.0 if usual > 0.1 else usual
+    return np.maximum(slack, np.where(some, usual * size, 0.0))
 
 
 def _finite(x: Array) -> Array:

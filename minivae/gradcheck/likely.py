@@ -86,8 +86,10 @@ def _factors(subject: Subject, target: int, inside: Any = ...) -> Iterator[tuple
     """Inputs of the gradient's own shape, which may have been forgotten as a factor."""
     for j, (name, x) in enumerate(zip(subject.names, subject.places)):
         if x.shape == subject.places[target].shape and x.size > 1:
+            exp = np.exp(np.clip(host(x)[inside], -300.0, 300.0))
             yield ("the input itself" if j == target else name), host(x)[inside]
-            yield f"exp({'the input' if j == target else name})", np.exp(np.clip(host(x)[inside], -300.0, 300.0))
+            if np.abs(exp - 1.0).max() > 0.1:              # else it is hardly a factor
+                yield f"exp({'the input' if j == target else name})", exp
 
 
 def _handed_on(subject: Subject, point: Point, target: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -113,6 +113,8 @@ def copied(x: Any) -> Any:
     """The same lists of arrays, the arrays copied; what is no array as it is."""
     if isinstance(x, (tuple, list)):
         return type(x)(copied(part) for part in x)
+    if isinstance(x, np.generic):
+        return np.array(x)                             # a number of NumPy's cannot be moved
     return x.copy() if hasattr(x, "copy") else x
 
 
@@ -126,6 +128,13 @@ def flatten(x: Any) -> list[Any]:
     if isinstance(x, (tuple, list)):
         return [array for part in x for array in flatten(part)]
     return [x]
+
+
+def refilled(x: Any, parts: Iterator[Any]) -> Any:
+    """The same lists, with other things in them: what `flatten` took apart."""
+    if isinstance(x, (tuple, list)):
+        return type(x)(refilled(part, parts) for part in x)
+    return next(parts)
 
 
 def leaves(value: Any) -> list[Array]:

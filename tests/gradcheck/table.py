@@ -395,8 +395,9 @@ def spoilt(op: Op) -> Iterator[tuple[str, Callable[..., Any]]]:
 def differs(right: Callable[..., Any], wrong: Callable[..., Any], inputs: Inputs) -> bool:
     """Whether the mistake can be one at this point.
 
-    Some entry's is 1e-4 of the largest derivative of its input, and were the entry moved by its own size, it would
-    change the value by 1e-9 of the value, and by 1e5 times the rounding of the value.
+    Some entry's is 1e-4 of the largest derivative of its input, and 1e4 times what one unit in the last place of the
+    inputs changes there; and were the entry moved by its own size, it would change the value by 1e-9 of the value, and
+    by 1e5 times the rounding of the value.
     """
     rng = np.random.default_rng(9)
     with np.errstate(all="ignore"):
@@ -404,17 +405,23 @@ def differs(right: Callable[..., Any], wrong: Callable[..., Any], inputs: Inputs
         value = as_tuple(value)
         dy = [rng.standard_normal(np.shape(y)) if np.ndim(y) else float(rng.standard_normal()) for y in value]
         hidden = max(1e-9 * max(float(np.abs(y).max()) for y in value), 1e5 * rounding(right, inputs), 1e-300)
-        for x, a, b in zip(inputs, as_tuple(pull(*dy)), as_tuple(pull_wrong(*dy))):
-            seen = (np.abs(a - b) > 1e-4 * np.abs(a).max()) & (np.abs((a - b) * x) > hidden)
+        _, pull_near = right(*(np.nextafter(x, np.inf) for x in inputs))
+        for x, a, b, c in zip(inputs, as_tuple(pull(*dy)), as_tuple(pull_wrong(*dy)), as_tuple(pull_near(*dy))):
+            least = max(1e-4 * np.abs(a).max(), 1e4 * np.abs(a - c).max())
+            seen = (np.abs(a - b) > least) & (np.abs((a - b) * x) > hidden)
             if seen.any() and np.isfinite(b).all():
                 return True
     return False
 
 
 def rounding(op: Callable[..., Any], inputs: Inputs) -> float:
-    """How far the value is from what it is with 19 digits; 0 where the op cannot be computed so."""
-    try:
-        exact = op(*(x.astype(np.longdouble) for x in inputs))[0]
-    except (TypeError, np.linalg.LinAlgError):                 # LAPACK knows two precisions
-        return 0.0
-    return max(float(np.abs(a - b).max()) for a, b in zip(as_tuple(op(*inputs)[0]), as_tuple(exact)))
+    """How far the value is from what it is with 19 digits, here and nearby; 0 where the op cannot be computed so."""
+    found = [0.0]
+    for near in (1.0, 1.001, 0.998, 1.003):
+        there = tuple(near * x for x in inputs)
+        try:
+            exact = op(*(x.astype(np.longdouble) for x in there))[0]
+        except (TypeError, np.linalg.LinAlgError):             # LAPACK knows two precisions
+            return 0.0
+        found += [float(np.abs(a - b).max()) for a, b in zip(as_tuple(op(*there)[0]), as_tuple(exact))]
+    return max(found)
