@@ -61,6 +61,7 @@ class Clocked(Layer):
 
     def __init__(self, layer: Any, clock: Clock) -> None:
         self.timed = clock.around(layer, pulls=True)
+        self.scaled = getattr(layer, "scaled", None)   # a likelihood's, for data in units of their own
 
     def __call__(self, *inputs: Any, **constants: Any) -> Any:
         return self.timed(*inputs, **constants)

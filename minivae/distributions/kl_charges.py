@@ -28,9 +28,9 @@ def capacity_gap(kl: Array, *, capacity: float) -> tuple[Array, Pullback]:
 
     Burgess et al. 2018.
     """
-    gap = kl.mean() - capacity
+    gap = (kl.mean() - capacity)[...]                 # an array of one number, not NumPy's scalar
 
     def pullback(dy: Array) -> Array:                 # ∂y/∂kl_b = sign(mean − C)/B
         return np.full_like(kl, 1.0 / len(kl)) * np.sign(gap) * dy
 
-    return np.abs(gap), pullback
+    return np.abs(gap)[...], pullback

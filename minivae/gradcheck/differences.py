@@ -20,7 +20,7 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.gradcheck.laws import EPS, Point
-from minivae.gradcheck.subject import Subject
+from minivae.gradcheck.subject import Subject, host
 
 FIRST = 2.0**-17               # relative to the size of the entry
 RATIO = 4.0
@@ -113,7 +113,7 @@ class Line:
 
     def weight(self) -> float:
         """The largest cotangent."""
-        return max((float(np.abs(v).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
+        return max((float(np.abs(host(v)).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
 
     def own(self) -> float:
         """The size of the entry; 1 along a direction, which is made of such sizes."""
@@ -125,7 +125,7 @@ def norm(arrays: Sequence[Array]) -> float:
     squares = sum(float((x * x).sum()) for x in arrays)
     if 1e-290 < squares < np.inf:
         return squares**0.5
-    largest = max((float(np.abs(x).max(initial=0.0)) for x in arrays), default=0.0)
+    largest = max((float(np.abs(host(x)).max(initial=0.0)) for x in arrays), default=0.0)
     if not 0.0 < largest < np.inf:
         return largest
     return largest * sum(float(((x / largest) ** 2).sum()) for x in arrays) ** 0.5

@@ -35,10 +35,10 @@ class Posterior(Layer):
 
     def draw(self, *q: Any, eps: Array) -> tuple[Array, Pullback]:
         """z alone, where nobody asks for the determinant        (B, outputs), eps (B, Z) -> (B, Z)"""
-        (z, logdet), pull = self(*q, eps=eps)
+        (z, logdet), carry_back = self(*q, eps=eps)
 
         def pullback(dz: Array) -> Any:
-            return pull(dz, np.zeros_like(logdet))
+            return carry_back(dz, np.zeros_like(logdet))
 
         return z, pullback
 

@@ -129,7 +129,7 @@ TABLE = [
     (lambda: nn.cosine(0.1, steps=0), ValueError, "steps: got 0, expected at least 1"),
     (lambda: gradcheck(lambda: (ones(2), lambda dy: None)), ValueError, "nothing to check"),
     (lambda: gradcheck(lambda x: x, ones(2)), TypeError, r"expected the pair \(value, pullback\)"),
-    (lambda: ops.repeat(ones(2, 2), samples=0), ValueError, "repeat: samples: got 0, expected at least 1"),
+    (lambda: ops.repeat(ones(2, 2), samples=0), ValueError, "repeat: samples is 0, expected at least 1"),
     (lambda: D.categorical_nll(ones(2, 3), labels=np.array([0, 3])), ValueError, "labels lie in 0 … 3, expected 0 … 2"),
     (lambda: VAEConfig(6, hidden=()), ValueError, r"hidden: got \(\), expected at least one size"),
     (lambda: VAEConfig(6, hidden=(4, 0)), ValueError, "hidden: got 0, expected a whole number of at least 1"),
