@@ -126,7 +126,8 @@ class VAE(Model):
 
         def pullback(dnll: Array, dkl: Array) -> None:
             dz = pull_decoder(pull_nll(repeat(dnll / L, samples=L)[0]))
-            dq_draws, dq_kl = pull_draws(dz), pull_kl(dkl)
+            dq_draws = pull_draws(dz)
+            dq_kl = pull_kl(dkl)
             pull_q(*(a + b for a, b in zip(dq_draws, dq_kl)))        # q is used twice: derivatives add
 
         return (nll.reshape(L, B).mean(axis=0), kl), pullback

@@ -27,6 +27,9 @@ def model_cases(rng: Generator) -> list[Case]:
         small = VAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", likelihood=name)
         for B, L in ((3, 1), (2, 3)):
             rows += bounds_of(own, small.build(dtype=np.float64), note=f"{name}, L={L}", B=B, L=L)
+    learned = VAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", prior="mixture", components=2)
+    for B, L in ((3, 1), (2, 3)):
+        rows += bounds_of(rng, learned.build(dtype=np.float64), note=f"its prior learns, L={L}", B=B, L=L)
     images = ConvVAEConfig(height=4, width=8, channels=2, filters=(2, 3), dense=4, latents=2)
     rows += bounds_of(rng, images.build(dtype=np.float64), note="convolutional", B=2, L=2)
     large = VAEConfig(pixels=64, hidden=(32, 16), latents=4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivae import parts
-from minivae.backend import Array, Generator
+from minivae.backend import Array, Generator, Pullback
 from minivae.distributions import flows
 from minivae.distributions import full_gaussian as F
 from minivae.gradient_table.case import Case, layer_row, row
@@ -67,6 +67,17 @@ def flow_posterior_cases(rng: Generator) -> list[Case]:
     ]
 
 
+def smallest() -> parts.Posterior:
+    """A posterior with nothing of its own but the draw and its determinant: z = w ε, and some logdet of w."""
+    class Smallest(parts.Posterior):
+        latents = outputs = 3
+
+        def __call__(self, w: Array, *, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
+            return (w * eps, w.sum(axis=1)), lambda dz, dlogdet: (dz * eps + dlogdet[:, None],)
+
+    return Smallest()
+
+
 def posterior_cases(rng: Generator) -> list[Case]:
     """parts/posteriors.py"""
     n = rng.standard_normal
@@ -75,6 +86,7 @@ def posterior_cases(rng: Generator) -> list[Case]:
             row(diagonal.draw, n((4, 3)), n((4, 3)), eps=n((4, 3))),
             row(diagonal.draws, n((2, 3)), n((2, 3)), eps=n((4, 2, 3))),
             row(diagonal.draws, n((1, 3)), n((1, 3)), eps=n((1, 1, 3)), note="one row once")]
+    rows.append(row(smallest().draw, n((4, 3)), eps=n((4, 3)), note="inherited"))
     for kind in (parts.FullCovariance,):
         q = kind(3)
         rows += [layer_row(rng, q, n((4, q.outputs)), eps=n((4, 3))), row(q.kl, n((4, q.outputs))),
