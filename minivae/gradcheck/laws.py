@@ -216,7 +216,7 @@ def _rounding(subject: Subject, v: Any, outputs: list[Array], gradients: list[Ar
 
 
 def _evened(slack: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """No entry's rounding is, by luck, far below what is usual relative to its size; sin(1e13) is nothing but rounding."""
+    """No entry's rounding is, by luck, far below the usual relative to its size; sin(1e13) is nothing but rounding."""
     some = np.isfinite(size) & (size > 0.0)
     usual = float(np.median(slack[some] / size[some])) if some.any() else 0.0
     usual = 10.0 if usual > 0.1 else usual
