@@ -50,7 +50,8 @@ def test_every_decade(name):
 @pytest.mark.parametrize("n", [300, 30_000, 1_000_000])
 @pytest.mark.parametrize("name", IDS)
 def test_large(name, n):
-    assert [says for scale in (1e-9, 1.0, 1e9) for says in misjudged(IDS[name], n, scale)] == []
+    assert [says for scale in (1e-9, 1.0, 1e9)                 # a million: each mistake at one scale is minutes enough
+            for says in misjudged(IDS[name], n, scale, mistakes=n < 1_000_000 or scale == 1.0)] == []
 
 
 def test_there_are_a_hundred_pairs_of_right_and_wrong():
