@@ -112,8 +112,9 @@ class Line:
         return float(gradient[self.index]) if self.single else float((gradient * self.step).sum())
 
     def weight(self) -> float:
-        """The largest cotangent."""
-        return max((float(np.abs(host(v)).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
+        """What 1 is worth in the sum over outputs, or the value if that is more."""
+        largest = max((float(np.abs(host(v)).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
+        return max(largest, norm([v * y for v, y in zip(self.point.cotangents, self.point.value)]))
 
     def own(self) -> float:
         """The size of the entry; 1 along a direction, which is made of such sizes."""
@@ -145,35 +146,45 @@ def kink_of(steps: list[Sample], value: float, off: float, rounding: float) -> t
 
 
 def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]:
-    """(the derivative, the error it may have, the step it came from) by Lepski's rule over steps in rising order."""
+    """(the derivative, the error it may have, the step it came from), from steps in rising order.
+
+    Neighbours are extrapolated.  The error of each is what smaller steps say otherwise, for if it is right that is
+    rounding, and rounding in D shrinks like 1/t; and how far the next extrapolation is away.  The smallest error wins.
+    A step that moves the value by no more than a smaller one did has left what it was to measure: of sin, far away.
+    """
     slopes, halves = (np.array([getattr(s, name) for s in steps]) for name in ("slope", "half"))
     even = np.abs(halves[1:] / halves[:-1] - RATIO) < 0.01
     values = np.where(even, (16.0 * slopes[:-1] - slopes[1:]) / 15.0, slopes[:-1])
-    low, high, best = -np.inf, np.inf, None
-    for k, value in enumerate(values[:max(1, bends(slopes, halves, rounding) - 1)]):
-        # if this is right, then all that smaller steps say otherwise is rounding
+    best: tuple[float, float, Sample] | None = None
+    moved = np.array([s.size * s.half for s in steps])
+    before = np.maximum.accumulate(np.concatenate([[0.0], moved[:-1]]))
+    for k, value in enumerate(values[:max(1, bends(steps, rounding) - 1)]):
+        if k and moved[k] < 1.5 * before[k] and max(moved[k], before[k]) > 10.0 * rounding:
+            continue
         seen = float((np.abs(slopes[:k] - value) * halves[:k]).max(initial=0.0))
         known = 3.0 * max(rounding / 2.0, seen) / halves[k] + 2.0 * abs(value - values[min(k + 1, len(values) - 1)])
         if halves[k] > 2.0**44 * halves[0]:           # beyond the entry's own size, rounding grows with the step
             known = max(known, 2.0 * float(np.abs(np.diff(slopes[max(k - 3, 0):k + 2])).max()))
-        if value - 2.0 * known > high or value + 2.0 * known < low:
-            break
-        low, high = max(low, value - 2.0 * known), min(high, value + 2.0 * known)
         if best is None or known < best[1]:
             best = float(value), float(known), steps[k]
     assert best is not None
     return best
 
 
-def bends(slopes: np.ndarray, halves: np.ndarray, rounding: float) -> int:
+def bends(steps: list[Sample], rounding: float) -> int:
     """The first step at which the function bends by more than rounding; larger ones say nothing about the derivative.
 
-    A bump is as high on its right as on its left: far enough away, D is 0, and ever more exactly so.
+    A bump is as high on its right as on its left: far enough away, D is 0, and ever more exactly so.  A bend grows with
+    the step, or beyond a kink, keeps its gap; rounding that was estimated too small does neither.
     """
+    slopes, halves = (np.array([getattr(s, name) for s in steps]) for name in ("slope", "half"))
     changes = np.abs(np.diff(slopes)) * halves[:-1]
     before = np.maximum.accumulate(np.concatenate([[rounding / 2.0], changes[:-1]]))
-    found = np.flatnonzero(changes > 30.0 * before)
-    return int(found[0]) + 1 if found.size else len(slopes)
+    for k in map(int, np.flatnonzero(changes > 30.0 * before)):
+        grows = k + 1 >= len(changes) or changes[k + 1] >= 6.0 * changes[k]
+        if grows or all(s.gap >= 0.3 * s.size for s in steps[k + 2:k + 4]):
+            return k + 1
+    return len(steps)
 
 
 def stair(steps: list[Sample], value: float, rounding: float, one: float) -> float:
@@ -182,7 +193,7 @@ def stair(steps: list[Sample], value: float, rounding: float, one: float) -> flo
     1 + tanh x at x = -15 is a multiple of 1e-16, and flat between.  On the stair, small steps agree with each other on
     a slope that is not the function's, to the last digit; and then, from one step to the next, they do not.  A smooth
     function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would: of the
-    largest value along the line, or of 1, which many a formula adds and takes away again (`one`: 1, times v).
+    largest value along the line, or of 1, which many a formula adds and takes away again (`one`, see `Line.weight`).
     """
     off = [abs(s.slope - value) * s.half for s in steps]
     reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=one)
@@ -190,7 +201,8 @@ def stair(steps: list[Sample], value: float, rounding: float, one: float) -> flo
     for k in range(1, len(steps)):
         another = abs(steps[k].slope - value) > 0.3 * max(abs(steps[k].slope), abs(value))
         if another and max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
-            return off[k] if off[k] <= 8.0 * EPS * reach or _settles(steps[k + 1:k + 4]) else 0.0
+            hidden = off[k] <= 8.0 * EPS * reach or (off[k] <= 1e-6 * one and _settles(steps[k + 1:k + 4]))
+            return off[k] if hidden else 0.0
     return 0.0
 
 
