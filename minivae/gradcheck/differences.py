@@ -187,7 +187,7 @@ def bends(steps: list[Sample], rounding: float) -> int:
     return len(steps)
 
 
-def stair(steps: list[Sample], value: float, rounding: float, one: float) -> float:
+def stair(steps: list[Sample], value: float, at: Sample, rounding: float, one: float) -> float:
     """How high the steps of a staircase are, if the function is one; else 0.
 
     1 + tanh x at x = -15 is a multiple of 1e-16, and flat between.  On the stair, small steps agree with each other on
@@ -195,14 +195,17 @@ def stair(steps: list[Sample], value: float, rounding: float, one: float) -> flo
     function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would: of the
     largest value along the line, or of 1, which many a formula adds and takes away again (`one`, see `Line.weight`).
     """
-    off = [abs(s.slope - value) * s.half for s in steps]
+    off = [max(abs(s.slope - value), abs(s.size - at.size)) * s.half for s in steps]
     reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=one)
     reach = max(reach, one)
     for k in range(1, len(steps)):
-        another = abs(steps[k].slope - value) > 0.3 * max(abs(steps[k].slope), abs(value))
+        another = off[k] > 0.3 * max(steps[k].size, at.size) * steps[k].half
         if another and max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
-            hidden = off[k] <= 8.0 * EPS * reach or (off[k] <= 1e-6 * one and _settles(steps[k + 1:k + 4]))
-            return off[k] if hidden else 0.0
+            if off[k] <= 8.0 * EPS * reach:
+                return off[k]
+            ends = next((j for j in range(k + 1, k + 6) if _settles(steps[j:j + 3])), 0)
+            high = max((abs(s.slope - steps[ends].slope) * s.half for s in steps[:ends]), default=0.0)
+            return high if high <= 1e-6 * one else 0.0
     return 0.0
 
 

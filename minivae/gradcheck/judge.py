@@ -4,17 +4,19 @@
    agrees to six digits by chance does not happen.  Two evaluations, and nearly every entry ends here.
 2. If not, other steps are tried, each a quarter or four times the last; again agreement ends it.  But not of large
    steps: of x + tanh x those see a slope of 1, and would agree with whoever forgot the tanh.  Where two steps agree
-   with each other far better than with the pullback, it is wrong, and that ends it too.
+   with each other far better than with the pullback, and a third, far larger, does too, it is wrong: that ends it.
 3. If neither, all steps together say what can be known, up to the one where the function bends: `best_of`.  The
    pullback is refused if it lies outside of tolerance and three times the error together.
-4. Is that error so large that a factor 2 would hide in it, then nobody can tell, and it says so.
+4. Nobody is refused against the smallest step that could tell (`refuted`), nor for what would be lost in the rounding
+   of outputs that did not move (`hidden`), nor by steps far away (`excused`), nor where the value is all rounding.
+5. Is the error so large that a factor 2 would hide in it, then nobody can tell, and it says so.
 
 At a kink, left and right derivatives differ however small the step.  A pullback may return either, or anything between.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,6 +84,21 @@ class Trial:
         return self.samples[k]
 
     def verdict(self) -> Finding:
+        found = self.looked()
+        doubtful = found.state in ("wrong", "outside") and self.all_rounding()
+        return replace(found, state="unknown") if doubtful else found
+
+    def all_rounding(self) -> bool:
+        """Whether the value has not two digits, and the entry, moved by its own size, changes it by no more than that.
+
+        Such a value is sin(1e14), and steps of all sizes only throw the dice again.
+        """
+        rounding = self.line.rounding(everywhere=True)
+        moved = (s.size * s.half for s in self.samples.values() if s.half <= self.line.own() and np.isfinite(s.size))
+        return rounding > 0.01 * self.line.weight() and max(moved, default=0.0) <= 1e3 * rounding
+
+    def looked(self) -> Finding:
+        """The verdict, if values are more than rounding."""
         quick = self.quick()
         if quick:
             return quick
@@ -95,22 +112,36 @@ class Trial:
 
     def still(self) -> Finding:
         """Nothing ever moved: the derivative is 0, or so small that what it adds is lost in the value."""
-        state = "ok" if abs(self.claim) <= self.slack else "unknown" if self.lost(abs(self.claim)) else "wrong"
+        # or it swings, as 1e7 + sin(1e6 x) / 1e9 does: too small to be seen, and steep
+        state = "unknown" if self.lost(abs(self.claim), 1e6) else "wrong"
+        state = "ok" if abs(self.claim) <= self.slack else state
         return Finding(state, self.claim, 0.0, max(abs(self.claim), self.slack), 0.0)
 
-    def lost(self, slope: float) -> bool:
+    def lost(self, slope: float, times: float = 30.0) -> bool:
         """Whether the rounding of all outputs would hide this slope, were the entry moved by its own size."""
         # formulas add 1 and take it away again
         rounding = max(self.line.rounding(everywhere=True), EPS * self.line.weight())
-        return slope * self.line.own() <= 30.0 * rounding
+        return slope * self.line.own() <= times * rounding
 
     def hidden(self, value: float, doubt: float) -> bool:
-        """Whether all is right with the outputs that moved, so that what is claimed beyond is lost in the others.
+        """Whether all is right with the outputs that moved, and what is claimed beyond would be lost in the others.
 
         1e117 does not move when 1e90 is added, and the pullback may well be right that it is.
         """
         claim = self.line.claim_of_moved()
-        return claim != self.claim and abs(claim - value) <= doubt + 1e-3 * max(abs(claim), abs(value))
+        right = claim != self.claim and abs(claim - value) <= doubt + 1e-3 * max(abs(claim), abs(value))
+        return right and self.lost(abs(self.claim - value))
+
+    def refuted(self, value: float) -> bool:
+        """Whether the smallest step that can tell the claim from this value through the rounding is not for the claim.
+
+        Of 1e9 x + sin(1e9 x) larger steps agree on a slope of 1e9, and it is not the derivative.
+        """
+        off, rounding = abs(self.claim - value), max(self.line.rounding(), EPS * self.line.weight())
+        for k in range(-DOWN, UP + 1):
+            if 4.0 * rounding <= off * FIRST * RATIO**k * self.line.own() and (self.look(k).size > 0.0 or not value):
+                return not abs(self.look(k).slope - self.claim) <= 0.3 * off
+        return True
 
     def quick(self) -> Finding | None:
         """Where two steps, one of them 16 times the other, leave no doubt."""
@@ -126,17 +157,26 @@ class Trial:
                 0.5 * b.gap <= s.gap <= 2.0 * b.gap for s in (a, self.look(k + 2))):
             return self.at_the_kink(b, a)
         alike = 0.0 < abs(a.size - b.size) + b.size <= 1.1 * b.size  # of sin(1e9 x), both would be anything, and small
-        if alike and abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack <= 0.02 * min(off, b.size):
-            c = self.look(k + 7)                                     # small steps may all lie on one stair, see `stair`
-            if abs(a.slope - c.slope) <= 0.1 * off and not self.hidden(a.slope, 0.1 * off):
-                self.habit.clear += 1
-                return self.settled("wrong", a)
+        doubt = abs(a.slope - b.slope) + 4.0 * (a.noise + b.noise) + a.gap + self.slack
+        if alike and doubt <= 0.02 * min(off, b.size) and self.borne_out(a, b, self.look(k + 7)):
+            self.habit.clear += 1
+            return self.settled("wrong", a)
         if self.claim == 0.0 == a.size == b.size:                    # does it move at all, and would we have seen it?
             far = next((s for s in (self.look(18), self.look(8)) if np.isfinite(s.size)), None)
             seen = self.line.rounding() / (2.0 * a.half)
             if far and (far.size == 0.0 or seen <= 1e-3 * far.size):
                 return Finding("ok", 0.0, 0.0, 1.0, seen)
         return None
+
+    def borne_out(self, a: Sample, b: Sample, c: Sample) -> bool:
+        """Whether a third step, far larger, and all else confirm two that agree with each other, not with the claim.
+
+        Small steps may all lie on one stair, see `stair`.  What only large ones move may be large, and so its rounding.
+        """
+        off = abs(self.claim - a.slope)
+        if abs(a.slope - c.slope) > 0.1 * off or self.hidden(a.slope, 0.1 * off) or not self.refuted(a.slope):
+            return False
+        return self.line.rounding() <= 0.01 * min(off, b.size) * b.half
 
     def settled(self, state: str, s: Sample, known: float = 0.0) -> Finding:
         scale = max(abs(self.claim), abs(s.slope), s.size)
@@ -159,7 +199,7 @@ class Trial:
             return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
         rounding = self.line.rounding()
         value, known, at = best_of(steps, rounding)
-        step = stair(steps, value, rounding, self.line.weight())
+        step = stair(steps, value, at, rounding, self.line.weight())
         doubt = known + self.slack
         if step > rounding and (abs(self.claim - value) > doubt or doubt > max(abs(self.claim), abs(value)) / 3.0):
             rounding = 2.0 * step
@@ -172,17 +212,20 @@ class Trial:
             if state == "ok" and at.agrees(self.claim, self.tolerance):
                 self.habit.start = next(k for k, s in self.samples.items() if s is at)
             return Finding(state, self.claim, value, scale, doubt)
-        # far beyond the entry's own size, what a bent function does says nothing about how it began
-        if off <= self.tolerance * scale + 3.0 * doubt:              # an error estimate is an estimate
-            return Finding("unknown", self.claim, value, scale, doubt)
-        elsewhere = at.size == 0.0 or (at.half > 4.0 * self.line.own() and (
-            at.gap > 0.3 * at.size or at.size * at.half <= 10.0 * rounding))
-        if self.lost(off) if elsewhere else self.hidden(value, doubt):
+        if off <= self.tolerance * scale + 3.0 * doubt or self.excused(value, doubt, at, rounding):
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
-        if kink:
-            return self.at_the_kink(*kink)
-        return Finding("wrong", self.claim, value, scale, doubt)
+        return self.at_the_kink(*kink) if kink else Finding("wrong", self.claim, value, scale, doubt)
+
+    def excused(self, value: float, doubt: float, at: Sample, rounding: float) -> bool:
+        """Whether the claim may be right all the same, though far from the value, which came from the step `at`."""
+        off, own = abs(self.claim - value), self.line.own()
+        # far beyond the entry's own size, what a bent function does says nothing about how it began, nor more than
+        # two digits what a straight one does
+        elsewhere = at.size == 0.0 or (at.half > 4.0 * own and (
+            off <= 0.005 * max(abs(self.claim), abs(value), at.size) or at.gap > 0.3 * at.size
+            or at.size * at.half <= 10.0 * rounding))
+        return (self.lost(off) if elsewhere else self.hidden(value, doubt)) or not self.refuted(value)
 
 
 def _outward(start: int) -> list[int]:
