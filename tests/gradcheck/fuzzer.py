@@ -6,7 +6,8 @@
 A composition is a list of steps, each an op of earlier values; a value may be used twice, and so may an op.  Its
 pullback goes the steps back and adds.  A mistake changes what one step hands to one of its operands.  Whether it is a
 mistake at that point is decided without the harness: where it changes no derivative by more than the arithmetic can
-hide, the composition counts as right.
+hide, the composition counts as right.  A right one that is refused counts as lost where float64 has lost the value's
+digits, or the pullback's; it is listed, and not counted as misjudged.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import table
 
 from minivae import distributions as D
 from minivae import ops
-from minivae.gradcheck import GradientError, gradcheck
+from minivae.gradcheck import GradientError, Report, gradcheck
 
 
 def layer_norm(x):
@@ -192,8 +193,29 @@ def plant(c: Composition, rng: np.random.Generator) -> bool:
     return False
 
 
+def a_pixel_is_lost(c: Composition) -> bool:
+    """Whether a likelihood adds a pixel to another so large that it leaves no trace.
+
+    Of logits 1e60 and 1e40 the value is that of the first alone, which may be exactly 0, and no step shows the other.
+    """
+    values = list(c.inputs)
+    with np.errstate(all="ignore"):
+        for step in c.steps:
+            values.append(step.op(*(values[i] for i in step.operands), **step.constants)[0])
+    logits = [np.abs(values[step.operands[0]]) for step in c.steps if step.op is bernoulli]
+    return any(((a > 0.0) & (a < 2.0**-52 * a.sum(axis=-1, keepdims=True))).any() for a in logits)
+
+
+def pullback_is_lost(c: Composition, report: Report) -> bool:
+    """Whether all that is refused is itself, with 19 digits, another number: the pullback is rounded away."""
+    with np.errstate(all="ignore"):
+        _, here = gradients(c, False, c.inputs)
+        _, exact = gradients(c, False, tuple(x.astype(np.longdouble) for x in c.inputs))
+    return all(np.abs(a - b).max() > 0.1 * np.abs(b).max() for row, a, b in zip(report.rows, here, exact) if row.wrong)
+
+
 def judged(seed: int) -> tuple[str, str]:
-    """("right" or "wrong" or "skipped", "" or how it was misjudged)"""
+    """("right" or "wrong" or "skipped" or "lost", "" or how it was misjudged)"""
     rng = np.random.default_rng([seed, 3])
     c = compose(rng)
     with np.errstate(all="ignore"):
@@ -204,7 +226,11 @@ def judged(seed: int) -> tuple[str, str]:
     try:
         report = gradcheck(c.function(planted), *c.inputs, seed=seed)
     except GradientError as error:
-        return ("wrong", "") if planted else ("right", f"a right one is refused\n{error}")
+        if planted:
+            return "wrong", ""
+        if a_pixel_is_lost(c) or pullback_is_lost(c, error.report):
+            return "lost", ""
+        return "right", f"a right one is refused\n{error}"
     if planted:
         return "wrong", f"{c.mistake} is not refused\n{report}"
     return "right", ""
@@ -216,15 +242,18 @@ def main() -> int:
     parser.add_argument("count", type=int)
     parser.add_argument("--first", type=int, default=0)
     opt = parser.parse_args()
-    counts = {"right": 0, "wrong": 0, "skipped": 0}
+    counts = {"right": 0, "wrong": 0, "skipped": 0, "lost": 0}
     misjudged = 0
     for seed in tqdm(range(opt.first, opt.first + opt.count), mininterval=5.0):
         kind, says = judged(seed)
         counts[kind] += 1
+        if kind == "lost":
+            print(f"seed {seed}: right, and refused, but lost in rounding", flush=True)
         if says:
             misjudged += 1
             print(f"seed {seed}: {says}", flush=True)
-    print(f"{counts['right']:,} right and {counts['wrong']:,} wrong judged, {counts['skipped']:,} not finite; "
+    print(f"{counts['right']:,} right and {counts['wrong']:,} wrong judged, {counts['skipped']:,} not finite, "
+          f"{counts['lost']:,} right ones refused that are lost in rounding; "
           f"misjudged: {misjudged}")
     return 1 if misjudged else 0
 
