@@ -20,7 +20,7 @@ import numpy as np
 
 from minivae.backend import Array
 from minivae.gradcheck.laws import EPS, Point
-from minivae.gradcheck.subject import Subject, host
+from minivae.gradcheck.subject import LEFT_THE_DOMAIN, Subject, host
 
 FIRST = 2.0**-17               # relative to the size of the entry
 RATIO = 4.0
@@ -102,14 +102,28 @@ class Line:
         moved = [1.0] * len(self.point.noise) if everywhere else self.moved or []
         return 2.0**0.5 * norm([v * n * m for v, n, m in zip(self.point.cotangents, self.point.noise, moved)])
 
+    def claim_at(self, t: float) -> float:
+        """What the pullback says at t; NaN outside of the domain."""
+        try:
+            self.x[self.index] = self.old + t * self.step
+            return self.along(self.point.pull(self.point.cotangents, self.subject.call()[1]))
+        except LEFT_THE_DOMAIN:
+            return np.nan
+        finally:
+            self.x[self.index] = self.old
+
+    def along(self, gradients: list[Array]) -> float:
+        """The derivative along this line."""
+        gradient = gradients[self.target]
+        return float(gradient[self.index]) if self.single else float((gradient * self.step).sum())
+
     def claim_of_moved(self) -> float:
         """What the pullback says comes from those outputs that this line has moved.
 
         An output that never moved may not depend on the entry, or be so large that its part is lost in rounding.
         """
         dy = [v * m for v, m in zip(self.point.cotangents, self.moved or [])]
-        gradient = self.point.pull(dy)[self.target]
-        return float(gradient[self.index]) if self.single else float((gradient * self.step).sum())
+        return self.along(self.point.pull(dy))
 
     def weight(self) -> float:
         """What 1 is worth in the sum over outputs, or the value if that is more."""
@@ -193,16 +207,15 @@ def stair(steps: list[Sample], value: float, at: Sample, rounding: float, one: f
     1 + tanh x at x = -15 is a multiple of 1e-16, and flat between.  On the stair, small steps agree with each other on
     a slope that is not the function's, to the last digit; and then, from one step to the next, they do not.  A smooth
     function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would: of the
-    largest value along the line, or of 1, which many a formula adds and takes away again (`one`, see `Line.weight`).
+    largest value up to there, or of 1, which many a formula adds and takes away again (`one`, see `Line.weight`).
     """
     off = [max(abs(s.slope - value), abs(s.size - at.size)) * s.half for s in steps]
-    reach = max((s.size * s.half for s in steps if s.half <= 2.0**60 * steps[0].half), default=one)
-    reach = max(reach, one)
     for k in range(1, len(steps)):
-        another = off[k] > 0.3 * max(steps[k].size, at.size) * steps[k].half
-        if another and max(off[:k]) <= 10.0 * rounding and off[k] > 1e4 * max(off[:k]):
-            if off[k] <= 8.0 * EPS * reach:
-                return off[k]
+        if off[k] <= max(1e4 * max(off[:k]), 1e-3 * max(steps[k].size, at.size) * steps[k].half):
+            continue
+        if off[k] <= 8.0 * EPS * max(one, *(s.size * s.half for s in steps[:k])):
+            return off[k]
+        if max(off[:k]) <= 10.0 * rounding and off[k] > 0.3 * max(steps[k].size, at.size) * steps[k].half:
             ends = next((j for j in range(k + 1, k + 6) if _settles(steps[j:j + 3])), 0)
             high = max((abs(s.slope - steps[ends].slope) * s.half for s in steps[:ends]), default=0.0)
             return high if high <= 1e-6 * one else 0.0

@@ -39,7 +39,8 @@ class Point:
     gradients: list[Array]     # pullback(v), one per input and parameter
     slack: list[np.ndarray]    # rounding in each entry of these
     noise: list[Array]         # rounding in each entry of the value
-    pull: Callable[[list[Any]], list[Array]] = lambda dy: []       # other cotangents -> their gradients
+    # other cotangents, or another pullback: the gradients
+    pull: Callable[..., list[Array]] = lambda dy, pullback=None: []
 
 
 class Broken(Exception):
@@ -75,7 +76,7 @@ def examine(subject: Subject, rng: np.random.Generator) -> tuple[Point, list[str
         broken.append("its pullback writes into the value that was returned, which others still need")
     broken += _pullback_again(subject, pullback, asked, gradients, slack, rng)
 
-    def pull(dy: list[Any]) -> list[Array]:
+    def pull(dy: list[Any], pullback: Callable[..., Any] = pullback) -> list[Array]:
         return subject.gradients(pullback, refilled(asked, iter(dy)))
 
     return Point(outputs, flatten(asked), gradients, slack, noise, pull), broken

@@ -9,7 +9,7 @@ import pytest
 import table
 
 from minivae.gradcheck import GradientError, gradcheck
-from minivae.gradient_table import cases
+from minivae.gradient_table import MODULES, SECTIONS
 
 IDS = {op.name: op for op in table.OPS}
 DECADES = [10.0**e for e in range(-9, 10)]
@@ -118,17 +118,24 @@ def test_a_function_that_refuses_points_outside_its_domain_may_raise():
     assert gradcheck(root, np.array([1e-9, 1.0, 2.0])).passed
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e-3, 1e3, 1e6, 1e9])
-@pytest.mark.parametrize("module", ["ops", "conv", "distributions"])
-def test_the_library_s_ops_are_right_at_every_scale(module, scale):
-    for case in cases():
-        if case.parameters or not getattr(case.function, "__module__", "").endswith(f".{module}"):
-            continue
-        inputs = [scale * x for x in case.inputs]
-        with np.errstate(all="ignore"):
-            value = case.function(*inputs, **case.constants)[0]
-        if all(np.isfinite(y).all() for y in table.as_tuple(value)):
-            assert not gradcheck(case.function, *inputs, name=case.name, **case.constants).failed
+def is_fit(case, inputs):
+    """Whether value and gradient are numbers there at all: a variance of e^(1e6) has none."""
+    with np.errstate(all="ignore"):
+        value, pullback = case.function(*inputs, **case.constants)
+        gradients = pullback(*(np.ones_like(y) for y in table.as_tuple(value)))
+    return all((np.abs(y) < 1e50).all() for y in (*table.as_tuple(value), *table.as_tuple(gradients)))
+
+
+@pytest.mark.parametrize("scale", [1e-9, *(pytest.param(s, marks=pytest.mark.slow) for s in (1e-6, 1e-3, 1e3, 1e6)), 1e9])
+def test_the_library_s_ops_are_right_at_every_scale(scale):
+    seen = set()
+    for module in MODULES:
+        for case in SECTIONS[module.__name__](np.random.default_rng(0)):
+            inputs = [scale * x for x in case.inputs]
+            if not case.parameters and is_fit(case, inputs):
+                seen.add(case.subject)
+                assert not gradcheck(case.function, *inputs, name=case.name, **case.constants).failed
+    assert len(seen) >= 50
 
 
 # ── many entries ──────────────────────────────────────────────────────────────────────────────
@@ -142,7 +149,7 @@ def test_where_entries_are_many_a_sample_and_directions_are_looked_at():
     assert "of 1,000,000" in str(report)
 
 
-@pytest.mark.parametrize("off", [2.0, -1.0, 0.9])
+@pytest.mark.parametrize("off", [0.9, *(pytest.param(off, marks=pytest.mark.slow) for off in (2.0, -1.0))])
 def test_one_wrong_entry_in_a_million_is_found_and_named(off):
     x = np.random.default_rng(0).standard_normal(1_000_000)
     right = np.ones(1_000_000)
