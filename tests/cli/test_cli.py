@@ -12,6 +12,7 @@ from conftest import python, running
 
 import minivae.cli
 from minivae.cli import main
+from minivae.gradient_table import cases, check
 from minivae.runs import CHECKPOINT, METRICS, read_history
 from minivae.training import loop
 
@@ -189,6 +190,17 @@ def test_gradcheck_of_the_library(capsys):
     assert main(["gradcheck", "gaussian_kl", "--tolerance", "1e-30"]) == 0
 
 
+def test_gradcheck_asks_for_every_row(monkeypatch, capsys):
+    """What each answers is asked in test_gradients.py, one by one."""
+    asked = []
+    report = check(cases()[0])
+    monkeypatch.setattr("minivae.cli.check.check", lambda case, **_: asked.append(case.name) or report)
+    assert main(["gradcheck"]) == 0
+    assert asked == [case.name for case in cases()]
+    assert f"\n{len(asked)} of {len(asked)} passed\n" in shown(capsys)[0]
+
+
+@pytest.mark.slow
 def test_gradcheck_of_everything(capsys):
     assert main(["gradcheck"]) == 0
     out, _ = shown(capsys)

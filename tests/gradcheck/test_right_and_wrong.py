@@ -9,7 +9,7 @@ import pytest
 import table
 
 from minivae.gradcheck import GradientError, gradcheck
-from minivae.gradient_table import MODULES, SECTIONS
+from minivae.gradient_table import cases
 
 IDS = {op.name: op for op in table.OPS}
 DECADES = [10.0**e for e in range(-9, 10)]
@@ -126,15 +126,14 @@ def is_fit(case, inputs):
     return all((np.abs(y) < 1e50).all() for y in (*table.as_tuple(value), *table.as_tuple(gradients)))
 
 
-@pytest.mark.parametrize("scale", [1e-9, *(pytest.param(s, marks=pytest.mark.slow) for s in (1e-6, 1e-3, 1e3, 1e6)), 1e9])
+@pytest.mark.parametrize("scale", [1e-9, 1e9, *(pytest.param(10.0**e, marks=pytest.mark.slow) for e in (-6, -3, 3, 6))])
 def test_the_library_s_ops_are_right_at_every_scale(scale):
     seen = set()
-    for module in MODULES:
-        for case in SECTIONS[module.__name__](np.random.default_rng(0)):
-            inputs = [scale * x for x in case.inputs]
-            if not case.parameters and is_fit(case, inputs):
-                seen.add(case.subject)
-                assert not gradcheck(case.function, *inputs, name=case.name, **case.constants).failed
+    for case in cases():
+        inputs = [scale * x for x in case.inputs]
+        if not case.parameters and is_fit(case, inputs):
+            seen.add(case.subject)
+            assert not gradcheck(case.function, *inputs, name=case.name, **case.constants).failed
     assert len(seen) >= 50
 
 
