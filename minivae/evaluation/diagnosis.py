@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Generator, to_numpy
+from minivae.backend import Array, Generator, to_numpy
 from minivae.batch import Batch
-from minivae.distributions import gaussian_kl_by_latent, reparameterize
+from minivae.distributions import LOG_2PI, gaussian_kl_by_latent, reparameterize
 from minivae.evaluation.bounds import Estimate, over_parts
 from minivae.nn import Data
 from minivae.ops import logsumexp
-from minivae.parts import DiagonalGaussian, StandardNormal
+from minivae.parts import DiagonalGaussian, Prior, StandardNormal
 from minivae.runs import NotFiniteError
 
 SILENT = 0.01                          # ε, the nats below which a latent says nothing (Lucas et al. 2019)
 ACTIVE = 0.01                          # variance of a mean above which a latent is active (Burda et al. 2015)
+DRAWS = 64                             # of each code, where the KL has no closed form
 ROWS = 256                             # codes that are compared with all others at once
 
 
@@ -37,15 +38,12 @@ ROWS = 256                             # codes that are compared with all others
 class Diagnosis:
     """What each latent is worth, and what all say together."""
 
-    kl: np.ndarray                     # (Z,) KL of each latent, averaged over images
+    kl: np.ndarray                     # (Z,) KL(q(zⱼ|x) ‖ p(zⱼ)) of each latent, averaged over images
+    total_kl: float                    # KL(q(z|x) ‖ p(z)), averaged over images: their sum, if p(z) is a product
     variance: np.ndarray               # (Z,) variance over images of its posterior mean
     silent: np.ndarray                 # (Z,) the share of images for which its KL is below ε = 0.01 nats: 1 − δ
     information: Estimate              # I(x; z), at most log N
     images: int
-
-    @property
-    def total_kl(self) -> float:
-        return float(self.kl.sum())
 
     @property
     def marginal_kl(self) -> float:
@@ -85,16 +83,16 @@ def diagnose(model: Any, x: Data, *, seed: int = 0, progress: bool = False) -> D
     I(x; z) is estimated as E[ log q(z|x) − log q(z) ], with one z ~ q(z|x) for each image and the aggregate posterior
     of all N images: N² densities, some rows at a time.  That is what z tells about which of these N images it is: at
     most log N, and (it is concave in p(x)) on average less than what it tells among all images.  So it grows with N,
-    and KL(q(z) ‖ p(z)) shrinks.
-    Raises ValueError if there are fewer than two images, latents that depend on each other, or another prior; and
-    NotFiniteError if the encoder's answer is not finite.
+    and KL(q(z) ‖ p(z)) shrinks.  Under another prior than N(0, I), KLs are means over 64 draws of each image's code.
+    Raises ValueError if there are fewer than two images, latents that depend on each other, or a prior that cannot tell
+    p(zⱼ); and NotFiniteError if the encoder's answer is not finite.
     """
     if not isinstance(model.posterior, DiagonalGaussian):                # of others encode gives the marginals alone
         raise ValueError(f"model: its latents depend on each other ({type(model.posterior).__name__}), "
                          "expected a diagonal Gaussian q(z|x): the marginals of encode say less than q does")
-    if not isinstance(model.prior, StandardNormal):
-        raise ValueError(f"model: its prior is a {type(model.prior).__name__}, expected the standard normal, whose KL "
-                         "is known latent by latent")
+    if type(model.prior).log_prob_by_latent is Prior.log_prob_by_latent:
+        raise ValueError(f"model: its prior, a {type(model.prior).__name__}, does not say p(z) latent by latent: "
+                         "it needs a log_prob_by_latent(z)")
     model.check(x)
     if len(x) < 2:
         raise ValueError(f"x: got {len(x)} images, expected at least 2: the aggregate posterior is about many")
@@ -102,14 +100,29 @@ def diagnose(model: Any, x: Data, *, seed: int = 0, progress: bool = False) -> D
     def encode(part: Batch, rng: Generator) -> tuple[np.ndarray, ...]:
         mean, logvar = model.encode(part)
         z, _ = reparameterize(mean, logvar, eps=rng.standard_normal(mean.shape, dtype=mean.dtype))
-        return tuple(to_numpy(a).astype(np.float64) for a in (mean, logvar, z))
+        found = (mean, logvar, z, *_kl(model.prior, mean, logvar, rng))
+        return tuple(to_numpy(a).astype(np.float64) for a in found)
 
-    mean, logvar, z = (np.concatenate(part) for part in zip(*over_parts(model, x, encode, seed=seed)))
+    mean, logvar, z, kl, total = (np.concatenate(part) for part in zip(*over_parts(model, x, encode, seed=seed)))
     if not np.isfinite(mean).all() or not np.isfinite(logvar).all():
         raise NotFiniteError("model: its encoder gives means or log-variances that are not finite")
-    kl = gaussian_kl_by_latent(mean, logvar)[0]
-    return Diagnosis(kl.mean(axis=0), mean.var(axis=0), (kl < SILENT).mean(axis=0),
+    return Diagnosis(kl.mean(axis=0), float(total.mean()), mean.var(axis=0), (kl < SILENT).mean(axis=0),
                      Estimate.of(information(z, mean, logvar, progress=progress)), len(x))
+
+
+def _kl(prior: Prior, mean: Array, logvar: Array, rng: Generator) -> tuple[Array, Array]:
+    """(KL of every latent by itself, KL of all together), exact or from draws        (B, Z) (B, Z) -> (B, Z) (B,)"""
+    if isinstance(prior, StandardNormal):
+        kl, _ = gaussian_kl_by_latent(mean, logvar)
+        return kl, kl.sum(axis=1)
+    by_latent, total = np.zeros_like(mean), np.zeros_like(mean[:, 0])
+    for _ in range(DRAWS):
+        eps = rng.standard_normal(mean.shape, dtype=mean.dtype)
+        z, _ = reparameterize(mean, logvar, eps=eps)
+        log_q = -0.5 * (eps * eps + (logvar + LOG_2PI))                  # log q(zⱼ|x)
+        by_latent += log_q - prior.log_prob_by_latent(z)
+        total += log_q.sum(axis=1) - prior.log_prob(z)[0]
+    return by_latent / DRAWS, total / DRAWS
 
 
 def information(z: np.ndarray, mean: np.ndarray, logvar: np.ndarray, *, progress: bool = False) -> np.ndarray:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, Generator, Pullback, at_least_one
-from minivae.distributions import gaussian_mixture_log_prob, standard_normal_log_prob
+from minivae.distributions import LOG_2PI, gaussian_mixture_log_prob, standard_normal_log_prob
 from minivae.nn import Layer, Parameter
-from minivae.ops import log_softmax
+from minivae.ops import log_softmax, logsumexp
 
 
 class Prior(Layer):
@@ -24,6 +24,10 @@ class Prior(Layer):
     def log_prob(self, z: Array) -> tuple[Array, Pullback]:
         """log p(z)        (B, Z) -> (B,);   the pullback takes `need_dp`, as a layer's does"""
         raise NotImplementedError
+
+    def log_prob_by_latent(self, z: Array) -> Array:
+        """log p(z_j) of every latent by itself, to look at: the others are integrated out        (B, Z) -> (B, Z)"""
+        raise NotImplementedError(f"{type(self).__name__} does not know the marginal density of a single latent")
 
     def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
         """n draws z ~ p(z), on the generator's device        -> (n, Z)"""
@@ -48,6 +52,9 @@ class StandardNormal(Prior):
             return pull(dlog)
 
         return log_p, pullback
+
+    def log_prob_by_latent(self, z: Array) -> Array:
+        return -0.5 * (z * z + LOG_2PI)
 
     def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
         return rng.standard_normal((n, self.latents), dtype=dtype)
@@ -83,6 +90,12 @@ class GaussianMixture(Prior):
             return dz
 
         return log_p, pullback
+
+    def log_prob_by_latent(self, z: Array) -> Array:
+        logvar = self.logvar.value
+        squares = (z[:, None] - self.mean.value) ** 2 * np.exp(-logvar)                   # (B, K, Z)
+        log_joint = log_softmax(self.logits.value)[0][:, None] - 0.5 * (squares + (logvar + LOG_2PI))
+        return logsumexp(np.swapaxes(log_joint, 1, 2))[0]
 
     def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
         u, upto = rng.random((n, 1), dtype=dtype), np.cumsum(self.weights())

@@ -8,7 +8,7 @@ from minivae import evaluation, plots
 from minivae.backend import device
 from minivae.distributions import gaussian_log_prob
 from minivae.evaluation import diagnose, diagnosis, evaluate, information
-from minivae.parts import DiagonalGaussian, StandardNormal
+from minivae.parts import DiagonalGaussian, GaussianMixture, Prior, StandardNormal
 from minivae.runs import NotFiniteError
 from minivae.variants import VAEConfig
 
@@ -143,6 +143,51 @@ def test_memory_does_not_grow_with_the_square_of_the_images():
         information(*codes)
         most = peak()
     assert most < 60e6, "5,000 × 5,000 numbers would be 200 MB"
+
+
+def mixture():
+    """Two components in the plane, far from a product of their marginals."""
+    prior = GaussianMixture(2, 2, rng=np.random.default_rng(0))
+    prior.logits.value[...], prior.mean.value[...] = [0.4, -0.3], [[-1.5, -1.0], [1.0, 1.5]]
+    prior.logvar.value[...] = [[-0.5, 0.3], [0.2, -0.8]]
+    return prior
+
+
+def test_the_density_of_one_latent_is_that_of_all_with_the_others_integrated_out():
+    prior, line = mixture(), np.linspace(-12.0, 12.0, 601)
+    grid = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1)
+    p = np.exp(prior.log_prob(grid.reshape(-1, 2))[0]).reshape(601, 601)
+    found = np.exp(prior.log_prob_by_latent(np.stack([line, line], axis=1)))
+    np.testing.assert_allclose(found, np.stack([p.sum(axis=1), p.sum(axis=0)], axis=1) * (line[1] - line[0]), atol=1e-9)
+
+
+def test_kl_from_a_prior_without_a_closed_form():
+    """Against integrals over the plane, of every latent by itself and of both together."""
+    model, few = Encoder([[1.0, 0.3], [0.0, 0.4], [0.2, 0.0]], [0.3, 0.6]), X[:300]
+    model.prior = mixture()
+    found = diagnose(model, few)
+    line = np.linspace(-9.0, 9.0, 181)
+    grid, cell = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2), line[1] - line[0]
+    log_p, by_latent = model.prior.log_prob(grid)[0], model.prior.log_prob_by_latent(np.stack([line, line], axis=1))
+    logvar, alone, both = np.log(model.variance), 0.0, 0.0
+    for mean in few @ model.A:
+        log_q = gaussian_log_prob(grid, np.tile(mean, (len(grid), 1)), np.tile(logvar, (len(grid), 1)))[0]
+        both += (np.exp(log_q) * (log_q - log_p)).sum() * cell**2 / len(few)
+        log_q = -0.5 * ((line[:, None] - mean) ** 2 / model.variance + logvar + np.log(2.0 * np.pi))
+        alone += (np.exp(log_q) * (log_q - by_latent)).sum(axis=0) * cell / len(few)
+    np.testing.assert_allclose(found.kl, alone, atol=0.03)                     # 300 · 64 draws of about 1 nat each
+    assert found.total_kl == pytest.approx(both, abs=0.03)
+    assert abs(found.total_kl - found.kl.sum()) > 0.1                          # this p(z) is no product
+
+
+def test_a_prior_that_cannot_tell_latent_by_latent_is_refused():
+    class Joint(Prior):
+        latents = 3
+
+    model = Encoder(np.eye(3), [1.0] * 3)
+    model.prior = Joint()
+    with pytest.raises(ValueError, match=r"its prior, a Joint, does not say p\(z\) latent by latent"):
+        diagnose(model, X)
 
 
 def test_one_image_is_refused():
