@@ -103,10 +103,13 @@ def _look(subject: Subject, point: Point, look: Look, tolerance: float, rng: np.
         doubt = float(np.linalg.norm(slack * u))
         return judge(line, float((claims * u).sum()), doubt, usual * float(np.linalg.norm(u)), tolerance, habits[1])
 
+    sampled = look.plan.block is not None
     for move in moves(x, look.plan, rng):
         look.found.append((move, judged(move)))
         bar.update()
-    if look.plan.block is not None and look.counted("wrong", "outside"):
+        if sampled and move.flat < 0 and look.counted("wrong", "outside"):
+            break                                    # one direction that fails says all; now, where?
+    if sampled and look.counted("wrong", "outside"):
         single = _to_blame(x, look, judged)
         if single:
             look.found.append(single)
