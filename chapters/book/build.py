@@ -83,13 +83,17 @@ def gather(source: Path, pages) -> None:
 
 def sphinx(source: Path, out: Path, quick: bool) -> int:
     """Run the chapters, unless they have run before with this library, and write the pages."""
+    from jupyter_cache import get_cache
+
     code = hashlib.sha256(b"quick" if quick else b"")
     for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.glob("ch*.py")]):
         code.update(b"" if path.suffix == ".pyc" else path.read_bytes())
     cache = out.with_name("executed") / code.hexdigest()[:16]
     environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "TQDM_DISABLE": "1"}
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-E", "-c", HERE,
+    get_cache(cache).list_cache_records()              # makes the data base, before several processes would
+    together = os.cpu_count() or 1 if quick else 1     # two chapters at once would disturb what the long ones measure
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-E", "-j", together, "-c", HERE,
                "-d", out.with_name("doctrees"), "-D", f"nb_execution_cache_path={cache}", source, out]
     return subprocess.run(list(map(str, command)), env=environment, check=False).returncode
 

@@ -70,3 +70,4 @@ def setup(app):
     app.connect("html-page-context", header)
     app.connect("autodoc-process-docstring", docstring)
     links.setup(app)
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True        # it copies files, and does not say so
