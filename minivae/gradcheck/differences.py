@@ -211,7 +211,7 @@ def stair(steps: list[Sample], value: float, at: Sample, rounding: float, one: f
     """
     off = [max(abs(s.slope - value), abs(s.size - at.size)) * s.half for s in steps]
     for k in range(1, len(steps)):
-        if off[k] <= max(1e4 * max(off[:k]), 1e-3 * max(steps[k].size, at.size) * steps[k].half):
+        if off[k] <= max(1e3 * max(off[:k]), 1e-3 * max(steps[k].size, at.size) * steps[k].half):
             continue
         if off[k] <= 8.0 * EPS * max(one, *(s.size * s.half for s in steps[:k])):
             return off[k]
