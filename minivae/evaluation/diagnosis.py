@@ -113,7 +113,7 @@ def diagnose(model: Any, x: Data, *, seed: int = 0, progress: bool = False) -> D
 def _kl(prior: Prior, mean: Array, logvar: Array, rng: Generator) -> tuple[Array, Array]:
     """(KL of every latent by itself, KL of all together), exact or from draws        (B, Z) (B, Z) -> (B, Z) (B,)"""
     if isinstance(prior, StandardNormal):
-        kl, _ = gaussian_kl_by_latent(mean, logvar)
+        kl, _ = gaussian_kl_by_latent(mean.astype(np.float64), logvar.astype(np.float64))   # near 0 it cancels
         return kl, kl.sum(axis=1)
     by_latent, total = np.zeros_like(mean), np.zeros_like(mean[:, 0])
     for _ in range(DRAWS):

@@ -8,7 +8,8 @@
 3. If neither, all steps together say what can be known, up to the one where the function bends: `best_of`.  The
    pullback is refused if it lies outside of tolerance and three times the error together.
 4. Nobody is refused against the smallest step that could tell (`refuted`), nor for what would be lost in the rounding
-   of outputs that did not move (`hidden`), nor by steps far away (`excused`), nor where the value is all rounding.
+   of outputs that did not move (`hidden`), nor by steps far away where the pullback, asked there, agrees with them, or
+   for the third digit (`excused`), nor where the value is all rounding.
 5. Is the error so large that a factor 2 would hide in it, then nobody can tell, and it says so.
 
 At a kink, left and right derivatives differ however small the step.  A pullback may return either, or anything between.
@@ -232,7 +233,6 @@ class Trial:
             or at.size * at.half <= 10.0 * rounding))
         hidden = self.lost(off, rounding=rounding) if elsewhere else self.hidden(value, doubt)
         return hidden or not self.refuted(value)
-
 
     def right_far_away(self, at: Sample, tolerance: float) -> bool:
         """Whether the pullback, asked at steps as large as this one, says what they see: D is its mean along the line.
