@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from minivae.distributions import LOG_2PI
 from minivae.explorer.steps import host
+from minivae.parts.priors import mixture_log_prob_by_latent
 
 REACH = 3.0                            # standard deviations of a component that the plane shows at least
 RARE = 0.01                            # a component that is drawn more rarely does not make the plane larger
@@ -47,15 +49,13 @@ class Mixture:
     def nats_by_latent(self, mean: np.ndarray, logvar: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """KL( q(z_j|x) ‖ p(z_j) ) for each latent by itself, from one draw        (N, Z) (N, Z) -> (N, Z)
 
-        A latent's p(z_j) is a mixture in one dimension; what the latents say together may be less than the sum.
+        What the latents say together may be less than the sum.
         """
         eps = rng.standard_normal(mean.shape)
-        z = mean + np.exp(0.5 * logvar) * eps
-        log_q = -0.5 * (eps**2 + logvar)                             # log 2π cancels
-        p = np.zeros_like(z)
-        for share, m, s in zip(self.pi, self.mean.astype(np.float64), self.std.astype(np.float64)):
-            p += share / s * np.exp(-0.5 * ((z - m) / s)**2)
-        return log_q - np.log(np.maximum(p, np.finfo(float).tiny))
+        log_q = -0.5 * (eps**2 + logvar + LOG_2PI)
+        logits = np.log(np.maximum(self.pi, np.finfo(np.float32).tiny), dtype=float)
+        moments = self.mean.astype(float), 2.0 * np.log(self.std, dtype=float)
+        return log_q - mixture_log_prob_by_latent(mean + np.exp(0.5 * logvar) * eps, logits, *moments)
 
 
 def prior_of(model: Any) -> Mixture:

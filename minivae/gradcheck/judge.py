@@ -199,17 +199,8 @@ class Trial:
         steps = [s for k, s in sorted(self.samples.items()) if np.isfinite(s.slope) and np.isfinite(s.size)]
         if len(steps) < 3:
             return Finding("unknown", self.claim, 0.0, max(abs(self.claim), 1e-300), np.inf)
-        value, known, at = best_of(steps, rounding)
-        for _ in range(3):                                           # on a stair, another may stand
-            step = stair(steps, value, at, rounding, self.line.weight())
-            doubt = known + self.slack
-            told = abs(self.claim - value) <= doubt <= max(abs(self.claim), abs(value)) / 3.0
-            if step <= rounding or told:
-                break
-            rounding = 2.0 * step
-            value, known, at = best_of(steps, rounding)
+        value, doubt, at, rounding = self.above_stairs(steps, rounding)
         off, scale = abs(self.claim - value), max(abs(self.claim), abs(value), at.size)
-        doubt = known + self.slack
         if off <= self.tolerance * scale + doubt:
             zero = self.claim == 0.0 and doubt <= 1e-3 * self.usual
             state = "ok" if zero or doubt <= max(abs(self.claim), abs(value)) / 3.0 else "unknown"
@@ -220,6 +211,22 @@ class Trial:
             return Finding("unknown", self.claim, value, scale, doubt)
         kink = kink_of(steps, value, off, rounding)
         return self.at_the_kink(*kink) if kink else Finding("wrong", self.claim, value, scale, doubt)
+
+    def above_stairs(self, steps: list[Sample], rounding: float) -> tuple[float, float, Sample, float]:
+        """`best_of`, with the rounding raised to the height of the stairs, if these stand in the way of an answer.
+
+        Returns the derivative, the error it may have, the step it came from, and the rounding.
+        """
+        for _ in range(3):                                           # on a stair, another may stand
+            value, known, at = best_of(steps, rounding)
+            step = stair(steps, value, at, rounding, self.line.weight())
+            doubt = known + self.slack
+            told = abs(self.claim - value) <= doubt <= max(abs(self.claim), abs(value)) / 3.0
+            if step <= rounding or told:
+                return value, doubt, at, rounding
+            rounding = 2.0 * step
+        value, known, at = best_of(steps, rounding)
+        return value, known + self.slack, at, rounding
 
     def excused(self, value: float, doubt: float, at: Sample, rounding: float) -> bool:
         """Whether the claim may be right all the same, though far from the value, which came from the step `at`."""

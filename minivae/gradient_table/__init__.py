@@ -73,6 +73,7 @@ EXEMPT = {
     "bernoulli_sample": "draws",
     "sum_of_logs": "a part of bernoulli_nll",
     "rank_one_logvars": "to look at",
+    "mixture_log_prob_by_latent": "to look at",
     "units_of": "reads a data set",
     "check_scale": "reads a data set",
     "halves": "cuts outputs in two",

@@ -92,10 +92,7 @@ class GaussianMixture(Prior):
         return log_p, pullback
 
     def log_prob_by_latent(self, z: Array) -> Array:
-        logvar = self.logvar.value
-        squares = (z[:, None] - self.mean.value) ** 2 * np.exp(-logvar)                   # (B, K, Z)
-        log_joint = log_softmax(self.logits.value)[0][:, None] - 0.5 * (squares + (logvar + LOG_2PI))
-        return logsumexp(np.swapaxes(log_joint, 1, 2))[0]
+        return mixture_log_prob_by_latent(z, self.logits.value, self.mean.value, self.logvar.value)
 
     def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
         u, upto = rng.random((n, 1), dtype=dtype), np.cumsum(self.weights())
@@ -111,3 +108,14 @@ class GaussianMixture(Prior):
         pi = self.weights()[:, None]
         mean = (pi * self.mean.value).sum(axis=0)
         return mean, (pi * (np.exp(self.logvar.value) + (self.mean.value - mean) ** 2)).sum(axis=0)
+
+
+def mixture_log_prob_by_latent(z: Array, logits: Array, mean: Array, logvar: Array) -> Array:
+    """log Σₖ πₖ N(z_j; mean_kj, exp(logvar_kj)) of every latent by itself        (B, Z) (K,) (K, Z) (K, Z) -> (B, Z)
+
+    A marginal of a mixture of diagonal Gaussians is a mixture in one dimension.
+    """
+    log_pi, inv_std = log_softmax(logits)[0], np.exp(-0.5 * logvar)
+    each = (log_pi - 0.5 * (((z[:, j:j + 1] - mean[:, j]) * inv_std[:, j])**2 + (logvar[:, j] + LOG_2PI))     # (B, K)
+            for j in range(z.shape[1]))
+    return np.stack([logsumexp(log_joint)[0] for log_joint in each], axis=1)
