@@ -78,7 +78,7 @@ from minivae import cli
 
 def run(name, act):
     sys.stdout.reconfigure(errors="strict")            # each finds the console as it was
-    print("==", name, flush=True)
+    print("==", name.encode("ascii", "replace").decode(), flush=True)          # the folder may have letters, too
     code = None
     try:
         code = act()
