@@ -196,7 +196,7 @@ def bends(steps: list[Sample], rounding: float) -> int:
     before = np.maximum.accumulate(np.concatenate([[rounding / 2.0], changes[:-1]]))
     for k in map(int, np.flatnonzero(changes > 30.0 * before)):
         grows = k + 1 >= len(changes) or changes[k + 1] >= 6.0 * changes[k]
-        if grows or all(s.gap >= 0.3 * s.size for s in steps[k + 2:k + 4]):
+        if grows or all(s.gap >= 0.3 * s.size > 0.0 for s in steps[k + 2:k + 4]):
             return k + 1
     return len(steps)
 
@@ -208,12 +208,14 @@ def stair(steps: list[Sample], value: float, at: Sample, rounding: float, one: f
     a slope that is not the function's, to the last digit; and then, from one step to the next, they do not.  A smooth
     function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would: of the
     largest value up to there, or of 1, which many a formula adds and takes away again (`one`, see `Line.weight`).
+    What jumps by far less than that, as e^x at x = -400 does when x moves by its own size, was never beside a 1.
     """
     off = [max(abs(s.slope - value), abs(s.size - at.size)) * s.half for s in steps]
     for k in range(1, len(steps)):
         if off[k] <= max(1e3 * max(off[:k]), 1e-3 * max(steps[k].size, at.size) * steps[k].half):
             continue
-        if off[k] <= 8.0 * EPS * max(one, *(s.size * s.half for s in steps[:k])):
+        so_far = max(s.size * s.half for s in steps[:k])
+        if off[k] <= 8.0 * EPS * so_far or 1e-4 * EPS * one <= off[k] <= 8.0 * EPS * one:
             return off[k]
         if max(off[:k]) <= 10.0 * rounding and off[k] > 0.3 * max(steps[k].size, at.size) * steps[k].half:
             ends = next((j for j in range(k + 1, k + 6) if _settles(steps[j:j + 3])), 0)

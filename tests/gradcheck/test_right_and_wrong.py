@@ -192,6 +192,16 @@ def test_what_the_arithmetic_cannot_tell_is_said_and_not_passed():
     assert [row.unknown for row in report.rows] == [2]
 
 
+@pytest.mark.parametrize(("f", "x"), [("exp", -440.7), ("softplus", -200.0), ("log cosh", 2.3e-5)])
+@pytest.mark.parametrize("times", [2.0, -1.0, 0.0])
+def test_values_far_below_rounding_of_1_are_told(f, x, times):
+    """e^-440 has all its digits; and log cosh, computed beside log 2, moves by one rounding, then for long not at all."""
+    f, df, _ = table.ELEMENTWISE[f]
+    assert gradcheck(table.elementwise(f, df), np.array([x])).passed
+    with pytest.raises(GradientError):
+        gradcheck(table.elementwise(f, lambda x: times * df(x)), np.array([x]))
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_a_term_that_large_steps_do_not_see_is_not_forgotten(scale):
     """Of x + tanh x, a large step sees the slope 1: it must not agree with the pullback that forgot the tanh."""
