@@ -9,7 +9,9 @@ breakdown.py     where our own step spends its time
 worker.py        a contender's process
 contest.py       proves the contenders equal, then lets their processes take turns
 beside.py        copies of a contender at the same time: what other work costs
-machine.py       the machine's description
+machine.py       the machine's description, what slows it, and how busy it is
+figures.py       medians, quartiles, ratios
+against.py       an earlier run beside this one
 report.py        the tables, the plot
 run.py           the command: row after row
 """

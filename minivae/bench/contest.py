@@ -29,6 +29,8 @@ NEEDS = {"minivae": "numpy", "inline": "numpy", "products": "numpy", "jax": "jax
          "torch_fused": "torch", "torch_compile": "torch", "torch_channels_last": "torch"}
 WORKER = (sys.executable, "-m", "minivae.bench.worker")
 TOLERANCE = 1e-5       # of ‖difference‖ / ‖reference‖ of each proved array: float32's rounding, added up, gives 4e-7
+OTHERS = 0.1           # of a burst's time may a core have worked for somebody else; above that it is measured again
+AGAIN = 2              # so many times, at most
 PAUSE = 0.25           # seconds between two turns, in which the last one's threads stop spinning (OpenBLAS: 0.1)
 Times = dict[str, Any]
 
@@ -113,12 +115,15 @@ def compete(row: Row, names: list[str], *, bursts: int, threads: int, breakdown:
             keep: Callable[[Times], None] = lambda result: None) -> Times:
     """Prove the contenders of a row equal, warm them, let them take turns: seconds per step by contender.
 
+    By the clock ("seconds") and of processors ("processor"); "beside": how many bursts were taken beside other work.
+
     keep   is given the result after each round, so that what was measured survives an interruption
     Raises BenchError if a contender dies, or computes something else than the first of them that is PyTorch's.
     """
     threads, bursts = row.threads or threads, min(bursts, row.bursts or bursts)
     result: Times = {"title": row.title, "kind": row.kind, "threads": threads, "steps": row.steps,
-                     "seconds": {name: [] for name in names}, "memory": {}, "about": {}, "proof": {}}
+                     "seconds": {name: [] for name in names}, "processor": {name: [] for name in names},
+                     "beside": dict.fromkeys(names, 0), "memory": {}, "about": {}, "proof": {}}
     with tqdm(total=len(names) * (bursts + 2), desc=f"row {row.name}", unit="burst", leave=False) as bar, \
             processes(names, row, threads) as running:
         result["about"] = {name: contender.about for name, contender in running.items()}
@@ -131,9 +136,10 @@ def compete(row: Row, names: list[str], *, bursts: int, threads: int, breakdown:
             turn = burst % len(names)
             for name in names[turn:] + names[:turn]:   # nobody always follows the same neighbour
                 bar.set_postfix_str(name)
-                time.sleep(PAUSE)
-                answer = running[name].ask(f"go {row.steps}")
+                answer = burst_of(running[name], row.steps)
                 result["seconds"][name].append(answer["seconds"] / row.steps)
+                result["processor"][name].append(answer["processor"] / row.steps)
+                result["beside"][name] += disturbed(answer)
                 result["memory"][name] = answer["peak"]
                 bar.update()
             keep(result)
@@ -142,6 +148,27 @@ def compete(row: Row, names: list[str], *, bursts: int, threads: int, breakdown:
             result["breakdown"] = running["minivae"].ask("breakdown")
         keep(result)
     return result
+
+
+def burst_of(contender: Contender, steps: int) -> dict[str, Any]:
+    """A burst, measured again while others work on the same cores: the first undisturbed one, else the least disturbed.
+
+    Whether it was disturbed is seen from the others' load, never from its time: to repeat what was slow would flatter.
+    """
+    answers: list[dict[str, Any]] = []
+    while not answers or (disturbed(answers[-1]) and len(answers) <= AGAIN):
+        time.sleep(PAUSE)
+        answers.append(contender.ask(f"go {steps}"))
+    return min(answers, key=_share_of_others)
+
+
+def disturbed(answer: dict[str, Any]) -> bool:
+    """Whether others took more of the cores than they may."""
+    return _share_of_others(answer) > OTHERS
+
+
+def _share_of_others(answer: dict[str, Any]) -> float:
+    return (answer["others"] or 0.0) / answer["seconds"]       # None: the system does not tell
 
 
 def prove(running: dict[str, Contender], bar: tqdm) -> dict[str, float]:

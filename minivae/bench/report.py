@@ -11,42 +11,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from minivae import plots
+from minivae.bench.against import compared
+from minivae.bench.figures import PEER, Result, ratio, summary
 from minivae.runs import write_atomically
-
-PEER = "torch"         # PyTorch eager with Adam as it comes: the 1.00 of every row
-Result = Mapping[str, Any]
-
-
-def summary(seconds: list[float]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile."""
-    if len(seconds) < 2:
-        return seconds[0], seconds[0], seconds[0]
-    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
-    return low, median, high
-
-
-def ratio(result: Result, contender: str) -> float | None:
-    """Median over PyTorch eager's median; None without it."""
-    seconds = result["seconds"]
-    if not (seconds.get(PEER) and seconds.get(contender)):
-        return None
-    return statistics.median(seconds[contender]) / statistics.median(seconds[PEER])
-
-
-def line(name: str, result: Result) -> str:
-    """A row in one line: medians in ms, and ratios."""
-    parts = []
-    for contender, seconds in result["seconds"].items():
-        share = ratio(result, contender)
-        parts.append(f"{contender} {1e3 * statistics.median(seconds):.4g} ms" + (f" ({share:.2f})" if share else ""))
-    return f"{name}: {', '.join(parts)}"
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """The whole report, as a page."""
     rows: Mapping[str, Result] = found["rows"]
     parts = (_ratios, _table, _curves, _overhead, _proof, _breakdown)
-    return "\n".join([*_machine(found), *(line for part in parts for line in part(rows))]) + "\n"
+    lines = [*_machine(found), *(line for part in parts for line in part(rows)), *compared(found)]
+    return "\n".join(lines) + "\n"
 
 
 def _machine(found: Mapping[str, Any]) -> Iterator[str]:
@@ -57,8 +32,9 @@ def _machine(found: Mapping[str, Any]) -> Iterator[str]:
         versions |= one["versions"]
         pools |= {f"{p['internal_api']} {p['version'] or ''} {p['architecture'] or ''}".strip(): None
                   for p in one["pools"]}
-    yield from (f"{here['cpu']}, {found['cores']} cores usable; caches of a core: {here['caches'] or 'not told'}; "
-                f"{here['system']}.",
+    instructions, caches = (here[name] or "not told" for name in ("instructions", "caches"))
+    yield from (f"{here['cpu']}, {found['cores']} cores usable; vector instructions: {instructions}; "
+                f"caches of a core: {caches}; {here['system']}.",
                 "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items())
                 + f". Thread pools: {', '.join(pools)}.", *found["notes"], "")
 
@@ -68,22 +44,26 @@ def _ratios(rows: Mapping[str, Result]) -> Iterator[str]:
     table = {name: row for name, row in rows.items() if ratio(row, PEER) and not name.startswith("f ")}
     if not table:
         return
-    yield "Time as a multiple of PyTorch eager's (Adam as it comes), medians of the same run:"
-    yield ""
-    yield "| | " + " | ".join(f"({name}) {row['title']}" for name, row in table.items()) + " |"
-    yield "|---|" + len(table) * "--:|"
-    for contender in dict.fromkeys(name for row in table.values() for name in row["seconds"]):
-        shares = [ratio(row, contender) for row in table.values()]
-        yield f"| {contender} | " + " | ".join("" if share is None else f"{share:.2f}" for share in shares) + " |"
-    yield ""
+    for of, what in (("seconds", "Time"), ("processor", "Processor time, of all threads,")):
+        if not any(ratio(row, PEER, of) for row in table.values()):
+            continue
+        yield f"{what} as a multiple of PyTorch eager's (Adam as it comes), medians of the same run:"
+        yield ""
+        yield "| | " + " | ".join(f"({name}) {row['title']}" for name, row in table.items()) + " |"
+        yield "|---|" + len(table) * "--:|"
+        for contender in dict.fromkeys(name for row in table.values() for name in row["seconds"]):
+            shares = [ratio(row, contender, of) for row in table.values()]
+            yield f"| {contender} | " + " | ".join("" if share is None else f"{share:.2f}" for share in shares) + " |"
+        yield ""
 
 
 def _table(rows: Mapping[str, Result]) -> Iterator[str]:
     table = {name: row for name, row in rows.items() if not name.startswith("f ")}
     if not table:
         return
-    yield "| row | contender | threads | bursts × steps | ms a step: median | quartiles | memory above the start |"
-    yield "|---|---|--:|--:|--:|--:|--:|"
+    yield ("| row | contender | threads | bursts × steps | ms a step: median | quartiles | of processors | "
+           "memory above the start |")
+    yield "|---|---|--:|--:|--:|--:|--:|--:|"
     for name, row in table.items():
         for contender, seconds in row["seconds"].items():
             if seconds:
@@ -91,9 +71,21 @@ def _table(rows: Mapping[str, Result]) -> Iterator[str]:
                 peak = row["memory"].get(contender)
                 memory = f"{peak / 1e6:.1f} MB" if row["kind"] == "nll" and peak is not None else ""
                 how = row["about"].get(contender, {}).get("products")
+                worked = row.get("processor", {}).get(contender)
+                processor = f"{1e3 * statistics.median(worked):.4g}" if worked else ""
                 yield (f"| {name} | {contender}{f' ({how})' if how else ''} | {row['threads']} | "
-                       f"{len(seconds)} × {row['steps']} | {median} | {low} to {high} | {memory} |")
+                       f"{len(seconds)} × {row['steps']} | {median} | {low} to {high} | {processor} | {memory} |")
     yield ""
+    yield from _disturbed(table)
+
+
+def _disturbed(rows: Mapping[str, Result]) -> Iterator[str]:
+    """Which of these times were taken while others worked on the same cores, though measured again."""
+    found = [f"{number} of {len(row['seconds'][contender])} bursts of {contender} in row {name}"
+             for name, row in rows.items() for contender, number in row.get("beside", {}).items() if number]
+    if found:
+        yield f"Taken beside other work, also when measured again: {'; '.join(found)}."
+        yield ""
 
 
 def _curves(rows: Mapping[str, Result]) -> Iterator[str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from minivae.bench import report
+from minivae.bench.against import compared, earlier
 from minivae.bench.beside import beside, table
 from minivae.bench.contest import NEEDS, BenchError, Times, compete, cores, installed
-from minivae.bench.machine import machine
+from minivae.bench.figures import line
+from minivae.bench.machine import machine, slowing
 from minivae.bench.rows import chosen
 from minivae.runs import write_atomically
 
@@ -43,6 +46,8 @@ class Bench:
     """instead of taking turns, so many copies of each contender at once: how much longer does a step take?"""
     out: Path = Path("bench")
     """folder for bench.json, bench.md and bench.png; beside.md of copies at once"""
+    against: Path | None = None
+    """an earlier bench.json: what has become of its figures?"""
     quick: bool = False
     """tiny counts: does everything run?  The times mean nothing"""
 
@@ -52,16 +57,19 @@ class Bench:
                                          threads=self.threads, out=self.out, quick=self.quick))
             return 0
         print("written:", *run(self.rows, self.contenders, bursts=self.bursts, threads=self.threads, out=self.out,
-                               quick=self.quick))
+                               against=self.against, quick=self.quick))
         return 0
 
 
 def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int = 15, threads: int | None = None,
-        out: Path = Path("bench"), quick: bool = False) -> list[Path]:
+        out: Path = Path("bench"), against: Path | None = None, quick: bool = False) -> list[Path]:
     """Time these rows (default: all) for these contenders (default: all of each row); return the files written.
 
+    against   an earlier bench.json, to be compared with
+
     What was measured before a Ctrl-C or a BenchError is written too.
-    Raises ValueError for unknown names and numbers below 1, BenchError if a contender dies or computes something else.
+    Raises ValueError for unknown names, numbers below 1 and an `against` that is no such file, BenchError if a
+    contender dies or computes something else.
     """
     threads = cores() if threads is None else threads
     for name, number, most in (("bursts", bursts, bursts), ("threads", threads, cores())):
@@ -71,7 +79,10 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
         raise ValueError(f"contenders: got {', '.join(sorted(unknown))}, expected some of {', '.join(NEEDS)}")
     wanted, notes = chosen(tuple(rows)), _notes(contenders, quick)
     files: list[Path] = []
-    found: dict[str, Any] = {"machine": machine(), "cores": cores(), "notes": notes, "rows": {}}
+    found: dict[str, Any] = {"when": datetime.now(UTC).isoformat(timespec="minutes"), "machine": machine(),
+                             "cores": cores(), "notes": notes, "rows": {}}
+    if against:
+        found["against"] = earlier(against)
     for note in notes:
         print(note)
     for row in wanted:
@@ -85,7 +96,9 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
 
         compete(row.quick() if quick else row, names, bursts=2 if quick else bursts, threads=threads,
                 breakdown=row.name in ("a", "b", "c"), keep=keep)
-        print(report.line(row.name, found["rows"][row.name]))
+        print(line(row.name, found["rows"][row.name]))
+    if against:
+        print("", *compared(found), sep="\n")
     if not files:
         raise BenchError(f"no contender of these rows is installed: {INSTALL}")
     return files
@@ -96,7 +109,7 @@ def run_beside(rows: Sequence[str], contenders: Sequence[str], *, copies: int, b
     """Time copies of each contender at once, row by row; return the file written.  Raises as `run` does."""
     if copies < 2:
         raise ValueError(f"beside: got {copies}, expected at least 2 copies at once")
-    lines = [machine()["cpu"] + f", {cores()} cores usable", ""]
+    lines = [machine()["cpu"] + f", {cores()} cores usable", *_slowed(), ""]
     for row in chosen(tuple(rows) or ("a",)):
         names, _ = installed(tuple(name for name in row.contenders if not contenders or name in contenders))
         found = beside(row.quick() if quick else row, names, copies=copies, bursts=2 if quick else bursts,
@@ -111,8 +124,16 @@ def _notes(contenders: Sequence[str], quick: bool) -> list[str]:
     """What the reader must know before the figures."""
     _, absent = installed(tuple(name for name in NEEDS if not contenders or name in contenders))
     notes = ["A quick run: tiny counts, sizes cut down, and times that mean nothing."] if quick else []
+    notes += _slowed()
     if absent:
         notes.append(f"Left out, because not installed: {', '.join(absent)}.  To have them: {INSTALL}")
     if "torch" in absent:
         notes.append("Without PyTorch there are no ratios, and nobody proves the gradients equal to an autodiff's.")
     return notes
+
+
+def _slowed() -> list[str]:
+    """A table taken with such variables set is not this machine's, and says so."""
+    return [f"NOT WHAT THIS MACHINE CAN DO: {name}={value} is set, which may slow a contender; `unset {name}` first."
+            for name, value in slowing().items()]
+

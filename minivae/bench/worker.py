@@ -3,7 +3,8 @@
 It reads a command a line and answers each with a line of JSON:
 
     prove FILE    what it computes from the proof's inputs, into FILE.npz
-    go N          N steps: {"seconds": …, "peak": bytes above the start, or null}
+    go N          N steps: {"seconds": …, "processor": seconds of all its threads, "others": seconds that its cores
+                  worked for somebody else, or null, "peak": bytes above the start, or null}
     breakdown     where a step's time goes (breakdown.py)
 
 The first line it writes, once it is built, says what it runs on.  It ends with its standard input.
@@ -21,12 +22,13 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, TextIO
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from minivae.bench.machine import busy
 from minivae.bench.rows import Row, Work, from_dict, proof_inputs
 
 FILES = {"minivae": "ours", "inline": "inline", "products": "ours", "jax": "jax_peer", "torch": "torch_peer",
@@ -78,6 +80,18 @@ def about(work: Work) -> dict[str, Any]:
     return {"versions": {"python": platform.python_version(), **versions}, "pools": pools, **told}
 
 
+def timed(work: Work, steps: int) -> dict[str, float | None]:
+    """Seconds that so many steps take, by the clock and of processors, and what others took of our cores meanwhile."""
+    ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    worked, start, processor = busy(ours), perf_counter(), process_time()
+    for _ in range(steps):
+        work.step()
+    work.wait()
+    seconds, processor, until = perf_counter() - start, process_time() - processor, busy(ours)
+    others = None if worked is None or until is None else max(until - worked - processor, 0.0) / len(ours)
+    return {"seconds": seconds, "processor": processor, "others": others}
+
+
 def serve(contender: str, row: Row, threads: int, commands: TextIO, answers: TextIO) -> None:
     """Build the contender, then do what is asked until nothing is."""
     def answer(message: dict[str, Any]) -> None:
@@ -94,11 +108,7 @@ def serve(contender: str, row: Row, threads: int, commands: TextIO, answers: Tex
             memory.start()
             answer({})
         elif command == "go":
-            start = perf_counter()
-            for _ in range(int(argument)):
-                work.step()
-            work.wait()
-            answer({"seconds": perf_counter() - start, "peak": memory.peak()})
+            answer({**timed(work, int(argument)), "peak": memory.peak()})
         elif command == "breakdown":
             answer(importlib.import_module("minivae.bench.breakdown").breakdown(row))
 

@@ -195,7 +195,7 @@ def test_what_the_arithmetic_cannot_tell_is_said_and_not_passed():
 @pytest.mark.parametrize(("f", "x"), [("exp", -440.7), ("softplus", -200.0), ("log cosh", 2.3e-5)])
 @pytest.mark.parametrize("times", [2.0, -1.0, 0.0])
 def test_values_far_below_rounding_of_1_are_told(f, x, times):
-    """e^-440 has all its digits; and log cosh, computed beside log 2, moves by one rounding, then for long not at all."""
+    """e^-440 has all its digits; log cosh, computed beside log 2, moves by one rounding, then for long not at all."""
     f, df, _ = table.ELEMENTWISE[f]
     assert gradcheck(table.elementwise(f, df), np.array([x])).passed
     with pytest.raises(GradientError):
