@@ -125,10 +125,11 @@ class Line:
         dy = [v * m for v, m in zip(self.point.cotangents, self.moved or [])]
         return self.along(self.point.pull(dy))
 
-    def weight(self) -> float:
-        """What 1 is worth in the sum over outputs, or the value if that is more."""
+    def weight(self, everywhere: bool = True) -> float:
+        """What 1 is worth in the sum over outputs, or the value if that is more: of all, or of those that moved."""
         largest = max((float(np.abs(host(v)).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
-        return max(largest, norm([v * y for v, y in zip(self.point.cotangents, self.point.value)]))
+        counts = [1.0] * len(self.point.value) if everywhere else self.moved or []
+        return max(largest, norm([v * y * m for v, y, m in zip(self.point.cotangents, self.point.value, counts)]))
 
     def own(self) -> float:
         """The size of the entry; 1 along a direction, which is made of such sizes."""
@@ -164,7 +165,7 @@ def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]
 
     Neighbours are extrapolated.  The error of each is what smaller steps say otherwise, for if it is right that is
     rounding, and rounding in D shrinks like 1/t; and how far the next extrapolation is away.  The smallest error wins.
-    A step that moves the value by no more than a smaller one did has left what it was to measure: of sin, far away.
+    A step that moves the value by hardly more than a smaller one did has left what it was to measure: of sin, far away.
     """
     slopes, halves = (np.array([getattr(s, name) for s in steps]) for name in ("slope", "half"))
     even = np.abs(halves[1:] / halves[:-1] - RATIO) < 0.01
@@ -173,7 +174,7 @@ def best_of(steps: list[Sample], rounding: float) -> tuple[float, float, Sample]
     moved = np.array([s.size * s.half for s in steps])
     before = np.maximum.accumulate(np.concatenate([[0.0], moved[:-1]]))
     for k, value in enumerate(values[:max(1, bends(steps, rounding) - 1)]):
-        if k and moved[k] < 1.5 * before[k] and max(moved[k], before[k]) > 10.0 * rounding:
+        if k and moved[k] < 3.0 * before[k] and max(moved[k], before[k]) > 10.0 * rounding:
             continue
         seen = float((np.abs(slopes[:k] - value) * halves[:k]).max(initial=0.0))
         known = 3.0 * max(rounding / 2.0, seen) / halves[k] + 2.0 * abs(value - values[min(k + 1, len(values) - 1)])
@@ -208,14 +209,15 @@ def stair(steps: list[Sample], value: float, at: Sample, rounding: float, one: f
     a slope that is not the function's, to the last digit; and then, from one step to the next, they do not.  A smooth
     function gets worse gradually, and a kink that is no rounding moves the value by more than rounding would: of the
     largest value up to there, or of 1, which many a formula adds and takes away again (`one`, see `Line.weight`).
-    What jumps by far less than that, as e^x at x = -400 does when x moves by its own size, was never beside a 1.
+    What jumps by far less than that, and at the next step by a thousand times more, is no stair: e^x at x = -400.
     """
     off = [max(abs(s.slope - value), abs(s.size - at.size)) * s.half for s in steps]
     for k in range(1, len(steps)):
         if off[k] <= max(1e3 * max(off[:k]), 1e-3 * max(steps[k].size, at.size) * steps[k].half):
             continue
         so_far = max(s.size * s.half for s in steps[:k])
-        if off[k] <= 8.0 * EPS * so_far or 1e-4 * EPS * one <= off[k] <= 8.0 * EPS * one:
+        goes_on = off[k] < 1e-4 * EPS * one and any(later > 1e3 * off[k] for later in off[k + 1:k + 2])
+        if off[k] <= 8.0 * EPS * (so_far if goes_on else max(so_far, one)):
             return off[k]
         if max(off[:k]) <= 10.0 * rounding and off[k] > 0.3 * max(steps[k].size, at.size) * steps[k].half:
             ends = next((j for j in range(k + 1, k + 6) if _settles(steps[j:j + 3])), 0)

@@ -161,13 +161,17 @@ def _pullback_again(subject: Subject, pullback: Callable[..., Any], v: Any, firs
     # twice a number is rounded as the number is, so -2 shows what is not linear without any rounding in the way
     double = subject.gradients(pullback, combine(-2.0, v, 0.0, v))
     both = subject.gradients(pullback, combine(1 / 3, v, -0.6, u))
+    scaled = [(k, subject.gradients(pullback, combine(k, v, 0.0, v))) for k in (0.77, 1.37)]
     for i, (g, o, d, b) in enumerate(zip(map(host, first), map(host, other), map(host, double), map(host, both))):
         off, size = np.abs(b - (g / 3 - 0.6 * o)), max(np.abs(g).max(initial=0.0), np.abs(o).max(initial=0.0))
         if not np.isfinite(size) or not np.isfinite(b).all():          # refused for that
             continue
+        twice = np.abs(d + 2.0 * g).max(initial=0.0) <= ANOTHER_NUMBER * size
+        for k, times_k in scaled if twice else ():    # what cancels falls on another grid, and leaves another rest
+            slack[i] = np.maximum(slack[i], 8.0 * _finite(np.abs(host(times_k[i]) / k - g)))
         own = np.abs(host(subject.places[i])).max(initial=0.0)
         tells = size * own > 1e-6 * reach and size > 1e3 * slack[i].max(initial=0.0)
-        if np.abs(d + 2.0 * g).max(initial=0.0) > ANOTHER_NUMBER * size or (tells and off.max() > NOT_LINEAR * size):
+        if not twice or (tells and off.max() > NOT_LINEAR * size):
             yield ("its pullback is not linear in the cotangent: pullback(2 dy) must be 2 pullback(dy), and "
                    f"pullback(u + v) = pullback(u) + pullback(v); see {subject.names[i]}")
         else:
