@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-FLOORS = ("backend", "console", "batch", "ops", "distributions", "parallel", "nn", "parts", "vae", "variants", "runs",
-          "plots", "evaluation", "data", "training", "gradcheck", "gradient_table", "chapter", "coursework", "explorer",
-          "bench", "cli", "__main__")
+FLOORS = ("backend", "console", "batch", "fast", "ops", "distributions", "parallel", "nn", "parts", "vae", "variants",
+          "runs", "plots", "evaluation", "data", "training", "gradcheck", "gradient_table", "chapter", "coursework",
+          "explorer", "bench", "cli", "__main__")
 WINGS = ("coursework", "explorer", "bench")            # they use the house; only the command line knows them
 PACKAGE = ROOT / "minivae"
 FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
@@ -135,7 +135,7 @@ def test_training_needs_nothing_but_numpy_and_its_few_helpers():
     (IPython, which a notebook has anyway, shows pictures in it.)
     """
     outside = {name.split(".")[0] for file, path in FILES.items() for name in imports(tree(path))
-               if file not in ("bench.torch_peer", "bench.jax_peer")}      # those that we are timed against
+               if file not in ("bench.torch_peer", "bench.jax_peer", "fast.loops")}      # our peers, and an extra
     outside -= set(sys.stdlib_module_names) | {"minivae"}
     outside -= {"wire", "sandbox", "things", "seccomp", "worlds", "watch"}         # alone in the student's process
     assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch", "IPython"}

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from minivae.bench.rows import Row, to_dict
 
-NEEDS = {"minivae": "numpy", "inline": "numpy", "products": "numpy", "jax": "jax", "torch": "torch",
-         "torch_fused": "torch", "torch_compile": "torch", "torch_channels_last": "torch"}
+NEEDS = {"minivae": "numpy", "minivae_fast": "numba", "inline": "numpy", "products": "numpy", "jax": "jax",
+         "torch": "torch", "torch_fused": "torch", "torch_compile": "torch", "torch_channels_last": "torch"}
 WORKER = (sys.executable, "-m", "minivae.bench.worker")
 TOLERANCE = 1e-5       # of ‖difference‖ / ‖reference‖ of each proved array: float32's rounding, added up, gives 4e-7
 OTHERS = 0.1           # of a burst's time may a core have worked for somebody else; above that it is measured again
@@ -48,7 +48,8 @@ class Contender:
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")     # noqa: SIM115  (end() closes it)
         pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
         # its own session: Ctrl-C is for us, who then end it; compiling in-process leaves it no children
-        environment = os.environ | dict.fromkeys(pools, str(threads)) | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        environment = os.environ | dict.fromkeys(pools, str(threads)) | {
+            "TORCHINDUCTOR_COMPILE_THREADS": "1", "MINIVAE_FAST": str(int(name == "minivae_fast"))}
         self.process = subprocess.Popen([*WORKER, name, str(threads), json.dumps(to_dict(row))],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
                                         env=environment, start_new_session=True, encoding="utf-8")

@@ -18,8 +18,8 @@ from minivae.vae import VAE
 from minivae.variants import ConvVAEConfig, VAEConfig
 
 LEARNING_RATE = 1e-3
-STEP = ("minivae", "torch", "torch_fused", "torch_compile", "jax", "products")
-CURVE = ("minivae", "torch", "jax", "products")
+STEP = ("minivae", "minivae_fast", "torch", "torch_fused", "torch_compile", "jax", "products")
+CURVE = ("minivae", "minivae_fast", "torch", "jax", "products")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ ROWS = (
     Row("a", "step, 784-400-20 relu, batch 128"),
     Row("b", "step, 784-500-500-50 tanh, batch 128, binarized in the step", hidden=(500, 500), latents=50,
         activation="tanh", binarize=True, steps=30),
-    Row("c", "step, conv 32-64-256-20, batch 64", (*STEP[:2], "torch_channels_last", *STEP[2:]), hidden=(), batch=64,
+    Row("c", "step, conv 32-64-256-20, batch 64", (*STEP[:3], "torch_channels_last", *STEP[3:]), hidden=(), batch=64,
         steps=20),
     Row("d", "decode 10,000 latents, 20-400-784", ("minivae", "torch", "torch_compile", "jax"), "decode", batch=10_000,
         steps=4),

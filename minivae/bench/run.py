@@ -17,14 +17,14 @@ from minivae.bench.machine import machine, slowing
 from minivae.bench.rows import chosen
 from minivae.runs import write_atomically
 
-INSTALL = 'python -m pip install -e ".[peers]"'
+INSTALL = 'python -m pip install -e ".[peers,fast]"'
 
 
 @dataclass
 class Bench:
     """Time minivae against PyTorch and JAX on this machine: same work, same data, in turns, proved equal first.
 
-    Needs the peers: python -m pip install -e ".[peers]"; those not installed are left out.
+    Needs the peers: python -m pip install -e ".[peers,fast]"; those not installed are left out.
 
     Two rows of the table: minivae bench --rows a b
 
@@ -37,7 +37,8 @@ class Bench:
     rows: tuple[str, ...] = ()
     """some of a b c d e f g overhead; default: all"""
     contenders: tuple[str, ...] = ()
-    """some of minivae torch torch_fused torch_compile torch_channels_last jax products inline; default: all"""
+    """some of minivae minivae_fast torch torch_fused torch_compile torch_channels_last jax products inline;
+    default: all"""
     bursts: int = 15
     """turns of each contender; rows with long bursts take fewer"""
     threads: int | None = None

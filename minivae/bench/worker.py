@@ -31,8 +31,9 @@ from threadpoolctl import threadpool_info
 from minivae.bench.machine import busy
 from minivae.bench.rows import Row, Work, from_dict, proof_inputs
 
-FILES = {"minivae": "ours", "inline": "inline", "products": "ours", "jax": "jax_peer", "torch": "torch_peer",
-         "torch_fused": "torch_peer", "torch_compile": "torch_peer", "torch_channels_last": "torch_peer"}
+FILES = {"minivae": "ours", "minivae_fast": "ours", "inline": "inline", "products": "ours", "jax": "jax_peer",
+         "torch": "torch_peer", "torch_fused": "torch_peer", "torch_compile": "torch_peer",
+         "torch_channels_last": "torch_peer"}
 
 
 def builder(contender: str) -> Callable[[Row, int], Work]:
@@ -73,7 +74,8 @@ def _status(name: str) -> int:
 
 def about(work: Work) -> dict[str, Any]:
     """What this process runs on: versions, and the thread pools of its libraries."""
-    versions = {name: sys.modules[name].__version__ for name in ("numpy", "torch", "jax") if name in sys.modules}
+    here = [name for name in ("numpy", "numba", "torch", "jax") if name in sys.modules]
+    versions = {name: sys.modules[name].__version__ for name in here}
     pools = [{key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
              for pool in threadpool_info()]
     told = {key: value for key, value in work.about.items() if isinstance(value, str)}

@@ -12,6 +12,7 @@ import numpy as np
 
 from minivae.backend import Array, Generator, Pullback, alike
 from minivae.distributions.gaussian import LOG_2PI
+from minivae.fast import twin
 from minivae.ops import kernels, log_softmax, one_hot, softplus
 from minivae.ops.kernels import fused
 
@@ -32,6 +33,7 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     e += 1.0
     nll += sum_of_logs(e)
 
+    @twin("bernoulli_nll_pullback", e, logits, x)
     def pullback(dnll: Array) -> Array:               # ∂/∂a = sigmoid(a) − x
         dlogits = np.reciprocal(e)
         dlogits -= 0.5

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, to_numpy
+from minivae.fast import compiled
 from minivae.nn.arena import Arena
 from minivae.nn.schedules import Schedule
 from minivae.ops import kernels
@@ -157,6 +158,9 @@ class Adam(Optimizer):
         eps, rate = self.eps / c2, lr * c1 / c2
         if kernels.on_gpu(value):
             kernels.adam(value, grad, m, s, beta1=self.beta1, beta2=self.beta2, eps=eps, rate=rate)
+            return
+        if loops := compiled(value, grad, m, s):
+            loops.adam(value, grad, m, s, beta1=self.beta1, beta2=self.beta2, eps=eps, rate=rate)
             return
         m *= self.beta1
         m += grad

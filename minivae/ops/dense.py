@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from minivae.backend import Array, Pullback
+from minivae.fast import twin
 from minivae.ops import kernels
 from minivae.ops.kernels import fused
 
@@ -44,6 +45,7 @@ def relu(x: Array) -> tuple[Array, Pullback]:
     """y = max(x, 0)"""
     y = np.maximum(x, 0.0)
 
+    @twin("relu_pullback", y)
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 where x > 0, else 0
         return dy * (y > 0)
 
@@ -85,6 +87,7 @@ def tanh(x: Array) -> tuple[Array, Pullback]:
     """y = tanh x"""
     y = np.tanh(x)
 
+    @twin("tanh_pullback", y)
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 − y²
         dx = y * y
         np.subtract(1.0, dx, out=dx)

@@ -155,7 +155,7 @@ def test_an_absent_peer_is_named(tmp_path, monkeypatch, capsys):
     assert main(["bench", "--rows", "a", "--contenders", "minivae", "torch", "--quick", "--threads", "1",
                  "--out", str(tmp_path)]) == 0
     for text in (capsys.readouterr().out, (tmp_path / "bench.md").read_text(encoding="utf-8")):
-        assert re.search(r'not installed: torch\b.*pip install -e "\.\[peers\]"', text)
+        assert re.search(r'not installed: torch\b.*pip install -e "\.\[peers,fast\]"', text)
         assert "nobody proves the gradients" in text
 
 

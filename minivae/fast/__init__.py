@@ -1,0 +1,72 @@
+"""Compiled twins of a few formulas, where Numba is installed (the extra `fast`): the same bits, sooner.
+
+NumPy computes an expression operation by operation, and each reads and writes whole arrays, though the arithmetic
+between would have cost next to nothing.  A compiled loop reads every number once.  The plain forms stay where they are,
+for the reader and for whoever has no Numba; `twin` puts a loop beside one:
+
+    @twin("tanh_pullback", y)
+    def pullback(dy): ...                # with Numba loops.tanh_pullback(y, dy) answers; here the formula is read
+
+    loops    the loops, as Numba compiles them, once: they are kept on the disk for the next run
+
+MINIVAE_FAST=0 in the environment leaves Numba alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minivae.backend import Array
+
+LEAST = 2**13              # numbers: for fewer NumPy's few calls take no longer
+
+
+def twin(name: str, *kept: Array) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Beside a plain pullback of one cotangent: where it can, `loops.<name>(*kept, dy)` answers for it."""
+    def beside(plain: Callable[..., Array]) -> Callable[..., Array]:
+        loops = compiled(*kept)
+        if loops is None:
+            return plain
+
+        def pullback(dy: Array) -> Array:
+            return getattr(loops, name)(*kept, dy) if _plain_memory(kept[0].dtype, dy) else plain(dy)
+
+        return pullback
+
+    return beside
+
+
+def compiled(*arrays: Array) -> ModuleType | None:
+    """The compiled loops, if they can work on these arrays and it pays; else None."""
+    pays = arrays[0].size >= LEAST and arrays[0].dtype in (np.float32, np.float64)
+    return _loops() if pays and _plain_memory(arrays[0].dtype, *arrays) else None
+
+
+def _plain_memory(dtype: Any, *arrays: Array) -> bool:
+    """Whether these lie in the host's memory without gaps, and are all of this dtype."""
+    return all(isinstance(a, np.ndarray) and a.dtype == dtype and a.flags.c_contiguous for a in arrays)
+
+
+@cache
+def _loops() -> ModuleType | None:
+    """loops.py, compiled; None without Numba, and where it does not work."""
+    if os.environ.get("MINIVAE_FAST") == "0" or importlib.util.find_spec("numba") is None:
+        return None
+    try:
+        loops = importlib.import_module("minivae.fast.loops")
+        loops.compile_all()
+    except Exception as error:         # a NumPy too new for it, no compiler for this machine: Numba has many a class
+        warnings.warn(f"Numba is installed, but does not work here ({type(error).__name__}: {error}): going on without "
+                      "it, somewhat slower.  MINIVAE_FAST=0 in the environment says so from the start", RuntimeWarning,
+                      stacklevel=2)
+        return None
+    return loops

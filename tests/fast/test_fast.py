@@ -1,0 +1,197 @@
+"""What Numba compiles is what NumPy computes, bit by bit; and without Numba everything is as with it."""
+
+import importlib.util
+import json
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import python
+
+from minivae import distributions as D
+from minivae import fast, ops
+from minivae.nn import Adam
+from minivae.variants import VAEConfig
+
+HERE = importlib.util.find_spec("numba") is not None
+forget = fast._loops.cache_clear
+numba = pytest.mark.skipif(not HERE, reason='needs Numba: python -m pip install -e ".[fast]"')
+HARD = np.array([0.0, -0.0, 1e-40, -1e-40, 1e-300, 0.5, 30.0, -30.0, 800.0, -800.0, np.inf, -np.inf, np.nan])
+SHAPES = [(1, 1), (3, 5), (1, 127), (128, 64), (64, 784), (129, 785)]
+
+
+@pytest.fixture
+def loops(monkeypatch):
+    """The compiled loops, also for few numbers."""
+    monkeypatch.setattr(fast, "LEAST", 0)
+    monkeypatch.delenv("MINIVAE_FAST", raising=False)
+    forget()
+    yield fast._loops()
+    forget()
+
+
+def plainly(monkeypatch, act):
+    """act(), by NumPy alone."""
+    with monkeypatch.context() as patch:
+        patch.setattr(fast, "LEAST", np.inf)
+        return act()
+
+
+def same(a, b):
+    """Every bit, the sign of a zero too; what is not a number has no sign that means anything."""
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    np.testing.assert_array_equal(a, b)
+    number = ~np.isnan(a)
+    np.testing.assert_array_equal(np.signbit(a)[number], np.signbit(b)[number])
+
+
+def laid_out(a, how):
+    """The same numbers, otherwise in memory."""
+    if how == "every second":
+        wide = np.empty((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+        wide[..., ::2] = a
+        return wide[..., ::2]
+    return {"rows": np.ascontiguousarray, "columns": np.asfortranarray, "reversed": lambda a: a[::-1].copy()[::-1],
+            "a row for all": lambda a: np.broadcast_to(a[:1], a.shape)}[how](a)
+
+
+LAYOUTS = ("rows", "columns", "every second", "reversed", "a row for all")
+PULLBACKS = {
+    "relu_pullback": lambda x, dy: ops.relu(x)[1](dy),
+    "tanh_pullback": lambda x, dy: ops.tanh(x)[1](dy),
+    "bernoulli_nll_pullback": lambda x, dy: D.bernoulli_nll(x, x=np.abs(x) % 1.0)[1](first_of_rows(dy)),
+}
+
+
+def first_of_rows(dy):
+    """(B, X) -> (B,), without gaps if dy has none."""
+    return dy[:, 0].copy() if dy.flags.c_contiguous else dy[:, 0]
+
+
+def numbers(shape, dtype, rng):
+    x = 3.0 * rng.standard_normal(shape)
+    with np.errstate(all="ignore"):
+        return np.where(rng.random(shape) < 0.2, rng.choice(HARD, shape), x).astype(dtype)
+
+
+@numba
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", PULLBACKS)
+@np.errstate(all="ignore")
+def test_a_pullback_is_the_plain_one(name, dtype, layout, loops, monkeypatch):
+    rng = np.random.default_rng(0)
+    for shape in SHAPES:
+        x, dy = numbers(shape, dtype, rng), numbers(shape, dtype, rng)
+        for inputs in ((x, laid_out(dy, layout)), (laid_out(x, layout), dy)):
+            same(PULLBACKS[name](*inputs), plainly(monkeypatch, lambda inputs=inputs: PULLBACKS[name](*inputs)))
+
+
+@numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 7, 64, 10_001])
+@np.errstate(all="ignore")
+def test_adam_is_the_plain_one(size, dtype, loops, monkeypatch):
+    rng = np.random.default_rng(size)
+    adam = Adam(1e-3)
+    value, grad, m, s = (numbers(size, dtype, rng) for _ in range(4))
+    vectors = [value, grad, m, np.abs(s)]
+    for adam.steps in (1, 2, 1000):
+        one, two = [v.copy() for v in vectors], [v.copy() for v in vectors]
+        adam.update(*one, np.empty_like(value), lr=1e-3)
+        plainly(monkeypatch, lambda two=two: adam.update(*two, np.empty_like(value), lr=1e-3))
+        for a, b in zip(one, two):
+            same(a, b)
+
+
+@numba
+def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
+    offered = {name for name, f in vars(loops).items() if callable(f) and getattr(f, "__module__", "") == loops.__name__
+               and not name.startswith("_")} - {"compile_all", "loop"}
+    assert offered == {*PULLBACKS, "adam"}
+    used = []
+    spy = SimpleNamespace(**{name: lambda *a, name=name, **o: used.append(name) for name in offered})
+    monkeypatch.setattr(fast, "_loops", lambda: spy)
+    x = np.ones((3, 5), np.float32)
+    for pullback in PULLBACKS.values():
+        pullback(x, x)
+    adam = Adam()
+    adam.steps = 1
+    adam.update(*np.ones((5, 9)), lr=1e-3)
+    assert used == [*PULLBACKS, "adam"]
+    monkeypatch.setattr(fast, "LEAST", 16)             # for so few it is not worth it
+    ops.relu(x)[1](x)
+    assert len(used) == 4
+
+
+def trained(threads):
+    """The parameters after three steps of a network large enough."""
+    model = VAEConfig(784, (64,), 8, "tanh").build()
+    model.workers.hire(threads)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        model.train_step((rng.random((128, 784)) < 0.5).astype(np.float32), rng)
+    return model.arena.value
+
+
+@numba
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_is_the_same_with_and_without(threads, loops, monkeypatch):
+    np.testing.assert_array_equal(trained(threads), plainly(monkeypatch, lambda: trained(threads)))
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """Whoever looks for Numba looks anew, before and after."""
+    monkeypatch.setattr(fast, "LEAST", 0)
+    monkeypatch.delenv("MINIVAE_FAST", raising=False)
+    forget()
+    yield monkeypatch
+    forget()
+
+
+def test_without_numba_nothing_is_said(forgetful):
+    forgetful.setattr(fast.importlib.util, "find_spec", lambda name: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ops.relu(np.ones((2, 3)))[1](np.ones((2, 3))).sum() == 6.0
+    assert fast.compiled(np.ones(3)) is None
+
+
+def test_a_numba_that_does_not_work_is_named_once_and_missed_by_nobody(forgetful):
+    def broken(name):
+        raise ImportError("Numba needs NumPy 1.9 or less")
+
+    forgetful.setattr(fast.importlib.util, "find_spec", lambda name: SimpleNamespace())
+    forgetful.setattr(fast.importlib, "import_module", broken)
+    zero, one = np.zeros((2, 3)), np.ones((2, 3))
+    with pytest.warns(RuntimeWarning, match=r"not work here \(ImportError: Numba needs NumPy 1.9 or less\)"):
+        assert ops.tanh(zero)[1](one).sum() == 6.0
+    assert ops.tanh(zero)[1](one).sum() == 6.0         # a second warning would be an error
+
+
+def test_numba_is_left_alone_if_one_says_so(forgetful):
+    forgetful.setenv("MINIVAE_FAST", "0")
+    forgetful.setattr(fast.importlib, "import_module", lambda name: pytest.fail("imported"))
+    assert fast.compiled(np.ones(3)) is None
+
+
+@pytest.mark.parametrize("array", [np.ones(3, np.float16), np.ones(3, int), np.ones(6)[::2], np.ones((2, 3)).T])
+def test_what_the_loops_cannot_do_they_are_not_asked(array, forgetful):
+    forgetful.setattr(fast, "_loops", lambda: pytest.fail("asked"))
+    assert fast.compiled(array) is None
+
+
+@numba
+def test_compiled_once_and_kept(tmp_path, monkeypatch):
+    """Another process reads what the first one compiled."""
+    code = ("import json, minivae.fast as f; loops = f._loops();"
+            "s = [l.stats for l in (loops._adam, loops._relu_pullback)];"
+            "print(json.dumps([[sum(x.cache_hits.values()), sum(x.cache_misses.values())] for x in s]))")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
+    monkeypatch.delenv("MINIVAE_FAST", raising=False)
+    first, second = (json.loads(python("-c", code).stdout) for _ in range(2))
+    assert first == [[0, 2], [0, 2]]
+    assert second == [[2, 0], [2, 0]]
