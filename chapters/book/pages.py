@@ -23,10 +23,10 @@ REFERENCE = {                                          # the floors of the house
     "What it is made of": ("batch", "ops", "distributions", "nn", "parts"),
     "Training and evaluation": ("training", "runs", "evaluation", "data", "plots"),
     "Checking gradients": ("gradcheck", "gradient_table"),
-    "Devices, threads, processes": ("backend", "parallel"),
+    "Devices, threads, processes": ("backend", "parallel", "fast"),
     "Chapters and pages": ("chapter", "explorer"),
 }
-COMMANDS = re.compile(r".*\.cli|.*_rows|data\.make_digits")              # files that nobody imports
+COMMANDS = re.compile(r".*\.cli|.*_rows|data\.make_digits|fast\.loops")              # files that nobody imports himself
 NAME = r"[A-Z][\w\-ø]+"
 SOURCE = re.compile(rf"(?:{NAME}, )*{NAME}(?:,? and (?:van den )?{NAME}| et al\.)?,? (?:19|20)\d\d"
                     r"(?:, (?:eq\.|section|appendix|algorithm|table|figure) ?[\w.]*\w)?")
