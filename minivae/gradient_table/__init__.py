@@ -10,7 +10,8 @@ suite (`missing_rows`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -45,7 +46,7 @@ from minivae.parts import (
 )
 from minivae.variants import deep_latent, mlp_vae
 
-__all__ = ["Case", "cases", "check", "missing_rows", "public_ops"]
+__all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
 TABLE = {
     dense: op_cases, arrays: op_cases, softmax: op_cases,
@@ -97,6 +98,17 @@ EXEMPT = {
 def cases(seed: int = 0) -> list[Case]:
     """The whole table, freshly drawn: the same seed gives the same rows."""
     return [case for rows in dict.fromkeys(SECTIONS.values()) for case in rows(np.random.default_rng(seed))]
+
+
+def case_named(name: str, seed: int = 0) -> Case:
+    """One row of the table, freshly drawn: only its section is.  Raises KeyError for a name that is not there."""
+    return next(case for case in _sections()[name](np.random.default_rng(seed)) if case.name == name)
+
+
+@cache
+def _sections() -> dict[str, Callable[[np.random.Generator], list[Case]]]:
+    """name of a row -> what draws its section"""
+    return {case.name: rows for rows in dict.fromkeys(SECTIONS.values()) for case in rows(np.random.default_rng(0))}
 
 
 def public_ops(modules: Sequence[ModuleType] = MODULES) -> set[str]:

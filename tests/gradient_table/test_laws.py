@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minivae.backend import device
-from minivae.gradient_table import Case, cases
+from minivae.gradient_table import Case, case_named, cases
 from minivae.nn import Arena, Layer
 from minivae.parts import Likelihood, Posterior
 
@@ -22,7 +22,7 @@ NAMES = [case.name for case in cases()]
 
 def fresh(name: str, dtype: type = np.float64) -> Case:
     """The row of that name, newly made (a law may set gradients), in this dtype."""
-    case = next(case for case in cases() if case.name == name)
+    case = case_named(name)
     return case if dtype == np.float64 else in_dtype(case, dtype)
 
 
