@@ -23,7 +23,7 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one
 from minivae.batch import as_batch
 from minivae.distributions import standard_normal_log_prob
-from minivae.nn import ROWS_EACH, Data, Layer, Model, Optimizer, Sequential, by_rows
+from minivae.nn import Data, Layer, Model, Optimizer, Sequential, by_rows, rows_worth
 from minivae.ops import repeat, repeat_each
 from minivae.parts import (
     DiagonalGaussian,
@@ -68,13 +68,13 @@ class VAE(Model):
     optimizer       how `train_step` moves them; Adam(1e-3) if None
     samples         L, the number of z drawn per image in a training step
     objective       what a training step climbs; the ELBO if None
-    rows_each       how many images of a batch make another thread worth having
+    rows_each       how many images of a batch, of a draw each, make another thread worth having; `rows_worth` if None
     """
 
     def __init__(self, encoder: Layer, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
                  device: Device, posterior: Posterior | None = None, prior: Prior | None = None,
                  dtype: type = np.float32, optimizer: Optimizer | None = None, samples: int = 1,
-                 objective: Objective | None = None, rows_each: int = ROWS_EACH) -> None:
+                 objective: Objective | None = None, rows_each: int | None = None) -> None:
         at_least_one(pixels=pixels, latents=latents, samples=samples)
         self.posterior = posterior or DiagonalGaussian(latents)
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
@@ -84,8 +84,9 @@ class VAE(Model):
                 raise ValueError(f"{name}: got one of {part.latents} latents, expected {latents}")
         self.pixels, self.latents, self.samples = pixels, latents, samples
         self.objective = objective or Objective()
-        self.learns(vae=self.parameters(), optimizers={"vae": optimizer} if optimizer else None, device=device,
-                    dtype=dtype, rows_each=max(1, rows_each // samples))
+        parameters = self.parameters()
+        self.learns(vae=parameters, optimizers={"vae": optimizer} if optimizer else None, device=device, dtype=dtype,
+                    rows_each=max(1, (rows_each or rows_worth(parameters)) // samples))
 
     # ── the bound ─────────────────────────────────────────────────────────────────────────────
 

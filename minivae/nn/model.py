@@ -30,7 +30,7 @@ from minivae.nn.arena import Arena, Parameter
 from minivae.nn.layers import Layer
 from minivae.nn.network import Network
 from minivae.nn.optimizers import Adam, Optimizer
-from minivae.nn.workers import ROWS_EACH, Workers
+from minivae.nn.workers import Workers, rows_worth
 
 Data = Array | Batch                                   # an array alone is x
 
@@ -49,19 +49,19 @@ class Model(Layer):
     workers: Workers
 
     def learns(self, *, device: Device, dtype: type, optimizers: Mapping[str, Optimizer] | None = None,
-               rows_each: int = ROWS_EACH, **networks: Mapping[str, Parameter]) -> None:
+               rows_each: int | None = None, **networks: Mapping[str, Parameter]) -> None:
         """Move the parameters into arenas, one for each named network.
 
         networks     name=parameters, such as critic=self.critic.parameters("critic.")
         optimizers   by the same names; Adam(1e-3) for those that are not named
-        rows_each    how many rows of a batch make another thread worth having
+        rows_each    how many rows of a batch make another thread worth having; None: `rows_worth` of all parameters
         """
         given = optimizers or {}
         if given.keys() - networks.keys():
             raise ValueError(f"optimizers: got {sorted(given)}, expected some of {sorted(networks)}, the networks")
         self.networks = {name: Network(parameters, given.get(name) or Adam(1e-3), device=device, dtype=dtype)
                          for name, parameters in networks.items()}
-        self.workers = Workers(self, rows_each=rows_each)
+        self.workers = Workers(self, rows_each=rows_each or rows_worth(*networks.values()))
 
     @property
     def device(self) -> Device:

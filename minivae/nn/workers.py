@@ -8,7 +8,7 @@ in the same order: the result does not depend on who was first.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -16,12 +16,20 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, Device
+from minivae.nn.arena import Parameter
 from minivae.nn.batch_norm import batch_learners, learning
 from minivae.nn.network import Network
 from minivae.parallel import ALONE, SOLO, Processes, Team, quiet_blas, shares
 
-ROWS_EACH = 64             # of 784 pixels and some hundred units
+FEW, MANY = 32, 64         # rows: a product of fewer takes hardly less time; more are worth a thread in any network
+WORK = 2**24               # between: multiplications that take longer than what two threads lose to each other
 Share = Callable[[Any, slice], tuple[Array, ...]]
+
+
+def rows_worth(*networks: Mapping[str, Parameter]) -> int:
+    """How many rows of a batch make another thread worth having: fewer, the more numbers each is multiplied by."""
+    size = sum(p.value.size for network in networks for p in network.values())
+    return min(MANY, max(FEW, WORK // max(size, 1)))
 
 
 @cache
@@ -39,10 +47,10 @@ class Workers:
 
     A copy shares the values of the parameters; it has its own gradients.
 
-    rows_each   how many rows a thread must have to be worth it: handing Python from thread to thread costs too
+    rows_each   how many rows a thread must have to be worth it (`rows_worth`): handing Python over costs, too
     """
 
-    def __init__(self, model: Any, *, rows_each: int = ROWS_EACH) -> None:
+    def __init__(self, model: Any, *, rows_each: int) -> None:
         self.model, self.rows_each = model, rows_each
         self.copies = [model]
         self.learners = batch_learners(model)
