@@ -125,11 +125,10 @@ class Line:
         dy = [v * m for v, m in zip(self.point.cotangents, self.moved or [])]
         return self.along(self.point.pull(dy))
 
-    def weight(self, everywhere: bool = True) -> float:
-        """What 1 is worth in the sum over outputs, or the value if that is more: of all, or of those that moved."""
+    def weight(self) -> float:
+        """What 1 is worth in the sum over outputs, or the value if that is more."""
         largest = max((float(np.abs(host(v)).max(initial=0.0)) for v in self.point.cotangents), default=0.0)
-        counts = [1.0] * len(self.point.value) if everywhere else self.moved or []
-        return max(largest, norm([v * y * m for v, y, m in zip(self.point.cotangents, self.point.value, counts)]))
+        return max(largest, norm([v * y for v, y in zip(self.point.cotangents, self.point.value)]))
 
     def own(self) -> float:
         """The size of the entry; 1 along a direction, which is made of such sizes."""

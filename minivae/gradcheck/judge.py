@@ -138,9 +138,9 @@ class Trial:
 
         Of 1e9 x + sin(1e9 x) larger steps agree on a slope of 1e9, and it is not the derivative.
         """
-        off, rounding = abs(self.claim - value), max(self.line.rounding(), EPS * self.line.weight(everywhere=False))
+        off, rounding = abs(self.claim - value), max(self.line.rounding(), EPS * self.line.weight())
         for k in range(-DOWN, UP + 1):
-            if 5.0 * rounding <= off * FIRST * RATIO**k * self.line.own() and (self.look(k).size > 0.0 or not value):
+            if 10.0 * rounding <= off * FIRST * RATIO**k * self.line.own() and (self.look(k).size > 0.0 or not value):
                 return not abs(self.look(k).slope - self.claim) <= 0.3 * off
         return True
 
