@@ -47,6 +47,7 @@ def test_every_decade(name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)                                     # a million logarithms for each step of each entry
 @pytest.mark.parametrize("n", [300, 30_000, 1_000_000])
 @pytest.mark.parametrize("name", IDS)
 def test_large(name, n):
