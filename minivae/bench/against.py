@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from minivae.bench.figures import Result, ratio
+from minivae.bench.figures import Result, cell, ratio
 
 
 def earlier(path: Path) -> dict[str, Any]:
@@ -38,14 +38,9 @@ def compared(found: Mapping[str, Any]) -> Iterator[str]:
         then = before["rows"].get(name, {"seconds": {}})
         for contender in now["seconds"]:
             if now["seconds"][contender] and then["seconds"].get(contender):
-                yield f"| {name} | {contender} | {_cell(then, contender)} | {_cell(now, contender)} | " \
+                yield f"| {name} | {contender} | {cell(then, contender)} | {cell(now, contender)} | " \
                       f"{_change(then, now, contender):.2f} |"
     yield ""
-
-
-def _cell(result: Result, contender: str) -> str:
-    share = ratio(result, contender)
-    return f"{1e3 * statistics.median(result['seconds'][contender]):.4g}" + ("" if share is None else f" ({share:.2f})")
 
 
 def _change(then: Result, now: Result, contender: str) -> float:

@@ -26,6 +26,12 @@ def ratio(result: Result, contender: str, of: str = "seconds") -> float | None:
     return statistics.median(seconds[contender]) / statistics.median(seconds[PEER])
 
 
+def cell(result: Result, contender: str) -> str:
+    """Median in ms, and the ratio where there is one; "" for who was not measured."""
+    seconds, share = result["seconds"].get(contender), ratio(result, contender)
+    return (f"{1e3 * statistics.median(seconds):.4g}" if seconds else "") + ("" if share is None else f" ({share:.2f})")
+
+
 def line(name: str, result: Result) -> str:
     """A row in one line: medians in ms, and ratios, by the clock and in processor time."""
     parts = []

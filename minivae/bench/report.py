@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.bench.against import compared
-from minivae.bench.figures import PEER, Result, ratio, summary
+from minivae.bench.figures import PEER, Result, cell, ratio, summary
 from minivae.runs import write_atomically
 
 
@@ -99,12 +99,7 @@ def _curves(rows: Mapping[str, Result]) -> Iterator[str]:
     yield "| " + " | ".join(["step", *every]) + " |"
     yield "|---|" + len(every) * "--:|"
     for row in points.values():
-        cells = [row["title"]]
-        for contender in every:
-            seconds, share = row["seconds"].get(contender), ratio(row, contender)
-            cells.append((f"{1e3 * statistics.median(seconds):.4g}" if seconds else "")
-                         + ("" if share is None else f" ({share:.2f})"))
-        yield "| " + " | ".join(cells) + " |"
+        yield "| " + " | ".join([row["title"], *(cell(row, contender) for contender in every)]) + " |"
     yield ""
 
 

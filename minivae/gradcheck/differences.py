@@ -214,9 +214,9 @@ def stair(steps: list[Sample], value: float, at: Sample, rounding: float, one: f
     for k in range(1, len(steps)):
         if off[k] <= max(1e3 * max(off[:k]), 1e-3 * max(steps[k].size, at.size) * steps[k].half):
             continue
-        so_far = max(s.size * s.half for s in steps[:k])
-        goes_on = off[k] < 1e-4 * EPS * one and any(later > 1e3 * off[k] for later in off[k + 1:k + 2])
-        if off[k] <= 8.0 * EPS * (so_far if goes_on else max(so_far, one)):
+        largest = max(s.size * s.half for s in steps[:k])
+        explodes = off[k] < 1e-4 * EPS * one and max(off[k + 1:k + 2], default=0.0) > 1e3 * off[k]
+        if off[k] <= 8.0 * EPS * (largest if explodes else max(largest, one)):
             return off[k]
         if max(off[:k]) <= 10.0 * rounding and off[k] > 0.3 * max(steps[k].size, at.size) * steps[k].half:
             ends = next((j for j in range(k + 1, k + 6) if _settles(steps[j:j + 3])), 0)

@@ -22,13 +22,19 @@ SHAPES = [(1, 1), (3, 5), (1, 127), (128, 64), (64, 784), (129, 785)]
 
 
 @pytest.fixture
-def loops(monkeypatch):
-    """The compiled loops, also for few numbers."""
+def forgetful(monkeypatch):
+    """Whoever looks for Numba looks anew, before and after; also for few numbers."""
     monkeypatch.setattr(fast, "LEAST", 0)
     monkeypatch.delenv("MINIVAE_FAST", raising=False)
     forget()
-    yield fast._loops()
+    yield monkeypatch
     forget()
+
+
+@pytest.fixture
+def loops(forgetful):
+    """The compiled loops."""
+    return fast._loops()
 
 
 def plainly(monkeypatch, act):
@@ -140,16 +146,6 @@ def trained(threads):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_run_is_the_same_with_and_without(threads, loops, monkeypatch):
     np.testing.assert_array_equal(trained(threads), plainly(monkeypatch, lambda: trained(threads)))
-
-
-@pytest.fixture
-def forgetful(monkeypatch):
-    """Whoever looks for Numba looks anew, before and after."""
-    monkeypatch.setattr(fast, "LEAST", 0)
-    monkeypatch.delenv("MINIVAE_FAST", raising=False)
-    forget()
-    yield monkeypatch
-    forget()
 
 
 def test_without_numba_nothing_is_said(forgetful):
