@@ -1,6 +1,7 @@
 """Networks: parameters in one flat vector, layers as thin shells around ops, and how they learn.
 
-    arena            Parameter, and the two flat vectors that all values and all gradients are views of
+    parameter        Parameter: a value, and where its gradient is added up
+    arena            the two flat vectors that all values and all gradients are views of
     layers           Linear, Activation, Sequential, mlp
     image_layers     Conv2d, ConvTranspose2d, Reshape
     batch_norm       BatchNorm, which learns from a whole batch at a time
@@ -13,13 +14,14 @@
 A new layer needs `y, pullback = layer(x)` and a row in the gradient table, nothing else.
 """
 
-from minivae.nn.arena import Arena, Parameter
+from minivae.nn.arena import Arena
 from minivae.nn.batch_norm import BatchNorm, batch_learners, learning
 from minivae.nn.image_layers import Conv2d, ConvTranspose2d, Reshape
 from minivae.nn.layers import Activation, Initialiser, Layer, Linear, Sequential, glorot, he, mlp
 from minivae.nn.model import Data, Model
 from minivae.nn.network import Network
 from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer, clip_norm
+from minivae.nn.parameter import Parameter
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
 from minivae.nn.workers import Workers, by_rows, rows_worth, team_on
 

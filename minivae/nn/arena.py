@@ -6,51 +6,29 @@ vectors (on a GPU, one kernel instead of one per parameter).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from minivae.backend import Array, Device, to_numpy
+from minivae.nn.parameter import Parameter
+from minivae.parallel import SOLO, Team, shares
+
+TILE = 2**18               # numbers: worth a call, and still in the cache when they are moved
+LEAST = 2**16              # numbers that are worth a thread
 
 
-class Parameter:
-    """An array that learns: its `value`, and `grad`, where pullbacks add ∂loss/∂value.
+class Tile(NamedTuple):
+    """Neighbours in the vectors: a few parameters, or some rows of one."""
 
-    A parameter is born alone, in float64 on the host; an Arena then moves it into its vectors.
+    here: slice
+    parts: list[tuple[Parameter, slice]]
 
-    The first gradient after `zero_grad` may be written rather than added, which saves filling the memory with
-    zeros, a temporary and an addition:  d = product(…, out=p.room());  p.add(d).  `grad` shows zeros until then.
-    """
-
-    def __init__(self, value: np.ndarray | float) -> None:
-        self.value: Array = np.array(value, dtype=np.float64, order="C")
-        self._grad, self._blank = np.zeros_like(self.value), False
-
-    @property
-    def grad(self) -> Array:
-        if self._blank:                               # what lies there is the step before's
-            self._grad[...] = 0.0
-            self._blank = False
-        return self._grad
-
-    @grad.setter
-    def grad(self, array: Array) -> None:
-        self._grad, self._blank = array, False
-
-    def zero_grad(self) -> None:
-        """Forget the gradient."""
-        self._blank = True
-
-    def room(self) -> Array | None:
-        """Where the first gradient may be written; None if one lies there already."""
-        return self._grad if self._blank else None
-
-    def add(self, gradient: Array) -> None:
-        """grad += gradient; nothing is left to do for one that was written into `room()`."""
-        if gradient is self._grad:
-            self._blank = False
-        else:
-            self.grad += gradient
+    def make(self) -> None:
+        """Make the gradient here: what is owed is multiplied out."""
+        for p, rows in self.parts:
+            p.make(rows)
 
 
 class Arena:
@@ -79,6 +57,7 @@ class Arena:
     def _hold(self, parameters: Mapping[str, Parameter], device: Device, value: Array) -> None:
         self.parameters, self.device, self.value = dict(parameters), device, value
         self._grad: Array = device.xp.zeros_like(value)
+        self._tiles: dict[int, list[list[Tile]]] = {}
         start = 0
         for p in parameters.values():
             here = slice(start, start + p.value.size)
@@ -88,14 +67,58 @@ class Arena:
     @property
     def grad(self) -> Array:
         """∂loss/∂value, whole: zero where nothing was added since `zero_grad`."""
-        for p in self.parameters.values():
-            p.grad  # noqa: B018 (asked for, so that it is zero if nothing was added)
+        self.make()
         return self._grad
 
-    def zero_grad(self) -> None:
-        """Set every gradient to zero: pullbacks only add."""
+    def make(self, team: Team = SOLO) -> None:
+        """Make the gradient, each thread its tiles."""
+        self.by_tiles(lambda tile: None, team)
+
+    def by_tiles(self, use: Callable[[Tile], None], team: Team) -> None:
+        """Each thread makes the gradient of its tiles, one by one, and uses it while it is near."""
+        tiles = self.tiles(team.threads)
+
+        def work(i: int) -> None:
+            for tile in tiles[i]:
+                tile.make()
+                use(tile)
+
+        team.run(work, len(tiles))
         for p in self.parameters.values():
-            p.zero_grad()
+            p.made()
+
+    def tiles(self, threads: int) -> list[list[Tile]]:
+        """For each thread (or for fewer) an equal share of the vectors, in tiles of about TILE numbers at most."""
+        threads = min(threads, max(1, self.value.size // LEAST))
+        if threads not in self._tiles:
+            most = TILE if self.device.name == "cpu" else self.value.size
+            self._tiles[threads] = [
+                [self._tile(share.start + cut.start, share.start + cut.stop)
+                 for cut in shares(share.stop - share.start, -(-(share.stop - share.start) // most))]
+                for share in shares(self.value.size, threads)]
+        return self._tiles[threads]
+
+    def _tile(self, start: int, stop: int) -> Tile:
+        """All rows of parameters that begin in start … stop."""
+        parts, here, at = list[tuple[Parameter, slice]](), list[int](), 0
+        for p in self.parameters.values():
+            columns = p.value.shape[-1] if p.value.ndim else 1
+            first, last = (min(max(-(-(end - at) // columns), 0), p.value.size // columns) for end in (start, stop))
+            if first < last:
+                parts.append((p, slice(first, last)))
+                here += [at + first * columns, at + last * columns]
+            at += p.value.size
+        return Tile(slice(min(here, default=0), max(here, default=0)), parts)
+
+    def zero_grad(self, *, owes: bool = False) -> None:
+        """Set every gradient to zero: pullbacks only add.  owes: products wait until a gradient is asked for."""
+        for p in self.parameters.values():
+            p.zero_grad(owes=owes)
+
+    def take(self, other: Arena) -> None:
+        """grad += other.grad, of a twin, which is then forgotten there; what was owed there is owed here."""
+        for p, q in zip(self.parameters.values(), other.parameters.values(), strict=True):
+            p.take(q)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of every parameter on the host, by name."""

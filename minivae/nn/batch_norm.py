@@ -10,8 +10,8 @@ import numpy as np
 
 from minivae import ops
 from minivae.backend import Array, Pullback, at_least_one
-from minivae.nn.arena import Parameter
 from minivae.nn.layers import Layer
+from minivae.nn.parameter import Parameter
 
 
 class BatchNorm(Layer):

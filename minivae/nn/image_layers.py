@@ -8,8 +8,8 @@ import numpy as np
 
 from minivae import ops
 from minivae.backend import Array, Generator, Pullback, at_least_one
-from minivae.nn.arena import Parameter
 from minivae.nn.layers import Initialiser, Layer, glorot
+from minivae.nn.parameter import Parameter
 
 
 class Conv2d(Layer):
@@ -32,8 +32,7 @@ class Conv2d(Layer):
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             if not need_dp:
                 return pull(dy, need_dx=need_dx, need_dp=False)[0]
-            dx, dW, db = pull(dy, need_dx=need_dx, out=(self.W.room(), self.b.room()))
-            self.W.add(dW)
+            dx, _, db = pull(dy, need_dx=need_dx, matmul=self.W.add_product)
             self.b.add(db)
             return dx
 
@@ -62,8 +61,7 @@ class ConvTranspose2d(Layer):
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             if not need_dp:
                 return pull(dy, need_dx=need_dx, need_dp=False)[0]
-            dx, dW, db = pull(dy, need_dx=need_dx, out=(self.W.room(), self.b.room()))
-            self.W.add(dW)
+            dx, _, db = pull(dy, need_dx=need_dx, matmul=self.W.add_product)
             self.b.add(db)
             return dx
 

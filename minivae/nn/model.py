@@ -26,10 +26,11 @@ from typing import Any
 
 from minivae.backend import Array, Device, Generator
 from minivae.batch import Batch, as_batch
-from minivae.nn.arena import Arena, Parameter
+from minivae.nn.arena import Arena
 from minivae.nn.layers import Layer
 from minivae.nn.network import Network
 from minivae.nn.optimizers import Adam, Optimizer
+from minivae.nn.parameter import Parameter
 from minivae.nn.workers import Workers, rows_worth
 
 Data = Array | Batch                                   # an array alone is x

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from minivae.backend import Array, Device
-from minivae.nn.arena import Arena, Parameter
+from minivae.nn.arena import Arena
 from minivae.nn.optimizers import Optimizer
+from minivae.nn.parameter import Parameter
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,10 @@ import numpy as np
 
 from minivae.backend import Array, to_numpy
 from minivae.fast import compiled
-from minivae.nn.arena import Arena
+from minivae.nn.arena import Arena, Tile
 from minivae.nn.schedules import Schedule
 from minivae.ops import kernels
-from minivae.parallel import SOLO, Team, shares
-
-BLOCK = 2**17          # numbers moved at once: with gradient and moments they fit a core's cache
+from minivae.parallel import SOLO, Team
 
 
 class Optimizer:
@@ -41,7 +39,7 @@ class Optimizer:
         self.state: dict[str, Array] = {}
 
     def step(self, arena: Arena, team: Team = SOLO) -> None:
-        """Move `arena.value` once, against `arena.grad`; each thread of the team moves its part of the vectors."""
+        """Move `arena.value` once, against `arena.grad`: each thread makes and moves its tiles."""
         lr = self.lr(self.steps) if callable(self.lr) else self.lr
         if not (math.isfinite(lr) and lr >= 0):
             raise ValueError(f"lr: the schedule gave {lr} at step {self.steps}, expected a finite number >= 0")
@@ -49,6 +47,7 @@ class Optimizer:
             if name not in self.state:
                 self.state[name] = arena.device.xp.zeros_like(arena.value)
         if self.max_norm is not None:
+            arena.make(team)
             clip_norm(arena.grad, self.max_norm)
         if self.steps % 128 == 127:
             # A moment whose gradient stays 0 fades as βᵗ into float32's denormals, on which a CPU is many
@@ -56,18 +55,13 @@ class Optimizer:
             for name in self.moments:
                 self.state[name] *= np.abs(self.state[name]) > 1e-30
         self.steps += 1
-        vectors = (arena.value, arena.grad, *(self.state[name] for name in self.moments))
-        parts = shares(arena.value.size, team.threads)
-        # a thread of several hands Python over at every call: few and large ones, then
-        block = BLOCK if arena.device.name == "cpu" and team.threads == 1 else arena.value.size
+        vectors = (arena.value, arena._grad, *(self.state[name] for name in self.moments))
 
-        def move(i: int) -> None:
-            scratch = arena.device.xp.empty_like(arena.value[parts[i]][:block])
-            for start in range(parts[i].start, parts[i].stop, block):
-                here = slice(start, min(start + block, parts[i].stop))
-                self.update(*(vector[here] for vector in vectors), scratch[:here.stop - start], lr=float(lr))
+        def move(tile: Tile) -> None:
+            parts = [vector[tile.here] for vector in vectors]
+            self.update(*parts, np.empty_like(parts[0]), lr=float(lr))
 
-        team.run(move)
+        arena.by_tiles(move, team)
 
     def update(self, *vectors: Any, **rate: Any) -> None:
         """update(value, grad, *moments, scratch, lr=…): move a part of `value`, given that part of the others."""

@@ -1,8 +1,10 @@
 """Who shares the work of a training step: threads of this process, and other processes.
 
-The gradient of a sum over examples is the sum of the gradients of its parts.  So every worker takes some
-rows of the batch through the same network, with gradients of its own, and the gradients are added up, always
-in the same order: the result does not depend on who was first.
+The gradient of a sum over examples is the sum of the gradients of its parts.  So in the first half of a step every
+worker takes some rows of the batch forwards and backwards through the same network, with gradients of its own.  The
+products xᵀ dy that make the weights' gradients are only noted down (`Parameter`).  In the second half the weights are
+shared out instead: each thread makes the gradient of its tiles, of all rows, and moves them while they are near
+(`Arena.by_tiles`).  Whatever is added up is added in the same order: the result does not depend on who was first.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, Device
-from minivae.nn.arena import Parameter
 from minivae.nn.batch_norm import batch_learners, learning
 from minivae.nn.network import Network
+from minivae.nn.parameter import Parameter
 from minivae.parallel import ALONE, SOLO, Processes, Team, quiet_blas, shares
 
 FEW, MANY = 32, 64         # rows: a product of fewer takes hardly less time; more are worth a thread in any network
@@ -66,13 +68,18 @@ class Workers:
         """Set the gradients, as below, and let optimizers take a step; return this process's part of the values.
 
         names   of the networks that move; None: all
+        Raises ValueError, before anything changes, for a name that is no network's.
         """
+        networks = self.model.networks
+        if names is not None and not networks.keys() >= set(names):
+            raise ValueError(f"names: got {list(names)}, expected some of {list(networks)}")
         with learning(self.model) if self.learners else nullcontext():
-            values = self.gradient(share, rows)
-        team = self.team if self._threads(self.processes.rows(rows)) > 1 else SOLO
-        for name in self.model.networks if names is None else names:
-            network = self.model.networks[name]
-            network.optimizer.step(network.arena, team)
+            values = self._gradient(share, rows)
+        for name, network in networks.items():
+            if names is None or name in names:
+                network.optimizer.step(network.arena, self.team)
+            else:
+                network.arena.make(self.team)
         return values
 
     def gradient(self, share: Share, rows: int) -> list[Array]:
@@ -81,6 +88,13 @@ class Workers:
         share   share(model, rows) adds the gradients of these rows (a slice) to those of the model's networks, and
                 returns their part of the values.  Over all processes the parts add up to the batch's
         """
+        values = self._gradient(share, rows)
+        for network in self.model.networks.values():
+            network.arena.make(self.team)
+        return values
+
+    def _gradient(self, share: Share, rows: int) -> list[Array]:
+        """The same, but products are still owed, unless other processes must hear of them."""
         mine = self.processes.rows(rows)
         if self.processes.size > 1 and self.undivided:
             raise ValueError("batch normalisation and gaussian_optimal, and objectives such as free bits look at the "
@@ -90,8 +104,10 @@ class Workers:
             _zero_grad(self.model)
         else:
             values = self._over_threads(share, mine)
-        for network in self.model.networks.values():
-            self.processes.sum(network.arena.grad)
+        if self.processes.size > 1:
+            for network in self.model.networks.values():
+                network.arena.make(self.team)
+                self.processes.sum(network.arena.grad)
         return values
 
     def _over_threads(self, share: Share, mine: slice) -> list[Array]:
@@ -104,20 +120,10 @@ class Workers:
             return share(copies[i], parts[i])
 
         values = self.team.run(work, len(copies))
-        if len(copies) > 1:
-            for name in self.model.networks:
-                self._add([copy.networks[name].arena.grad for copy in copies])
+        for other in copies[1:]:
+            for name, network in self.model.networks.items():
+                network.arena.take(other.networks[name].arena)
         return [sum(value[1:], value[0]) for value in zip(*values)]
-
-    def _add(self, gradients: list[Array]) -> None:
-        """The first += all others, each thread a part of the vectors."""
-        parts = shares(gradients[0].size, self.team.threads)
-
-        def work(i: int) -> None:
-            for other in gradients[1:]:
-                gradients[0][parts[i]] += other[parts[i]]
-
-        self.team.run(work)
 
     def _threads(self, mine: slice) -> int:
         if self.undivided:
@@ -148,10 +154,10 @@ class Workers:
 
 def _zero_grad(model: Any) -> None:
     for network in model.networks.values():
-        network.arena.zero_grad()
+        network.arena.zero_grad(owes=True)
 
 
-def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 500) -> Array:
+def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 250) -> Array:
     """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn.
 
     (N, …) -> (N, columns)

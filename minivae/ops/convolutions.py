@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivae.backend import Array, Pullback, array_module
-from minivae.ops.dense import Cotangents, Out
+from minivae.ops.dense import Cotangents, Matmul
 
 
 def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Pullback]:
@@ -28,12 +28,12 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
     patches = _patches(x, k, stride, padding)                             # (B, H', W', k·k·C)
     kernel = W.reshape(-1, F)
 
-    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, matmul: Matmul = np.matmul) -> Cotangents:
         dx = _spread(dy, W, stride, padding, x.shape) if need_dx else None
         if not need_dp:
             return dx, None, None
-        dW = _product(patches, dy, W, out=out[0])
-        return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])                 # b was broadcast over images and pixels
+        dW = matmul(_rows(patches).T, _rows(dy)).reshape(W.shape)         # Σ over images and pixels of patch · dyᵀ
+        return dx, dW, dy.sum(axis=(0, 1, 2))                             # b was broadcast over images and pixels
 
     y = _times(patches, kernel)
     y += b
@@ -57,13 +57,13 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
 
     kernel = W.reshape(-1, F)
 
-    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, matmul: Matmul = np.matmul) -> Cotangents:
         patches = _patches(dy, k, stride, padding)                        # what conv2d would see of dy
         dx = _times(patches, kernel) if need_dx else None
         if not need_dp:
             return dx, None, None
-        dW = _product(patches, x, W, out=out[0])
-        return dx, dW, dy.sum(axis=(0, 1, 2), out=out[1])
+        dW = matmul(_rows(patches).T, _rows(x)).reshape(W.shape)
+        return dx, dW, dy.sum(axis=(0, 1, 2))
 
     y = _spread(x, W, stride, padding, (len(x), height, width, C))
     y += b
@@ -143,14 +143,12 @@ def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ..
 
 def _times(x: Array, matrix: Array) -> Array:
     """Every pixel times the matrix, as one product (NumPy would make one for each row of each image)."""
-    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
+    return (_rows(x) @ matrix).reshape(*x.shape[:-1], -1)
 
 
-def _product(patches: Array, y: Array, W: Array, *, out: Array | None) -> Array:
-    """Σ over images and pixels of patch · yᵀ, in the shape of W; written into `out` if there is one."""
-    dW = np.empty_like(W) if out is None else out
-    np.matmul(patches.reshape(-1, patches.shape[-1]).T, y.reshape(-1, y.shape[-1]), out=dW.reshape(-1, W.shape[-1]))
-    return dW
+def _rows(x: Array) -> Array:
+    """A row for every pixel of every image        (B, H, W, C) -> (B·H·W, C)"""
+    return x.reshape(-1, x.shape[-1])
 
 
 def _frame(x: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:

@@ -6,6 +6,7 @@ Shapes: B examples, I inputs, O outputs; activations work on any shape.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from minivae.fast import twin
 from minivae.ops import kernels
 from minivae.ops.kernels import fused
 
-Out = tuple[Array | None, Array | None]       # where a pullback writes dW and db; None: into new arrays
-Cotangents = tuple[Array | None, Array | None, Array | None]                   # dx, dW, db; None: nobody asked
+Cotangents = tuple[Array | None, Array | None, Array | None]       # dx, dW, db; None: nobody asked
+Matmul = Callable[[Array, Array], Array]      # how dW is multiplied out: at once, or later (nn.Parameter.add_product)
 
 
 def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
@@ -28,12 +29,11 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
     if b.shape != W.shape[1:]:
         raise ValueError(f"linear: b has shape {b.shape}, expected ({W.shape[1]},) for W of shape {W.shape}")
 
-    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, out: Out = (None, None)) -> Cotangents:
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, matmul: Matmul = np.matmul) -> Cotangents:
         dx = dy @ W.T if need_dx else None            # nobody asks for the gradient of the data
         if not need_dp:                               # nor, where only z moves, for that of the parameters
             return dx, None, None
-        dW = np.matmul(x.T, dy, out=out[0])
-        return dx, dW, dy.sum(axis=0, out=out[1])     # b was broadcast over B: sum over B
+        return dx, matmul(x.T, dy), dy.sum(axis=0)    # b was broadcast over B: sum over B
 
     y = x @ W
     y += b

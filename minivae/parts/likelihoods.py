@@ -74,11 +74,11 @@ class Bernoulli(Likelihood):
         return nll, pullback
 
     def mean(self, outputs: Array) -> Array:
-        p = 0.5 * outputs                                        # sigmoid(a) = ½ + ½ tanh(½ a), in place
-        np.tanh(p, out=p)
-        p *= 0.5
-        p += 0.5
-        return p
+        p = np.negative(outputs)                                 # sigmoid(a) = 1 / (1 + e⁻ᵃ), in place
+        with np.errstate(over="ignore"):                         # 1 / ∞ = 0 is right
+            np.exp(p, out=p)
+        p += 1.0
+        return np.reciprocal(p, out=p)
 
     def sample(self, outputs: Array, rng: Generator) -> Array:
         return D.bernoulli_sample(self.mean(outputs), rng=rng)

@@ -14,7 +14,7 @@ from conftest import python
 from minivae import distributions as D
 from minivae import ops
 from minivae.backend import device
-from minivae.nn import SGD, AdaGrad, Adam, Arena, Linear, Momentum, Parameter, Workers, by_rows
+from minivae.nn import SGD, AdaGrad, Adam, Arena, Linear, Momentum, Workers, by_rows
 from minivae.parallel import SOLO, Team, shares
 from minivae.parts import Bernoulli
 from minivae.vae import VAE
@@ -72,7 +72,7 @@ def textbook_adam(g, m, s, t, beta1=0.9, beta2=0.999):
 
 
 def test_adam_is_the_textbooks(monkeypatch):
-    monkeypatch.setattr("minivae.nn.optimizers.BLOCK", 7)                  # 50 numbers: blocks of 7, and a short one
+    monkeypatch.setattr("minivae.nn.arena.TILE", 15)                       # 7×7 numbers: tiles of two rows, and of one
     rng, adam, layer = np.random.default_rng(0), Adam(1e-2), Linear(7, 7, rng=np.random.default_rng(1))
     arena = whole(layer)
     value, m, s = arena.value.copy(), 0.0, 0.0
@@ -87,45 +87,6 @@ def test_adam_is_the_textbooks(monkeypatch):
 
 def whole(layer: Linear) -> Arena:
     return Arena(layer.parameters(), device("cpu"), np.float64)
-
-
-# ── gradients that are written where they belong ──────────────────────────────────────────────
-
-
-def test_the_first_gradient_is_written_the_second_added():
-    p = Parameter(np.zeros(3))
-    p.grad[...] = 7.0
-    p.zero_grad()
-    room = p.room()
-    assert room is not None
-    room[...] = [1.0, 2.0, 3.0]
-    p.add(room)
-    assert p.room() is None
-    p.add(np.ones(3))
-    assert np.array_equal(p.grad, [2.0, 3.0, 4.0])
-
-
-def test_a_gradient_that_nobody_added_is_zero():
-    layer = Linear(2, 2, rng=np.random.default_rng(0))
-    arena = whole(layer)
-    arena.grad[...] = 5.0
-    arena.zero_grad()
-    layer.b.add(np.ones(2))
-    assert np.array_equal(arena.grad, [0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
-    arena.zero_grad()
-    assert not layer.W.grad.any()
-    assert not arena.grad.any()
-
-
-def test_a_product_is_written_into_the_arena():
-    layer = Linear(3, 2, rng=np.random.default_rng(0))
-    arena, x = whole(layer), np.ones((4, 3))
-    arena.zero_grad()
-    pull = ops.linear(x, layer.W.value, layer.b.value)[1]
-    _, dW, db = pull(np.ones((4, 2)), out=(layer.W.room(), layer.b.room()))
-    assert np.shares_memory(dW, layer.W.grad)
-    assert np.shares_memory(db, layer.b.grad)
-    assert np.shares_memory(arena.grad, layer.W.grad)
 
 
 # ── a team of threads ─────────────────────────────────────────────────────────────────────────
@@ -234,7 +195,8 @@ def vae(threads: int, likelihood: str = "bernoulli", **options) -> VAE:
 @pytest.mark.parametrize("optimizer", [SGD, Momentum, AdaGrad, Adam, lambda: Adam(max_norm=0.5)])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_change_nothing(threads, optimizer, monkeypatch):
-    monkeypatch.setattr("minivae.nn.optimizers.BLOCK", 50)
+    monkeypatch.setattr("minivae.nn.arena.TILE", 50)
+    monkeypatch.setattr("minivae.nn.arena.LEAST", 50)
     one, many = vae(1, optimizer=optimizer()), vae(threads, optimizer=optimizer())
     rngs = [np.random.default_rng(0) for _ in range(2)]
     for step in range(20):
@@ -253,16 +215,6 @@ def test_a_likelihood_with_parameters_is_shared_too(likelihood):
             model.train_step(np.random.default_rng(step).standard_normal((10, 12)), rng)
         found.append(model.arena.value)
     np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-11)
-
-
-def test_the_same_threads_give_the_same_bits():
-    found = []
-    for _ in range(3):
-        model, rng = vae(3), np.random.default_rng(0)
-        for step in range(30):
-            model.train_step(np.random.default_rng(step).random((10, 12)), rng)
-        found.append(model.arena.value.tobytes())
-    assert found[0] == found[1] == found[2]
 
 
 def test_a_batch_of_few_rows_stays_with_one_thread():

@@ -133,7 +133,7 @@ def test_the_pullback_is_shown_as_it_is_written():
     assert pages.pullback_source(inspect.unwrap(gaussian_kl)).splitlines() == [
         "def pullback(dkl):    # ∂/∂μ = μ,   ∂/∂log σ² = ½ (σ² − 1)",
         "    return mean * dkl[:, None], 0.5 * (var - 1.0) * dkl[:, None]"]
-    assert "def pullback(dy, need_dx=True, need_dp=True, out=(None, None)):" in pages.pullback_source(linear)
+    assert "def pullback(dy, need_dx=True, need_dp=True, matmul=np.matmul):" in pages.pullback_source(linear)
 
 
 def test_every_paper_that_is_named_is_in_the_bibliography():

@@ -117,7 +117,7 @@ def mistakes(node: ast.AST) -> Iterator[ast.AST]:
             yield value
         case ast.Call(ast.Attribute(value, "sum" | "reshape" | "mean")):
             yield value
-        case ast.Call(ast.Attribute(ast.Name("np"), "matmul"), [left, right]):
+        case ast.Call(ast.Attribute(ast.Name("np"), "matmul") | ast.Name("matmul"), [left, right]):
             yield left
             yield right
         case ast.Call(function, arguments, keywords):

@@ -1,0 +1,184 @@
+"""Gradients that wait: a weight's products are made later, some rows by each thread, and moved at once."""
+
+import random
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from minivae.backend import device
+from minivae.nn import Adam, Arena, Linear, Parameter, Workers
+from minivae.nn.arena import Tile
+from minivae.variants import VAEConfig
+
+RNG = np.random.default_rng(0)
+
+
+def parameter(*shape: int) -> Parameter:
+    p = Parameter(np.zeros(shape))
+    p.grad[...] = 7.0                                  # what lies there is the step before's
+    p.zero_grad(owes=True)
+    return p
+
+
+def uses(n: int, inputs: int, outputs: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(RNG.standard_normal((5, inputs)), RNG.standard_normal((5, outputs))) for _ in range(n)]
+
+
+# ── a parameter ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(40, 30), (2, 3)])    # stacked to one product; added, each by itself
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("owes", [True, False])
+def test_what_is_owed_is_the_sum_of_its_products(owes, n, inputs, outputs):
+    p, added = parameter(inputs, outputs), uses(n, inputs, outputs)
+    p.zero_grad(owes=owes)
+    for x, dy in added:
+        assert p.add_product(x.T, dy).shape == (inputs, outputs)
+    assert len(p._owed) == (n if owes else 0)
+    expected = sum(x.T @ dy for x, dy in added)
+    np.testing.assert_allclose(p.grad, expected, rtol=1e-12, atol=1e-12)
+    assert not p._owed
+    p.add(np.ones((inputs, outputs)))
+    p.add_product(added[0][0].T, added[0][1])
+    np.testing.assert_allclose(p.grad, expected + 1.0 + added[0][0].T @ added[0][1], rtol=1e-12, atol=1e-12)
+
+
+def test_rows_are_made_one_after_the_other():
+    p, added = parameter(3, 3, 4, 5), uses(2, 36, 5)
+    for x, dy in added:
+        p.add_product(x.T, dy)
+    for rows in (slice(20, 36), slice(0, 7), slice(7, 20)):
+        p.make(rows)
+    p.made()
+    np.testing.assert_allclose(p.grad.reshape(36, 5), sum(x.T @ dy for x, dy in added), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 2)])
+def test_a_gradient_that_nobody_added_is_zero(shape):
+    assert not parameter(*shape).grad.any()
+    p = parameter(*shape)
+    p.add(np.ones(shape))
+    assert np.array_equal(p.grad, np.ones(shape))
+    p.add(np.ones(shape))
+    assert np.array_equal(p.grad, 2.0 * np.ones(shape))
+
+
+def test_who_takes_a_gradient_leaves_nothing_behind():
+    p, q, added = parameter(4, 3), parameter(4, 3), uses(2, 4, 3)
+    q.add(np.ones((4, 3)))
+    q.add_product(added[0][0].T, added[0][1])
+    p.add_product(added[1][0].T, added[1][1])
+    p.take(q)
+    np.testing.assert_allclose(p.grad, 1.0 + sum(x.T @ dy for x, dy in added), rtol=1e-12)
+    assert not q.grad.any()
+
+
+def test_what_was_multiplied_is_let_go():
+    layer, x = Linear(4, 3, rng=np.random.default_rng(0)), RNG.standard_normal((5, 4))
+    layer.W.zero_grad(owes=True)
+    layer(x)[1](np.ones((5, 3)))
+    gone = weakref.ref(x)
+    del x
+    assert gone() is not None
+    assert layer.W.grad.any()
+    assert gone() is None
+
+
+def test_a_product_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"got a product of shape \(3, 4\), expected \(4, 3\) for a parameter"):
+        parameter(4, 3).add_product(np.ones((3, 5)), np.ones((5, 4)))
+
+
+# ── tiles ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+@pytest.mark.parametrize("shapes", [[(9, 7), (7,), (7, 5), (5,), ()], [(3, 3, 2, 4), (4,)], [(1, 50), (50, 1)], [(3,)]])
+def test_tiles_hold_every_number_once_in_order(shapes, threads, monkeypatch):
+    monkeypatch.setattr("minivae.nn.arena.TILE", 12)
+    monkeypatch.setattr("minivae.nn.arena.LEAST", 10)
+    arena = Arena({str(i): Parameter(np.zeros(shape)) for i, shape in enumerate(shapes)}, device("cpu"), np.float64)
+    lists = arena.tiles(threads)
+    assert len(lists) == min(threads, max(1, arena.value.size // 10))
+    tiles = [tile for tiles in lists for tile in tiles if tile.parts]
+    assert [i for tile in tiles for i in range(tile.here.start, tile.here.stop)] == list(range(arena.value.size))
+    for tile in tiles:
+        inside = sum(p.value[...].size // max(1, len(p.value.reshape(-1, p.value.shape[-1] if p.value.ndim else 1)))
+                     * (rows.stop - rows.start) for p, rows in tile.parts)
+        assert inside == tile.here.stop - tile.here.start
+    widest = max(shape[-1] if shape else 1 for shape in shapes)
+    sizes = [sum(tile.here.stop - tile.here.start for tile in tiles) for tiles in lists]
+    assert max(sizes) - min(sizes) <= 2 * widest                       # equal, to whole rows at either end
+
+
+def test_a_gpu_has_one_tile(cupy_standin):
+    arena = Arena({"W": Parameter(np.zeros((900, 900)))}, device("cuda"))
+    assert [len(tiles) for tiles in arena.tiles(1)] == [1]
+
+
+# ── a training step ───────────────────────────────────────────────────────────────────────────
+
+
+def vae(threads: int, **options):
+    model = VAEConfig(12, (9,), 3).build(dtype=np.float64, **options)
+    model.workers = Workers(model, rows_each=1)
+    model.workers.hire(threads)
+    return model
+
+
+def steps(model, n: int = 3) -> bytes:
+    rng = np.random.default_rng(0)
+    for step in range(n):
+        model.train_step(np.random.default_rng(step).random((10, 12)), rng)
+    return model.arena.value.tobytes()
+
+
+def test_the_same_threads_give_the_same_bits_whoever_is_late(monkeypatch):
+    """A hundred runs: every layer and every tile waits as long as chance will have it, in every thread."""
+    monkeypatch.setattr("minivae.nn.arena.TILE", 50)
+    monkeypatch.setattr("minivae.nn.arena.LEAST", 50)
+    late, forwards, make = random.Random(0), Linear.__call__, Tile.make
+    found = {steps(vae(3))}
+
+    def wait():
+        if late.random() < 0.3:
+            time.sleep(late.random() * 1e-3)
+
+    monkeypatch.setattr(Linear, "__call__", lambda layer, x: (wait(), forwards(layer, x))[1])
+    monkeypatch.setattr(Tile, "make", lambda tile: (wait(), make(tile))[1])
+    for _ in range(100):
+        found.add(steps(vae(3)))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.5])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_step_by_tiles_is_the_gradient_and_then_the_step(threads, max_norm, monkeypatch):
+    """The textbook's order: the whole gradient, and then Adam on all of it."""
+    monkeypatch.setattr("minivae.nn.arena.TILE", 50)
+    monkeypatch.setattr("minivae.nn.arena.LEAST", 50)
+    tiled, plain = (vae(n, optimizer=Adam(max_norm=max_norm)) for n in (threads, 1))
+    x, eps = RNG.random((10, 12)), np.random.default_rng(5).standard_normal((1, 10, 3))
+    tiled.train_step(x, np.random.default_rng(5))
+    plain.arena.zero_grad()
+    plain.objective(plain, x=x, eps=eps, weight=0.1, step=0)
+    plain.optimizer.step(plain.arena)
+    np.testing.assert_allclose(tiled.arena.grad, plain.arena.grad, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(tiled.arena.value, plain.arena.value, rtol=1e-10, atol=1e-10)
+
+
+def test_after_a_step_nothing_is_owed():
+    model = vae(2)
+    steps(model, 1)
+    assert not any(p._owed for copy in model.workers.copies for p in copy.arena.parameters.values())
+
+
+def test_a_network_that_does_not_exist_cannot_move():
+    model = vae(1)
+    before = model.arena.value.copy()
+    with pytest.raises(ValueError, match=r"names: got \['critic'\], expected some of \['vae'\]"):
+        model.workers.step(lambda model, rows: (), 4, names=["critic"])
+    assert np.array_equal(model.arena.value, before)
