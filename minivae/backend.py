@@ -116,9 +116,8 @@ def alike(**arrays: Array) -> None:
             raise ValueError(f"{name}: got shape {b.shape}, expected {a.shape}, the shape of {first}")
         if a.dtype != b.dtype:
             raise TypeError(f"{name}: got dtype {b.dtype}, expected {a.dtype}, the dtype of {first}")
-        if type(a) is not type(b):
-            where = [device_of(array).name for array in (a, b)]
-            raise TypeError(f"{name}: lives on {where[1]}, expected {where[0]}, the device of {first}")
+        if type(a) is not type(b) and (where := device_of(b).name) != (here := device_of(a).name):
+            raise TypeError(f"{name}: lives on {where}, expected {here}, the device of {first}")
 
 
 def at_least_one(**sizes: int) -> None:

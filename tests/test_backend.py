@@ -101,6 +101,13 @@ def test_alike_says_which_array_is_not(cupy_standin):
             alike(mean=F32, logvar=F32, eps=other)
 
 
+def test_a_file_mapped_into_memory_lives_on_the_cpu(tmp_path):
+    mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=F32.shape)
+    alike(mean=F32, x=mapped)
+    with pytest.raises(TypeError, match="x: got dtype float32, expected float64, the dtype of mean"):
+        alike(mean=F64, x=mapped)
+
+
 def test_training_on_the_cpu_never_imports_cupy(tmp_path):
     """A broken CuPy beside NumPy must not matter to someone without a GPU."""
     (tmp_path / "cupy.py").write_text("raise SystemExit('somebody imported cupy')", encoding="utf-8")

@@ -1,6 +1,7 @@
 """Gradients that wait: a weight's products are made later, some rows by each thread, and moved at once."""
 
 import random
+import sys
 import time
 import weakref
 
@@ -182,3 +183,37 @@ def test_a_network_that_does_not_exist_cannot_move():
     with pytest.raises(ValueError, match=r"names: got \['critic'\], expected some of \['vae'\]"):
         model.workers.step(lambda model, rows: (), 4, names=["critic"])
     assert np.array_equal(model.arena.value, before)
+
+
+# ── no float64 in a float32 step ──────────────────────────────────────────────────────────────
+
+
+class Watched(np.ndarray):
+    """An array that notes the dtype of every array that is computed with it (in NumPy's own Python nobody can help it)."""
+
+    seen: set[str] = set()
+
+    def __array_finalize__(self, source):
+        if self.dtype.kind == "f" and self.ndim and not sys._getframe(1).f_globals["__name__"].startswith("numpy"):
+            self.seen.add(str(self.dtype))
+
+
+class WatchedNoise:
+    """A generator of watched noise."""
+
+    def standard_normal(self, size, dtype):
+        return np.random.default_rng(0).standard_normal(size, dtype=dtype).view(Watched)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"samples": 3}, {"likelihood": "gaussian_shared"}, {"likelihood": "gaussian_pixel"}, {"posterior": "full"},
+    {"prior": "mixture"}, {"activation": "gelu"}], ids=str)
+def test_no_number_of_a_step_is_longer_than_the_parameters(options, monkeypatch):
+    monkeypatch.setattr(Watched, "seen", set())
+    how = {key: options[key] for key in ("samples",) if key in options}
+    model = VAEConfig(12, (9,), 3, **{key: options[key] for key in options.keys() - how}).build(**how)
+    for p in model.arena.parameters.values():
+        p.value = p.value.view(Watched)
+    x = np.random.default_rng(1).random((6, 12), dtype=np.float32).round()
+    model.train_step(x.view(Watched), WatchedNoise())
+    assert Watched.seen == {"float32"}
