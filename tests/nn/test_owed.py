@@ -4,6 +4,7 @@ import random
 import sys
 import time
 import weakref
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -189,9 +190,9 @@ def test_a_network_that_does_not_exist_cannot_move():
 
 
 class Watched(np.ndarray):
-    """An array that notes the dtype of every array that is computed with it (in NumPy's own Python nobody can help it)."""
+    """An array that notes the dtype of every array that is computed with it (but for those within NumPy's Python)."""
 
-    seen: set[str] = set()
+    seen: ClassVar[set[str]] = set()
 
     def __array_finalize__(self, source):
         if self.dtype.kind == "f" and self.ndim and not sys._getframe(1).f_globals["__name__"].startswith("numpy"):
