@@ -16,7 +16,7 @@ import numpy as np
 
 from minivae import ops
 from minivae.backend import Array, Generator, Pullback
-from minivae.nn.parameter import Parameter
+from minivae.nn.parameter import Parameter, Product
 
 Op = Callable[[Array], tuple[Array, Pullback]]
 Initialiser = Callable[[int, int, Generator], np.ndarray]
@@ -80,7 +80,8 @@ class Linear(Layer):
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             if not need_dp:
                 return pull(dy, need_dx=need_dx, need_dp=False)[0]
-            dx, _, db = pull(dy, need_dx=need_dx, matmul=self.W.add_product)
+            dx, dW, db = pull(dy, need_dx=need_dx, matmul=Product)
+            self.W.add(dW)
             self.b.add(db)
             return dx
 

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from minivae.backend import Array
+
+
+class Product(NamedTuple):
+    """a b, not multiplied out yet        (I, N) (N, O).  Until then neither may be written to."""
+
+    a: Array
+    b: Array
+
+    def reshape(self, *shape: Any) -> Product:
+        """Itself: a parameter knows its own shape."""
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Multiplied out, for whoever takes it for an array: `W.grad += dW`"""
+        return np.asarray(self.a @ self.b, dtype)
 
 
 class Parameter:
@@ -14,7 +31,7 @@ class Parameter:
 
     The gradient of a weight is a sum of products xᵀ dy, one for each use of it and for each thread's rows of the batch.
     That is one product of all rows, Σ aᵢ bᵢ = [a₁ a₂ …] [b₁; b₂; …].  So in a training step (`Workers`) a product is
-    *owed*: its factors are kept until somebody asks for the gradient, or threads make some rows of it each.
+    *owed*: a `Product` is kept until somebody asks for the gradient, or threads make some rows of it each.
     """
 
     def __init__(self, value: np.ndarray | float) -> None:
@@ -30,36 +47,35 @@ class Parameter:
     @grad.setter
     def grad(self, array: Array) -> None:
         self._grad, self._blank = array, False
-        self._owes, self._owed = False, list[tuple[Array, Array]]()
+        self._owes, self._owed = False, list[Product]()
 
     def zero_grad(self, *, owes: bool = False) -> None:
         """Forget the gradient.  owes: products that are added from now on wait until they are asked for."""
         self._blank = True                            # what lies there is the step before's
         self._owes, self._owed = owes, []
 
-    def add(self, gradient: Array) -> None:
-        """grad += gradient"""
-        if self._blank:
+    def add(self, gradient: Array | Product) -> None:
+        """grad += gradient; a product is multiplied out later, if the parameter owes.
+
+        Raises ValueError for a product that has not the value's size and columns.
+        """
+        if isinstance(gradient, Product):
+            self._owe(gradient)
+        elif self._blank:
             self._grad[...] = gradient
             self._blank = False
         else:
             self._grad += gradient
 
-    def add_product(self, a: Array, b: Array) -> Array:
-        """grad += a b        (I, N) (N, O); returns the matrix (I, O) where the gradient lies once it is made
-
-        a and b must stay as they are until then: it is made at once or, if owed, by the end of the training step.
-        Raises ValueError if a b is no matrix of the value's size and columns.
-        """
-        matrix = self._matrix()
-        if matrix.shape != (len(a), b.shape[-1]):
-            raise ValueError(f"add_product: got a product of shape {(len(a), b.shape[-1])}, "
-                             f"expected {matrix.shape} for a parameter of shape {self.value.shape}")
-        self._owed.append((a, b))
+    def _owe(self, product: Product) -> None:
+        shape, expected = (len(product.a), product.b.shape[-1]), self._matrix().shape
+        if shape != expected:
+            raise ValueError(f"add: got a product of shape {shape}, expected {expected} for a parameter of shape "
+                             f"{self.value.shape}")
+        self._owed.append(product)
         if not self._owes:
             self.make()
             self.made()
-        return matrix
 
     def take(self, other: Parameter) -> None:
         """grad += other.grad, which is then forgotten there; what was owed there is owed here."""
@@ -84,13 +100,13 @@ class Parameter:
         """All rows were made."""
         self._blank, self._owed = False, []
 
-    def _products(self, rows: slice) -> list[tuple[Array, Array]]:
+    def _products(self, rows: slice) -> list[Product]:
         """What is owed for these rows: stacked to one product, unless that moves more numbers than adding would."""
-        factors = [(a[rows], b) for a, b in self._owed]
+        factors = [Product(a[rows], b) for a, b in self._owed]
         stacked = sum(a.size + b.size for a, b in factors)
         if sum(len(a) * b.shape[1] for a, b in factors[1:]) <= stacked:
             return factors
-        return [(np.concatenate([a for a, _ in factors], axis=1), np.concatenate([b for _, b in factors]))]
+        return [Product(np.concatenate([a for a, _ in factors], axis=1), np.concatenate([b for _, b in factors]))]
 
     def _matrix(self) -> Array:
         """The gradient as a matrix: a convolution's (k, k, C, F) as (k·k·C, F), a vector as one row."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from minivae.ops import kernels
 from minivae.ops.kernels import fused
 
 Cotangents = tuple[Array | None, Array | None, Array | None]       # dx, dW, db; None: nobody asked
-Matmul = Callable[[Array, Array], Array]      # how dW is multiplied out: at once, or later (nn.Parameter.add_product)
+Matmul = Callable[[Array, Array], Any]        # how dW is multiplied out: at once, or later (nn.parameter.Product)
 
 
 def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
@@ -33,7 +34,8 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
         dx = dy @ W.T if need_dx else None            # nobody asks for the gradient of the data
         if not need_dp:                               # nor, where only z moves, for that of the parameters
             return dx, None, None
-        return dx, matmul(x.T, dy), dy.sum(axis=0)    # b was broadcast over B: sum over B
+        dW = matmul(x.T, dy)
+        return dx, dW, dy.sum(axis=0)                 # b was broadcast over B: sum over B
 
     y = x @ W
     y += b

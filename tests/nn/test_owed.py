@@ -9,9 +9,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from minivae import ops
 from minivae.backend import device
 from minivae.nn import Adam, Arena, Linear, Parameter, Workers
 from minivae.nn.arena import Tile
+from minivae.nn.parameter import Product
 from minivae.variants import VAEConfig
 
 RNG = np.random.default_rng(0)
@@ -38,20 +40,20 @@ def test_what_is_owed_is_the_sum_of_its_products(owes, n, inputs, outputs):
     p, added = parameter(inputs, outputs), uses(n, inputs, outputs)
     p.zero_grad(owes=owes)
     for x, dy in added:
-        assert p.add_product(x.T, dy).shape == (inputs, outputs)
+        p.add(Product(x.T, dy))
     assert len(p._owed) == (n if owes else 0)
     expected = sum(x.T @ dy for x, dy in added)
     np.testing.assert_allclose(p.grad, expected, rtol=1e-12, atol=1e-12)
     assert not p._owed
     p.add(np.ones((inputs, outputs)))
-    p.add_product(added[0][0].T, added[0][1])
+    p.add(Product(added[0][0].T, added[0][1]))
     np.testing.assert_allclose(p.grad, expected + 1.0 + added[0][0].T @ added[0][1], rtol=1e-12, atol=1e-12)
 
 
 def test_rows_are_made_one_after_the_other():
     p, added = parameter(3, 3, 4, 5), uses(2, 36, 5)
     for x, dy in added:
-        p.add_product(x.T, dy)
+        p.add(Product(x.T, dy))
     for rows in (slice(20, 36), slice(0, 7), slice(7, 20)):
         p.make(rows)
     p.made()
@@ -71,11 +73,18 @@ def test_a_gradient_that_nobody_added_is_zero(shape):
 def test_who_takes_a_gradient_leaves_nothing_behind():
     p, q, added = parameter(4, 3), parameter(4, 3), uses(2, 4, 3)
     q.add(np.ones((4, 3)))
-    q.add_product(added[0][0].T, added[0][1])
-    p.add_product(added[1][0].T, added[1][1])
+    q.add(Product(added[0][0].T, added[0][1]))
+    p.add(Product(added[1][0].T, added[1][1]))
     p.take(q)
     np.testing.assert_allclose(p.grad, 1.0 + sum(x.T @ dy for x, dy in added), rtol=1e-12)
     assert not q.grad.any()
+
+
+def test_a_product_may_be_taken_for_an_array():
+    p, (x, dy) = parameter(4, 3), uses(1, 4, 3)[0]
+    p.grad += Product(x.T, dy)
+    np.testing.assert_allclose(p.grad, x.T @ dy, rtol=1e-12)
+    assert np.asarray(Product(x.T, dy), np.float32).dtype == np.float32
 
 
 def test_what_was_multiplied_is_let_go():
@@ -89,9 +98,21 @@ def test_what_was_multiplied_is_let_go():
     assert gone() is None
 
 
+@pytest.mark.parametrize("owes", [True, False])
+def test_an_op_that_multiplies_at_once_is_heard_too(owes, monkeypatch):
+    """As a student's would, that never looks at `matmul`."""
+    layer, x, dy = Linear(4, 3, rng=np.random.default_rng(0)), RNG.standard_normal((5, 4)), RNG.standard_normal((5, 3))
+    monkeypatch.setattr(ops, "linear", lambda x, W, b: (x @ W + b, lambda dy, need_dx=True, need_dp=True, matmul=None: (
+        dy @ W.T, x.T @ dy, dy.sum(axis=0))))
+    layer.W.zero_grad(owes=owes)
+    for _ in range(2):
+        layer(x)[1](dy)
+    np.testing.assert_allclose(layer.W.grad, 2.0 * x.T @ dy, rtol=1e-12)
+
+
 def test_a_product_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"got a product of shape \(3, 4\), expected \(4, 3\) for a parameter"):
-        parameter(4, 3).add_product(np.ones((3, 5)), np.ones((5, 4)))
+        parameter(4, 3).add(Product(np.ones((3, 5)), np.ones((5, 4))))
 
 
 # ── tiles ─────────────────────────────────────────────────────────────────────────────────────
