@@ -2,7 +2,7 @@
 
 The gradient of a sum over examples is the sum of the gradients of its parts.  So in the first half of a step every
 worker takes some rows of the batch forwards and backwards through the same network, with gradients of its own.  The
-products xᵀ dy that make the weights' gradients are only noted down (`Parameter`).  In the second half the weights are
+products xᵀ dy that make the weights' gradients are only noted down (`Product`).  In the second half the weights are
 shared out instead: each thread makes the gradient of its tiles, of all rows, and moves them while they are near
 (`Arena.by_tiles`).  Whatever is added up is added in the same order: the result does not depend on who was first.
 """
@@ -101,7 +101,7 @@ class Workers:
                              "whole batch: of several processes each sees a part")
         if mine.start == mine.stop:                   # fewer rows than processes: the first row, counted for nothing
             values = [0.0 * value for value in share(self.model, slice(0, 1))]
-            _zero_grad(self.model)
+            self._zero_grad(self.model)
         else:
             values = self._over_threads(share, mine)
         if self.processes.size > 1:
@@ -116,7 +116,7 @@ class Workers:
                  for part in shares(mine.stop - mine.start, len(copies))]
 
         def work(i: int) -> tuple[Array, ...]:
-            _zero_grad(copies[i])
+            self._zero_grad(copies[i])
             return share(copies[i], parts[i])
 
         values = self.team.run(work, len(copies))
@@ -135,6 +135,11 @@ class Workers:
         """Whether something looks at the whole batch, so that it cannot be shared out."""
         return bool(self.learners) or self.model.whole_batch
 
+    def _zero_grad(self, model: Any) -> None:
+        """Products wait where there is somebody to share them with: to one thread they are nearer now than later."""
+        for network in model.networks.values():
+            network.arena.zero_grad(owes=self.team.threads > 1)
+
     def _copies(self, n: int) -> list[Any]:
         while len(self.copies) < n:
             self.copies.append(self._copy())
@@ -150,11 +155,6 @@ class Workers:
         other.networks = {name: network.twin({key: known[id(p)] for key, p in network.arena.parameters.items()})
                           for name, network in networks.items()}
         return other
-
-
-def _zero_grad(model: Any) -> None:
-    for network in model.networks.values():
-        network.arena.zero_grad(owes=True)
 
 
 def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 250) -> Array:
