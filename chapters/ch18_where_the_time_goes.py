@@ -98,22 +98,21 @@ class TextbookAdam(Adam):
 #    $\sum \log (1 + e_i) = \log \prod (1 + e_i)$ takes one multiplication per pixel and a logarithm for 64 of them.
 # 3. **Adam in place.**  Keep $m/(1-\beta_1)$ and $s/(1-\beta_2)$ instead of $m$ and $s$; then all constants meet in two
 #    numbers, and ten passes are left.  Make them over tiles that fit a core's cache, not over the whole.
-# 4. **Gradients when they are needed.**  A pullback hands back $dx$ and only notes $x$ and $dy$ down: the parameter
-#    *owes* the product $x^\top dy$.  When the pass is through, tile after tile of the weights is made, written straight
-#    into the arena (nothing is set to zero, nothing added), and moved by Adam while it is still in the cache.  And
-#    nobody asks for the gradient of the loss with respect to the data: in the first layer that was one of the five
-#    large products.
-# 5. **All cores.**  A step in two halves: first each core takes its own *rows* through the network, forwards and
-#    backwards; then each takes its share of the *weights*, of all rows.  (Whoever made the gradient of his own rows would
-#    have to add it to the others': as many numbers as the model has, read and written once more.)  Each matrix product
-#    uses one thread.  BLAS could share out the products alone; but its threads spin while they wait for each other, and
-#    two programs that do so take many times as long, not twice.
+# 4. **Gradients where they belong.**  The product $x^\top dy$ is written straight into the arena; nothing is set to
+#    zero, nothing added.  And nobody asks for the gradient of the loss with respect to the data: in the first layer
+#    that was one of the five large products.
+# 5. **All cores.**  A step in two halves.  First each core takes its own *rows* through the network, forwards and
+#    backwards; a pullback hands back $dx$ and only notes $x$ and $dy$ down: the parameter *owes* their product.  Then each
+#    core takes its share of the *weights*: tile after tile it makes what is owed, of all rows, and Adam moves it while
+#    it is near.  (Whoever made the gradient of his own rows would have to add it to the others': as many numbers as the
+#    model has, read and written once more.)  Each matrix product uses one thread.  BLAS could share out the products
+#    alone; but its threads spin while they wait for each other, and two programs that do so take many times as long.
 #
 # With Numba (`pip install "minivae[fast]"`) idea 3 goes further: Adam's ten passes become one compiled loop, and so do
 # the pullbacks of relu and of the loss.  Numbers and formulas stay the same.
 
 # %%
-IDEAS = ("textbook, float64", "float32", "one exponential", "Adam in place", "gradients when needed", "all cores")
+IDEAS = ("textbook, float64", "float32", "one exponential", "Adam in place", "gradients where they belong", "all cores")
 
 
 def version(ideas, hidden):
