@@ -86,6 +86,8 @@ class Parameter:
 
     def make(self, rows: slice = slice(None)) -> None:
         """Make these rows of the gradient: what was added, and what is owed."""
+        if not (self._owed or self._blank):           # all is there
+            return
         room, blank = self._matrix()[rows], self._blank
         for a, b in self._products(rows):
             if blank:
@@ -93,7 +95,7 @@ class Parameter:
                 blank = False
             else:
                 room += a @ b
-        if blank:                                     # nobody added anything
+        if blank:
             room[...] = 0.0
 
     def made(self) -> None:
