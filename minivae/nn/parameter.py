@@ -30,8 +30,8 @@ class Parameter:
     A parameter is born alone, in float64 on the host; an Arena then moves it into its vectors.
 
     The gradient of a weight is a sum of products xᵀ dy, one for each use of it and for each thread's rows of the batch.
-    That is one product of all rows, Σ aᵢ bᵢ = [a₁ a₂ …] [b₁; b₂; …].  So in a training step (`Workers`) a product is
-    *owed*: a `Product` is kept until somebody asks for the gradient, or threads make some rows of it each.
+    That is one product of all rows, Σ aᵢ bᵢ = [a₁ a₂ …] [b₁; b₂; …].  So in a training step (`Workers`) a product of
+    few rows is *owed*: its factors are kept until somebody asks for the gradient, or threads make some rows of it each.
     """
 
     def __init__(self, value: np.ndarray | float) -> None:
@@ -55,7 +55,7 @@ class Parameter:
         self._owes, self._owed = owes, []
 
     def add(self, gradient: Array | Product) -> None:
-        """grad += gradient; a product is multiplied out later, if the parameter owes.
+        """grad += gradient; a product of few rows is multiplied out later, if the parameter owes.
 
         Raises ValueError for a product that has not the value's size and columns.
         """
@@ -73,8 +73,8 @@ class Parameter:
             raise ValueError(f"add: got a product of shape {shape}, expected {expected} for a parameter of shape "
                              f"{self.value.shape}")
         self._owed.append(product)
-        if not self._owes:
-            self.make()
+        if not self._owes or 2 * (product.a.size + product.b.size) > self._grad.size:
+            self.make()                               # of many rows, the factors are more than what they make
             self.made()
 
     def take(self, other: Parameter) -> None:
@@ -89,26 +89,25 @@ class Parameter:
         if not (self._owed or self._blank):           # all is there
             return
         room, blank = self._matrix()[rows], self._blank
-        for a, b in self._products(rows):
+        if self._owed:
+            a, b = self._stacked(rows)
             if blank:
                 np.matmul(a, b, out=room)
-                blank = False
             else:
                 room += a @ b
-        if blank:
+        else:
             room[...] = 0.0
 
     def made(self) -> None:
         """All rows were made."""
         self._blank, self._owed = False, []
 
-    def _products(self, rows: slice) -> list[Product]:
-        """What is owed for these rows: stacked to one product, unless that moves more numbers than adding would."""
-        factors = [Product(a[rows], b) for a, b in self._owed]
-        stacked = sum(a.size + b.size for a, b in factors)
-        if sum(len(a) * b.shape[1] for a, b in factors[1:]) <= stacked:
-            return factors
-        return [Product(np.concatenate([a for a, _ in factors], axis=1), np.concatenate([b for _, b in factors]))]
+    def _stacked(self, rows: slice) -> Product:
+        """All that is owed for these rows, as one product."""
+        if len(self._owed) == 1:
+            return Product(self._owed[0].a[rows], self._owed[0].b)
+        return Product(np.concatenate([a[rows] for a, _ in self._owed], axis=1),
+                       np.concatenate([b for _, b in self._owed]))
 
     def _matrix(self) -> Array:
         """The gradient as a matrix: a convolution's (k, k, C, F) as (k·k·C, F), a vector as one row."""
