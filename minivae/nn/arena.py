@@ -115,10 +115,10 @@ class Arena:
         for p in self.parameters.values():
             p.zero_grad(owes=owes)
 
-    def take(self, other: Arena) -> None:
-        """grad += other.grad, of a twin, which is then forgotten there; what was owed there is owed here."""
+    def owe(self, other: Arena) -> None:
+        """grad += other.grad, of a twin, when it is made: until then, nobody may touch the other's."""
         for p, q in zip(self.parameters.values(), other.parameters.values(), strict=True):
-            p.take(q)
+            p.owe(q)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of every parameter on the host, by name."""

@@ -40,19 +40,18 @@ class Parameter:
 
     @property
     def grad(self) -> Array:
-        self.make()
-        self.made()
+        self._make_all()
         return self._grad
 
     @grad.setter
     def grad(self, array: Array) -> None:
-        self._grad, self._blank = array, False
-        self._owes, self._owed = False, list[Product]()
+        self._grad, self._owes = array, False
+        self.made()
 
     def zero_grad(self, *, owes: bool = False) -> None:
         """Forget the gradient.  owes: products that are added from now on wait until they are asked for."""
-        self._blank = True                            # what lies there is the step before's
-        self._owes, self._owed = owes, []
+        self.made()
+        self._blank, self._owes = True, owes          # what lies there is the step before's
 
     def add(self, gradient: Array | Product) -> None:
         """grad += gradient; a product of few rows is multiplied out later, if the parameter owes.
@@ -74,19 +73,18 @@ class Parameter:
                              f"{self.value.shape}")
         self._owed.append(product)
         if not self._owes or 2 * (product.a.size + product.b.size) > self._grad.size:
-            self.make()                               # of many rows, the factors are more than what they make
-            self.made()
+            self._make_all()                          # of many rows, the factors are more than what they make
 
-    def take(self, other: Parameter) -> None:
-        """grad += other.grad, which is then forgotten there; what was owed there is owed here."""
+    def owe(self, other: Parameter) -> None:
+        """grad += other.grad, when it is made: until then nobody may touch the other's, that now owes nothing."""
         if not other._blank:
-            self.add(other._grad)
+            self._others.append(other._matrix())
         self._owed += other._owed
-        other.zero_grad()
+        other._owed = []
 
     def make(self, rows: slice = slice(None)) -> None:
         """Make these rows of the gradient: what was added, and what is owed."""
-        if not (self._owed or self._blank):           # all is there
+        if not (self._owed or self._others or self._blank):       # all is there
             return
         room, blank = self._matrix()[rows], self._blank
         if self._owed:
@@ -95,12 +93,20 @@ class Parameter:
                 np.matmul(a, b, out=room)
             else:
                 room += a @ b
-        else:
+        elif blank:
             room[...] = 0.0
+        for other in self._others:
+            room += other[rows]
 
     def made(self) -> None:
-        """All rows were made."""
-        self._blank, self._owed = False, []
+        """All rows were made: nothing is owed."""
+        self._blank = False
+        self._owed: list[Product] = []
+        self._others: list[Array] = []
+
+    def _make_all(self) -> None:
+        self.make()
+        self.made()
 
     def _stacked(self, rows: slice) -> Product:
         """All that is owed for these rows, as one product."""

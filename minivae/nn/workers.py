@@ -74,12 +74,9 @@ class Workers:
         if names is not None and not networks.keys() >= set(names):
             raise ValueError(f"names: got {list(names)}, expected some of {list(networks)}")
         with learning(self.model) if self.learners else nullcontext():
-            values = self._gradient(share, rows)
-        for name, network in networks.items():
-            if names is None or name in names:
-                network.optimizer.step(network.arena, self.team)
-            else:
-                network.arena.make(self.team)
+            values = self.gradient(share, rows)
+        for name in networks if names is None else names:
+            networks[name].optimizer.step(networks[name].arena, self.team)
         return values
 
     def gradient(self, share: Share, rows: int) -> list[Array]:
@@ -87,14 +84,9 @@ class Workers:
 
         share   share(model, rows) adds the gradients of these rows (a slice) to those of the model's networks, and
                 returns their part of the values.  Over all processes the parts add up to the batch's
-        """
-        values = self._gradient(share, rows)
-        for network in self.model.networks.values():
-            network.arena.make(self.team)
-        return values
 
-    def _gradient(self, share: Share, rows: int) -> list[Array]:
-        """The same, but products are still owed, unless other processes must hear of them."""
+        What threads share is made when somebody asks for it: an optimizer, another process, `arena.grad`.
+        """
         mine = self.processes.rows(rows)
         if self.processes.size > 1 and self.undivided:
             raise ValueError("batch normalisation and gaussian_optimal, and objectives such as free bits look at the "
@@ -122,7 +114,7 @@ class Workers:
         values = self.team.run(work, len(copies))
         for other in copies[1:]:
             for name, network in self.model.networks.items():
-                network.arena.take(other.networks[name].arena)
+                network.arena.owe(other.networks[name].arena)
         return [sum(value[1:], value[0]) for value in zip(*values)]
 
     def _threads(self, mine: slice) -> int:

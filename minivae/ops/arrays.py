@@ -44,7 +44,8 @@ def repeat(x: Array, *, samples: int) -> tuple[Array, Pullback]:
     def pullback(dy: Array) -> Array:                 # x[i] was used in every copy: derivatives add
         return dy.reshape(samples, *x.shape).sum(axis=0)
 
-    return np.broadcast_to(x, (samples, *x.shape)).reshape(-1, *x.shape[1:]), pullback
+    y = x[None] if samples == 1 else np.broadcast_to(x, (samples, *x.shape))
+    return y.reshape(-1, *x.shape[1:]), pullback
 
 
 def repeat_each(*parts: Array, samples: int) -> tuple[tuple[Array, ...], Pullback]:

@@ -70,15 +70,29 @@ def test_a_gradient_that_nobody_added_is_zero(shape):
     assert np.array_equal(p.grad, 2.0 * np.ones(shape))
 
 
-def test_who_takes_a_gradient_leaves_nothing_behind():
+def test_whoever_owes_anothers_gradient_makes_it_later():
     p, q, added = parameter(40, 30), parameter(40, 30), uses(2, 40, 30)
     q.add(np.ones((40, 30)))
     q.add(Product(added[0][0].T, added[0][1]))
     p.add(Product(added[1][0].T, added[1][1]))
-    p.take(q)
+    p.owe(q)
     assert len(p._owed) == 2
+    assert not q._owed
     np.testing.assert_allclose(p.grad, 1.0 + sum(x.T @ dy for x, dy in added), rtol=1e-12)
-    assert not q.grad.any()
+    assert np.array_equal(q.grad, np.ones((40, 30)))
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_anothers_gradient_is_added_row_by_row(mine):
+    p, q = parameter(9, 3), parameter(9, 3)
+    q.add(np.arange(27.0).reshape(9, 3))
+    if mine:
+        p.add(np.ones((9, 3)))
+    p.owe(q)
+    for rows in (slice(4, 9), slice(0, 4)):
+        p.make(rows)
+    p.made()
+    assert np.array_equal(p.grad, mine + np.arange(27.0).reshape(9, 3))
 
 
 def test_a_product_may_be_taken_for_an_array():
