@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from statistics import NormalDist
@@ -137,6 +137,21 @@ def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = 
     fig = image_grid(np.concatenate(rows), shape, columns=columns)
     fig.axes[0].set_title(title or "above: the image; below: its reconstruction", fontsize=11)
     return fig
+
+
+def completions(model: Any, part: Any, whole: Callable[[np.ndarray, np.ndarray], np.ndarray], shape: tuple[int, int], *,
+                draws: int = 8, seed: int = 0, title: str = "") -> Figure:
+    """A row for each example of `part`: what is given, the baseline's guess, draws of a CVAE, the truth.
+
+    whole   whole(x, y): what is given and what is predicted, in one image (N, X + Y)
+    """
+    on = part.on(model.device, model.dtype)
+    x, rng = to_numpy(on.x), model.device.rng(seed)
+    columns = [whole(x, np.full(part.y.shape, 0.5)), whole(x, to_numpy(model.guess(on.x))),
+               *(whole(x, to_numpy(model.predict(on.x, rng))) for _ in range(draws)), whole(x, part.y)]
+    rows = np.stack(columns, axis=1)                                                      # (N, columns, pixels)
+    return image_grid(rows.reshape(-1, rows.shape[-1]), shape, columns=len(columns),
+                      title=title or f"given · the baseline's guess · {draws} draws · the truth")
 
 
 def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str = "") -> Figure:

@@ -5,26 +5,35 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minivae import plots
 from minivae.backend import at_least_one, device, to_numpy
-from minivae.cli.shared import OK, DeviceName, Run, draw
+from minivae.batch import Batch
+from minivae.cli.shared import OK, DeviceName, Run, draw, only_a_vae
+from minivae.data import Dataset
 from minivae.evaluation import (
     active_units,
     annealed_importance_sampling,
+    conditional_log_likelihood,
     diagnose,
     evaluate,
     importance_weighted_bound,
 )
 from minivae.runs import read_history, write_atomically
-from minivae.training import load_run
+from minivae.training import Recipe, load_run
+from minivae.training.models import question
+from minivae.vae import VAE
+from minivae.variants import CVAE
 
 
 @dataclass
 class Evaluate:
     """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
+
+    Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.
 
     Example: minivae evaluate runs/digits --samples 500
     """
@@ -32,7 +41,7 @@ class Evaluate:
     run: Run
     """run folder"""
     samples: int = 0
-    """K of the importance-weighted bound (papers: 5000); 0 leaves it out"""
+    """K of the importance-weighted bound (papers: 5000; of log p(y|x): 100); 0 leaves it out"""
     ais: int = 0
     """temperatures of annealed importance sampling (papers: 10000), log p(x) without the encoder; 0 leaves it out"""
     chains: int = 16
@@ -55,6 +64,13 @@ class Evaluate:
         if self.images is not None:
             at_least_one(images=self.images)
         x = plots.spread(recipe.test(dataset), self.images)
+        if isinstance(model, CVAE):
+            self._conditional(model, x)
+        else:
+            self._vae(model, x)
+        return OK
+
+    def _vae(self, model: VAE, x: Batch) -> None:
         print(evaluate(model, x, seed=self.seed))
         print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
               f"active units: {active_units(model, x).sum()} of {model.latents}")
@@ -66,12 +82,19 @@ class Evaluate:
             print(f"annealed importance sampling, {self.ais:,} temperatures, {self.chains} chains: ", end="")
             print(annealed_importance_sampling(model, x, chains=self.chains, temperatures=self.ais, seed=self.seed,
                                                progress=True))
-        return OK
+
+    def _conditional(self, model: CVAE, x: Batch) -> None:
+        if self.ais or self.latents:
+            only_a_vae(model, "ais, latents")
+        print(evaluate(model, x, seed=self.seed))
+        print(conditional_log_likelihood(model, x, samples=self.samples or 100, seed=self.seed, progress=True))
 
 
 @dataclass
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
+
+    A cvae completes test images, one after another.
 
     Example: minivae sample runs/digits --n 100 --out samples.npz
     """
@@ -91,8 +114,8 @@ class Sample:
         for path in (self.out, self.out.with_suffix(".png")):
             if path.exists():
                 raise FileExistsError(f"out: {path} exists already; choose another name")
-        model, dataset, _ = load_run(self.run, device(self.device), folder=self.folder)
-        images = to_numpy(model.sample(self.n, model.device.rng(self.seed)))
+        model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
+        images = _drawn(model, dataset, recipe, self.n, self.seed)
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
         picture = plots.save(plots.image_grid(images, dataset.image_shape), self.out.with_suffix(".png"))
         print(f"{self.n} images: {self.out}, picture: {picture}")
@@ -117,6 +140,17 @@ class Plot:
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
         draw(model, dataset, recipe, read_history(self.run), self.out or self.run)
         return OK
+
+
+def _drawn(model: Any, dataset: Dataset, recipe: Recipe, n: int, seed: int) -> np.ndarray:
+    """n images (n, X): of a conditional model, each with what is given of a test image."""
+    rng = model.device.rng(seed)
+    if not isinstance(model, CVAE):
+        return to_numpy(model.sample(n, rng))
+    test = recipe.test(dataset)
+    x = test.x[np.arange(n) % len(test)]
+    y = model.predict(model.device.asarray(x, dtype=model.dtype), rng)
+    return question(recipe, dataset).whole(x, to_numpy(y))
 
 
 def _npz(**arrays: np.ndarray) -> bytes:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from matplotlib.figure import Figure
 
 from minivae import data, plots
 from minivae.training import Recipe, Record
+from minivae.training.models import question
 from minivae.vae import VAE
+from minivae.variants import CVAE
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Run = Annotated[Path, tyro.conf.Positional]
@@ -18,10 +22,25 @@ Run = Annotated[Path, tyro.conf.Positional]
 OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def draw(model: VAE, dataset: data.Dataset, recipe: Recipe, history: list[Record], folder: Path) -> None:
+def draw(model: Any, dataset: data.Dataset, recipe: Recipe, history: list[Record], folder: Path) -> None:
     """Every picture of a run, into a folder."""
-    images = recipe.test(dataset).x
-    for name, fig in plots.portrait(model, images, dataset.test_labels, dataset.image_shape, seed=recipe.seed):
+    for name, fig in _portrait(model, dataset, recipe):
         print(f"picture: {plots.save(fig, folder / f'{name}.png')}")
     if history:                                           # a run stopped in its first epoch has none
         print(f"picture: {plots.save(plots.learning_curves(history), folder / 'curves.png')}")
+
+
+def _portrait(model: Any, dataset: data.Dataset, recipe: Recipe) -> Iterator[tuple[str, Figure]]:
+    """(name, picture) of what there is to see of such a model."""
+    test, shape, seed = recipe.test(dataset), dataset.image_shape, recipe.seed
+    if isinstance(model, CVAE):
+        whole = question(recipe, dataset).whole
+        yield "completions", plots.completions(model, plots.spread(test, 10), whole, shape, seed=seed)
+    else:
+        yield from plots.portrait(model, test.x, dataset.test_labels, shape, seed=seed)
+
+
+def only_a_vae(model: Any, why: str) -> None:
+    """Raise ValueError for another model."""
+    if not isinstance(model, VAE):
+        raise ValueError(f"{why}: got a run of a {type(model).__name__}, expected one of a VAE")

@@ -8,6 +8,7 @@ Where to look:
 
     named            load, and the list of what there is
     dataset          what every data set looks like once it is loaded
+    conditions       what is given of an image, and what is to be predicted
     sources          the table of names: files, sizes, hashes, addresses; a new data set is a row here
     download         folders that are searched, files that are fetched and verified
     formats          idx, amat, npz, npy
@@ -15,6 +16,7 @@ Where to look:
     make_digits      how digits.npz was made
 """
 
+from minivae.data.conditions import ByLabel, Quadrants
 from minivae.data.dataset import DataError, Dataset, hold_out
 from minivae.data.download import fetch
 from minivae.data.named import Listing, available, load
@@ -22,4 +24,4 @@ from minivae.data.sources import SOURCES
 
 NAMES = tuple(SOURCES)
 
-__all__ = ["NAMES", "DataError", "Dataset", "Listing", "available", "fetch", "hold_out", "load"]
+__all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "Listing", "Quadrants", "available", "fetch", "hold_out", "load"]

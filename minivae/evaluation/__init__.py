@@ -20,13 +20,16 @@ from minivae.evaluation.bounds import (
     importance_weighted_bound,
     latent_variances,
     log_likelihoods,
+    log_mean_weights,
     over_parts,
 )
+from minivae.evaluation.conditional import ConditionalLikelihood, conditional_log_likelihood
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
 from minivae.evaluation.imputation import impute
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Diagnosis", "Estimate", "Evaluation", "active_units", "amortization_gap",
-    "annealed_importance_sampling", "bidirectional", "diagnose", "evaluate", "fit_posteriors",
-    "importance_weighted_bound", "impute", "information", "latent_variances", "log_likelihoods", "over_parts",
+    "AIS", "ROWS", "AmortizationGap", "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation", "active_units",
+    "amortization_gap", "annealed_importance_sampling", "bidirectional", "conditional_log_likelihood", "diagnose",
+    "evaluate", "fit_posteriors", "importance_weighted_bound", "impute", "information", "latent_variances",
+    "log_likelihoods", "log_mean_weights", "over_parts",
 ]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Generator, at_least_one, to_numpy
+from minivae.backend import Array, Generator, at_least_one, to_numpy
 from minivae.batch import Batch, as_batch
 from minivae.nn import Data, Model, team_on
 from minivae.ops import logsumexp
@@ -78,13 +78,22 @@ def log_likelihoods(model: Model, x: Data, *, samples: int = 5000, seed: int = 0
     Burda et al. 2015, eq. 8.  Two models are compared by `Estimate.of(one − other)`, image by image.
     Raises ValueError if there are no images, or samples < 1.
     """
+    return log_mean_weights(model.log_weights, model, x, samples=samples, seed=seed, progress=progress)
+
+
+def log_mean_weights(log_weights: Callable[[Batch, Generator, int], Array], model: Model, x: Data, *, samples: int,
+                     seed: int = 0, progress: bool = False) -> np.ndarray:
+    """log (1/K) Σₖ wₖ of every example, of any weights: log_weights(part, rng, K) -> (K, B)        -> (N,)
+
+    In chunks of draws and of examples: memory grows with neither.  Raises ValueError as `log_likelihoods`.
+    """
     at_least_one(samples=samples)
     at_once = -(-samples // -(-samples // ROWS[model.device.name]))              # in equal chunks
 
     def bounds(part: Batch, rng: Generator) -> np.ndarray:
         total = None
         for done in range(0, samples, at_once):
-            weights = model.log_weights(part, rng, min(at_once, samples - done))       # (K, B)
+            weights = log_weights(part, rng, min(at_once, samples - done))             # (K, B)
             chunk = logsumexp(weights.T)[0].astype(np.float64)
             total = chunk if total is None else np.logaddexp(total, chunk)
         return to_numpy(total) - np.log(samples)

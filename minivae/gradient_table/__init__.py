@@ -1,7 +1,8 @@
 """The gradient table: a row for every op, density, layer, likelihood and model of the library.
 
     case             one row: something to check, and its inputs
-    ops_rows, distribution_rows, layer_rows, model_rows, posterior_rows, deep_rows     the rows, by what they are about
+    ops_rows, distribution_rows, layer_rows, model_rows, posterior_rows, deep_rows, variant_rows     the rows, by what
+                     they are about
 
 The tests run it, and so does `minivae gradcheck`.  Whoever adds an op adds its row: a public op without one fails the
 suite (`missing_rows`).
@@ -32,6 +33,7 @@ from minivae.gradient_table.posterior_rows import (
     posterior_model_cases,
     prior_cases,
 )
+from minivae.gradient_table.variant_rows import cvae_cases
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, normalisation, softmax
 from minivae.parts import (
@@ -44,7 +46,7 @@ from minivae.parts import (
     structured_posteriors,
     units,
 )
-from minivae.variants import deep_latent, mlp_vae
+from minivae.variants import cvae, deep_latent, mlp_vae
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
@@ -66,6 +68,7 @@ TABLE = {
     priors: prior_cases,
     mlp_vae: posterior_model_cases,
     deep_latent: deep_latent_cases,
+    cvae: cvae_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

@@ -40,12 +40,14 @@ class Model(Layer):
     """Layers with networks.
 
     needs         what a batch must have, by name
+    pixels_of     which of its arrays are pixels, that may be drawn black and white
     whole_batch   whether a training step looks at all rows of a batch together, so that rows cannot be shared out
     networks      by name, each with an arena and an optimizer of its own
     workers       who share a training step
     """
 
     needs: tuple[str, ...] = ("x",)
+    pixels_of: tuple[str, ...] = ("x",)
     networks: dict[str, Network]
     workers: Workers
 

@@ -54,7 +54,7 @@ def fit(model: Any, data: Data, *, epochs: int, batch_size: int = 128, valid: Da
     """Train `model` on images (N, X), or on a Batch of all it needs; return one record per epoch, in nats per example.
 
     valid       the same of what is held out: its bound is recorded after each epoch
-    binarize    draw x ~ Bernoulli(x) anew for every batch (Salakhutdinov and Murray 2008)
+    binarize    draw x ~ Bernoulli(x) anew for every batch (Salakhutdinov and Murray 2008): of all `model.pixels_of`
     seed        of the order of the examples and of the noise
     run         folder for config.json, metrics.jsonl, a checkpoint after each epoch, and the
                 parameters of the epoch with the best validation bound
@@ -163,7 +163,8 @@ class _Epoch:
         for start in range(first * self.batch_size, len(self.data), self.batch_size):
             batch = self.data[self.order[start:start + self.batch_size]]
             if self.binarize:
-                batch = batch.but(x=bernoulli_sample(batch.x, rng=self.noise))
+                batch = batch.but(**{name: bernoulli_sample(batch.arrays[name], rng=self.noise)
+                                     for name in self.model.pixels_of})
             yield batch
 
     def look(self, position: Position, bar: tqdm, pressed: bool) -> None:
@@ -242,9 +243,9 @@ def _check_arguments(model: Any, data: Any, valid: Any, epochs: int, batch_size:
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed: got {seed!r}, expected a whole number of at least 0")
     model.check(data, "images")
-    x = as_batch(data).x
-    if binarize and not 0.0 <= float(x.min()) <= float(x.max()) <= 1.0:
-        raise ValueError("binarize: images have pixels outside [0, 1], expected probabilities of ink")
+    for pixels in (as_batch(data).arrays[name] for name in model.pixels_of if binarize):
+        if not 0.0 <= float(pixels.min()) <= float(pixels.max()) <= 1.0:
+            raise ValueError("binarize: images have pixels outside [0, 1], expected probabilities of ink")
     if valid is not None:
         model.check(valid, "valid")
 

@@ -21,11 +21,17 @@ from minivae.distributions import bernoulli_sample
 from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_scale, warm_up
 from minivae.runs import BEST, CHECKPOINT, CONFIG, CheckpointError, load_parameters
 from minivae.training.loop import Callback, Record, fit
+from minivae.training.models import MODELS
 from minivae.vae import VAE
 from minivae.variants import ConvVAEConfig, VAEConfig
 
 OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
+OF_ONE_MODEL = {                       # the settings that mean something to one of the models alone
+    "vae": ("network", "filters", "dense", "posterior", "prior", "components", "scale", "objective", "samples", "beta",
+            "warm_up", "free_bits", "capacity", "gamma"),
+    "cvae": ("given", "observed", "baseline_epochs", "alpha"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
+    model: Literal["vae", "cvae"] = "vae"
+    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -59,6 +67,14 @@ class Recipe:
     scale: Literal["none", "unit", "standard"] = "none"
     """units of the data, kept in the run: unit fits all into [0, 1] (pictures of 0 … 255), standard gives every column
     mean 0 and spread 1 (tables); samples, reconstructions and bounds stay in the data's own units"""
+    given: Literal["quadrants", "label"] = "quadrants"
+    """what is known of an image: some of its quadrants, or its label (model cvae)"""
+    observed: Literal[1, 2, 3] = 1
+    """quadrants that are given: the lower left, the left half, all but the lower right (model cvae)"""
+    baseline_epochs: int = 10
+    """the first so many epochs train the baseline, which guesses without a latent (model cvae)"""
+    alpha: float = 1.0
+    """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
@@ -96,12 +112,17 @@ class Recipe:
         for name in ("epochs", "batch_size", "samples", "latents", "components", "dense"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("seed", "warm_up", "free_bits", "beta", "capacity"):
+        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         for name, hint in get_type_hints(Recipe).items():
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(get_args(hint))}")
+        for model, names in OF_ONE_MODEL.items():
+            changed = [f.name for f in fields(self) if f.name in names and getattr(self, f.name) != f.default]
+            if changed and self.model != model:
+                raise ValueError(f"{changed[0]}: got {getattr(self, changed[0])!r}, which means nothing to model "
+                                 f"{self.model}: it is of model {model}")
         self._check_objective()
 
     def _check_objective(self) -> None:
@@ -120,23 +141,28 @@ class Recipe:
     def config(self) -> dict[str, Any]:
         return asdict(self)
 
-    def build(self, dataset: Dataset, on: Device) -> VAE:
-        """The untrained model for these images."""
-        images = self.split(dataset)[0].x
-        steps = math.ceil(len(images) / self.batch_size)
-        optimizer = OPTIMIZERS[self.optimizer](self._rate(steps), max_norm=self.max_norm)
-        return self.model(dataset.image_shape).build(seed=self.seed, on=on, optimizer=optimizer, samples=self.samples,
-                                         images=images, objective=self._objective(steps))
+    def build(self, dataset: Dataset, on: Device) -> Any:
+        """The untrained model for these data."""
+        return MODELS[self.model].build(self, dataset, self.split(dataset)[0], on)
 
-    def model(self, image_shape: tuple[int, int]) -> VAEConfig | ConvVAEConfig:
-        """The network's sizes for images of this (height, width)."""
+    def vae(self, image_shape: tuple[int, int]) -> VAEConfig | ConvVAEConfig:
+        """The VAE's sizes for images of this (height, width)."""
         parts: dict[str, Any] = {name: getattr(self, name) for name in (
             "latents", "likelihood", "posterior", "prior", "components", "scale")}
         if self.network == "conv":
             return ConvVAEConfig(*image_shape, filters=tuple(self.filters), dense=self.dense, **parts)
         return VAEConfig(math.prod(image_shape), tuple(self.hidden), activation=self.activation, **parts)
 
-    def _objective(self, steps: int) -> Objective:
+    def steps(self, train: Batch) -> int:
+        """of an epoch"""
+        return math.ceil(len(train) / self.batch_size)
+
+    def new_optimizer(self, epochs: int, steps: int) -> nn.Optimizer:
+        """An optimizer for so many epochs of so many steps."""
+        return OPTIMIZERS[self.optimizer](self._rate(epochs, steps), max_norm=self.max_norm)
+
+    def new_objective(self, steps: int) -> Objective:
+        """What a step of the VAE climbs."""
         if self.capacity is not None:
             return Capacity(warm_up((self.warm_up or self.epochs) * steps, to=self.capacity), self.gamma)
         if self.warm_up or self.beta != 1.0:
@@ -147,18 +173,22 @@ class Recipe:
         """What is trained on and what is held out: the data set's own validation part, or some of its training part."""
         if not 0.0 <= self.valid < 1.0:
             raise ValueError(f"valid: got {self.valid}, expected a share in [0, 1)")
-        train = dataset.part("train")
+        train, valid = dataset.part("train"), None
         held = round(self.valid * len(train))
         if dataset.valid is not None:
-            return train, self._judged(dataset.part("valid"))
-        if held == 0:
-            return train, None
-        kept, out = hold_out(len(train), held)                               # the same for every seed
-        return train[kept], self._judged(train[out])
+            valid = self._judged(dataset.part("valid"))
+        elif held > 0:
+            kept, out = hold_out(len(train), held)                           # the same for every seed
+            train, valid = train[kept], self._judged(train[out])
+        return self._asked(dataset, train), None if valid is None else self._asked(dataset, valid)
 
     def test(self, dataset: Dataset) -> Batch:
         """The test part, as this recipe is judged on it."""
-        return self._judged(dataset.part("test"))
+        return self._asked(dataset, self._judged(dataset.part("test")))
+
+    def _asked(self, dataset: Dataset, part: Batch) -> Batch:
+        """What the model needs of these images."""
+        return MODELS[self.model].ask(self, dataset, part)
 
     def _judged(self, part: Batch) -> Batch:
         """If training draws black and white images, judge on black and white ones, drawn once and for all."""
@@ -168,19 +198,20 @@ class Recipe:
 
     def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
               progress: bool = True, callback: Callback | None = None,
-              threads: int | None = None) -> tuple[VAE, list[Record]]:
+              threads: int | None = None) -> tuple[Any, list[Record]]:
         """Build, train (or go on from `run`), and return the model and its history."""
         model = self.build(dataset, on)
         part, valid = self.split(dataset)
-        check_scale(part.x, model.likelihood)
+        if isinstance(model, VAE):
+            check_scale(part.x, model.likelihood)
         history = fit(model, part, epochs=self.epochs, batch_size=self.batch_size, valid=valid,
                       binarize=self.binarize, seed=self.seed, run=run, resume=resume, config=self.config(),
                       progress=progress, callback=callback, threads=threads)
         return model, history
 
-    def _rate(self, steps: int) -> float | nn.Schedule:
+    def _rate(self, epochs: int, steps: int) -> float | nn.Schedule:
         if self.schedule == "cosine":
-            return nn.cosine(self.lr, steps=self.epochs * steps)
+            return nn.cosine(self.lr, steps=max(epochs, 1) * steps)
         if self.schedule == "iwae":
             # epochs 0; 1-3; 4-12; …: stage i ends after (3^(i+1) − 1) / 2 epochs
             return lambda step: self.lr * 10.0 ** (-_stage(step // steps) / 7.0)
@@ -206,7 +237,7 @@ def read_recipe(run: Path) -> Recipe:
         raise CheckpointError(f"{run} is not a run folder: cannot read {run / CONFIG} ({error})") from error
 
 
-def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = False) -> tuple[VAE, Dataset, Recipe]:
+def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = False) -> tuple[Any, Dataset, Recipe]:
     """The trained model of a run folder, its data set and its recipe.
 
     best   the epoch with the best validation bound instead of the last one

@@ -73,7 +73,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "binarize": True, "epochs": 1, "batch_size": 40, "optimizer": "momentum", "lr": 0.0001, "schedule": "cosine",
         "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
-        "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0}
+        "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
+        "observed": 1, "baseline_epochs": 10, "alpha": 1.0}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -134,6 +135,28 @@ def test_sample(run, tmp_path, capsys):
 def test_plot(run, tmp_path):
     assert main(["plot", str(run), "--out", str(tmp_path / "p"), "--device", "cpu"]) == 0
     assert {path.name for path in (tmp_path / "p").iterdir()} == PICTURES
+
+
+@pytest.mark.parametrize("given", [("--observed", "2"), ("--given", "label")], ids=["quadrants", "label"])
+def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--model", "cvae", *given, "--data", str(data), *SMALL, "--epochs", "3", "--baseline-epochs", "1",
+                 "--binarize", "--out", str(run)]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | {"completions.png", "curves.png"}
+    kls = [record["train_kl"] for record in read_history(run)]
+    assert kls[0] == 0.0 < min(kls[1:])
+    assert main(["train", "--resume", str(run), "--epochs", "4"]) == 0
+    shown(capsys)
+    assert main(["evaluate", str(run), "--samples", "7"]) == 0
+    assert re.search(r"ELBO .*\nlog p\(y\|x\) of 60 examples, nats: baseline -\d.* 7 draws of p\(z\|x\)", shown(capsys)[0])
+    assert main(["sample", str(run), "--n", "70", "--out", str(tmp_path / "s.npz")]) == 0
+    assert np.load(tmp_path / "s.npz")["images"].shape == (70, 4, 3)
+    assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
+    shown(capsys)
+    for command, said in (("explore", "a run of a cvae; the page explores the latent space of a vae"),
+                          ("evaluate --ais 5", "ais, latents: got a run of a CVAE, expected one of a VAE")):
+        assert main([*command.split(), str(run)]) == 2
+        assert said in shown(capsys)[1]
 
 
 def test_data_lists_and_describes(data, capsys):

@@ -226,7 +226,7 @@ def test_a_capacity_is_reached_and_the_reported_elbo_is_the_true_bound():
     """|kl − C| within 5% at the end (VARIANTS), C having risen over the first half of the run."""
     images = load("digits").train[:1000]
     recipe = Recipe(hidden=(64,), latents=5, capacity=8.0, gamma=50.0, warm_up=10, epochs=20, valid=0)
-    vae = recipe.model((28, 28)).build(images=images, objective=recipe._objective(steps=8))
+    vae = recipe.vae((28, 28)).build(images=images, objective=recipe.new_objective(steps=8))
     history = fit(vae, images, epochs=20, batch_size=128, progress=False)
     assert history[-1]["train_kl"] == pytest.approx(8.0, rel=0.05)
     assert history[0]["train_kl"] < 1.0
@@ -259,7 +259,7 @@ def test_a_resumed_warm_up_goes_on_where_it_stopped(tmp_path):
 def test_iwae_trains_through_the_recipe_and_its_bound_is_recorded():
     images = np.random.default_rng(1).random((60, X)).astype(np.float32)
     recipe = Recipe(hidden=(8,), latents=2, objective="iwae", samples=5, binarize=True)
-    vae = recipe.model((1, X)).build(objective=IWAE(), samples=5)
+    vae = recipe.vae((1, X)).build(objective=IWAE(), samples=5)
     history = fit(vae, images, epochs=3, batch_size=20, binarize=True, progress=False)
     assert all(record["train_bound"] > record["train_elbo"] for record in history)
     assert importance_weighted_bound(vae, (images > 0.5).astype(np.float32), samples=5).mean < 0

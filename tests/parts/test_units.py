@@ -123,7 +123,7 @@ def test_the_bound_of_scaled_data_is_that_of_the_same_data_scaled_by_hand(frames
     bounds = []
     for images, scale in ((dataset.train, "unit"), (dataset.train / np.float32(255), "none")):
         recipe = Recipe(hidden=(8,), latents=2, likelihood="gaussian_shared", scale=scale)
-        model = recipe.model((8, 8)).build(seed=0, images=images)
+        model = recipe.vae((8, 8)).build(seed=0, images=images)
         bounds.append(evaluate(model, images, samples=3).elbo.mean)
     assert bounds[0] == pytest.approx(bounds[1] - 64 * np.log(dataset.train.max()), rel=1e-4)
 
