@@ -33,7 +33,7 @@ from minivae.gradient_table.posterior_rows import (
     posterior_model_cases,
     prior_cases,
 )
-from minivae.gradient_table.variant_rows import cvae_cases
+from minivae.gradient_table.variant_rows import cvae_cases, two_stage_cases
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, normalisation, softmax
 from minivae.parts import (
@@ -46,7 +46,7 @@ from minivae.parts import (
     structured_posteriors,
     units,
 )
-from minivae.variants import cvae, deep_latent, mlp_vae
+from minivae.variants import cvae, deep_latent, mlp_vae, two_stage
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
@@ -69,6 +69,7 @@ TABLE = {
     mlp_vae: posterior_model_cases,
     deep_latent: deep_latent_cases,
     cvae: cvae_cases,
+    two_stage: two_stage_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

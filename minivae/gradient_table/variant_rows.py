@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from minivae.backend import Generator
-from minivae.gradient_table.case import Case, row
-from minivae.variants import CVAEConfig
+from minivae.gradient_table.case import Case, layer_row, row
+from minivae.gradient_table.model_rows import bounds_of
+from minivae.nn import mlp
+from minivae.variants import CVAEConfig, TwoStageConfig, VAEConfig
+from minivae.variants.two_stage import Skip
 
 
 def cvae_cases(rng: Generator) -> list[Case]:
@@ -23,3 +26,11 @@ def cvae_cases(rng: Generator) -> list[Case]:
             row(model.prior_nll, note=likelihood, parameters=without_y, x=x, y=y, eps=eps),
         ]
     return rows
+
+
+def two_stage_cases(rng: Generator) -> list[Case]:
+    """variants/two_stage.py: its layer, and the second VAE, which is one of codes (the first is a VAE of images)"""
+    config = TwoStageConfig(VAEConfig(4, (3,), 2, "tanh", "gaussian_shared"), (3,))
+    second = config.build(dtype=float).second
+    return [layer_row(rng, Skip(mlp(3, 2, rng=rng)), rng.standard_normal((4, 3))),
+            *bounds_of(rng, second, note="second stage", B=3, L=2)]

@@ -14,7 +14,7 @@ from minivae.backend import Device
 from minivae.batch import Batch
 from minivae.data import ByLabel, DataError, Dataset, Quadrants
 from minivae.nn import Model
-from minivae.variants import CVAEConfig
+from minivae.variants import CVAEConfig, TwoStageConfig, VAEConfig
 
 if TYPE_CHECKING:                                      # a recipe is what these are told about
     from minivae.training.recipe import Recipe
@@ -59,7 +59,18 @@ def build_cvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mo
     return sizes.build(seed=recipe.seed, on=on, optimizers=optimizers, targets=train.y, baseline_steps=first * steps)
 
 
+def build_two_stage(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The two-stage VAE: some epochs for the first, the others for the second."""
+    steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
+    optimizers = recipe.new_optimizer(first, steps), recipe.new_optimizer(recipe.epochs - first, steps)
+    sizes = VAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
+                      recipe.likelihood)
+    return TwoStageConfig(sizes, tuple(recipe.second_hidden)).build(
+        seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
+    "two_stage": Kind(as_it_is, build_two_stage),
 }

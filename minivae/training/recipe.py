@@ -31,6 +31,7 @@ OF_ONE_MODEL = {                       # the settings that mean something to one
     "vae": ("network", "filters", "dense", "posterior", "prior", "components", "scale", "objective", "samples", "beta",
             "warm_up", "free_bits", "capacity", "gamma"),
     "cvae": ("given", "observed", "baseline_epochs", "alpha"),
+    "two_stage": ("first_epochs", "second_hidden"),
 }
 
 
@@ -40,8 +41,9 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
-    model: Literal["vae", "cvae"] = "vae"
-    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image"""
+    model: Literal["vae", "cvae", "two_stage"] = "vae"
+    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
+    second VAE, of the first one's codes (it wants --likelihood gaussian_shared)"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -75,6 +77,10 @@ class Recipe:
     """the first so many epochs train the baseline, which guesses without a latent (model cvae)"""
     alpha: float = 1.0
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
+    first_epochs: int = 15
+    """the first so many epochs train the VAE of images, the others that of its codes (model two_stage)"""
+    second_hidden: tuple[int, ...] = (512, 512)
+    """hidden units of the VAE of codes (model two_stage)"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
@@ -112,7 +118,7 @@ class Recipe:
         for name in ("epochs", "batch_size", "samples", "latents", "components", "dense"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha"):
+        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         for name, hint in get_type_hints(Recipe).items():

@@ -4,6 +4,7 @@
     conv_vae               ConvVAEConfig().build(): the convolutional one
     cvae                   CVAEConfig(inputs, outputs).build(): predict y from x, where more than one y is right
     deep_latent            noise at every layer of the decoder
+    two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
 
 To make a model of your own, copy the file of one: nothing below knows about it.
@@ -13,7 +14,9 @@ from minivae.variants.conv_vae import ConvVAEConfig
 from minivae.variants.cvae import CVAE, CVAEConfig
 from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
 from minivae.variants.mlp_vae import VAEConfig
+from minivae.variants.two_stage import TwoStage, TwoStageConfig
 
 __all__ = [
-    "CVAE", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "Noise", "VAEConfig",
+    "CVAE", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "Noise", "TwoStage",
+    "TwoStageConfig", "VAEConfig",
 ]
