@@ -13,7 +13,7 @@ from minivae import data, plots
 from minivae.training import Recipe, Record
 from minivae.training.models import question
 from minivae.vae import VAE
-from minivae.variants import CVAE
+from minivae.variants import CVAE, TwoStage
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Run = Annotated[Path, tyro.conf.Positional]
@@ -38,6 +38,9 @@ def _portrait(model: Any, dataset: data.Dataset, recipe: Recipe) -> Iterator[tup
         yield "completions", plots.completions(model, plots.spread(test, 10), whole, shape, seed=seed)
     else:
         yield from plots.portrait(model, test.x, dataset.test_labels, shape, seed=seed)
+    if isinstance(model, TwoStage):
+        alone = model.first.sample(100, model.device.rng(seed))
+        yield "samples_of_the_first_stage", plots.image_grid(alone, shape, title="samples of the first stage alone")
 
 
 def only_a_vae(model: Any, why: str) -> None:

@@ -140,15 +140,16 @@ def test_plot(run, tmp_path):
 @pytest.mark.parametrize("given", [("--observed", "2"), ("--given", "label")], ids=["quadrants", "label"])
 def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["train", "--model", "cvae", *given, "--data", str(data), *SMALL, "--epochs", "3", "--baseline-epochs", "1",
-                 "--binarize", "--out", str(run)]) == 0
+    assert main(["train", "--model", "cvae", *given, "--data", str(data), *SMALL, "--epochs", "3",
+                 "--baseline-epochs", "1", "--binarize", "--out", str(run)]) == 0
     assert {path.name for path in run.iterdir()} == FILES | {"completions.png", "curves.png"}
     kls = [record["train_kl"] for record in read_history(run)]
     assert kls[0] == 0.0 < min(kls[1:])
     assert main(["train", "--resume", str(run), "--epochs", "4"]) == 0
     shown(capsys)
     assert main(["evaluate", str(run), "--samples", "7"]) == 0
-    assert re.search(r"ELBO .*\nlog p\(y\|x\) of 60 examples, nats: baseline -\d.* 7 draws of p\(z\|x\)", shown(capsys)[0])
+    out, _ = shown(capsys)
+    assert re.search(r"ELBO .*\nlog p\(y\|x\) of 60 examples, nats: baseline -\d.* 7 draws of p\(z\|x\)", out)
     assert main(["sample", str(run), "--n", "70", "--out", str(tmp_path / "s.npz")]) == 0
     assert np.load(tmp_path / "s.npz")["images"].shape == (70, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
@@ -157,6 +158,28 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
                           ("evaluate --ais 5", "ais, latents: got a run of a CVAE, expected one of a VAE")):
         assert main([*command.split(), str(run)]) == 2
         assert said in shown(capsys)[1]
+
+
+def test_a_two_stage_model_from_training_to_samples(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--model", "two_stage", "--likelihood", "gaussian_shared", "--data", str(data), *SMALL,
+                 "--epochs", "3", "--first-epochs", "2", "--second-hidden", "6", "--latents", "2", "--out", str(run)]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | PICTURES | {"samples_of_the_first_stage.png"}
+    assert main(["evaluate", str(run), "--samples", "5"]) == 0
+    assert re.search(r"active units: \d of 2\nNLL -?\d", shown(capsys)[0])
+    assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
+    assert main(["evaluate", str(run), "--latents"]) == 2
+    assert "ais, latents: got a run of a TwoStage, expected one of a VAE" in shown(capsys)[1]
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ("--observed 2", "observed: got 2, which means nothing to model vae: it is of model cvae"),
+    ("--model cvae --beta 4", "beta: got 4.0, which means nothing to model cvae: it is of model vae"),
+    ("--model two_stage --alpha 0.5", "alpha: got 0.5, which means nothing to model two_stage: it is of model cvae")])
+def test_a_setting_of_another_model_is_refused(options, said, data, tmp_path, capsys):
+    assert main(["train", "--data", str(data), *options.split(), "--out", str(tmp_path / "run")]) == 2
+    assert said in shown(capsys)[1]
+    assert not (tmp_path / "run").exists()
 
 
 def test_data_lists_and_describes(data, capsys):
