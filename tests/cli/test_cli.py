@@ -163,7 +163,8 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
 def test_a_two_stage_model_from_training_to_samples(data, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["train", "--model", "two_stage", "--likelihood", "gaussian_shared", "--data", str(data), *SMALL,
-                 "--epochs", "3", "--first-epochs", "2", "--second-hidden", "6", "--latents", "2", "--out", str(run)]) == 0
+                 "--epochs", "3", "--first-epochs", "2", "--second-hidden", "6", "--latents", "2", "--out",
+                 str(run)]) == 0
     assert {path.name for path in run.iterdir()} == FILES | PICTURES | {"samples_of_the_first_stage.png"}
     assert main(["evaluate", str(run), "--samples", "5"]) == 0
     assert re.search(r"active units: \d of 2\nNLL -?\d", shown(capsys)[0])
