@@ -1,12 +1,15 @@
-"""How good is a model, and why: bounds on log p(x) in nats, what each latent is worth, what the encoder costs.
+"""How good is a model, and why: bounds in nats, what latents are worth; samples beside data.
 
     bounds           the ELBO, the importance-weighted bound, active units
     ais              annealed importance sampling: log p(x) without the encoder
     diagnosis        which latents are used, and how much they say
     amortization     what one encoder for all images costs
     imputation       missing pixels, filled in
+    classifier       features of 28×28 images, from a small network that comes with the package
+    generators       Fréchet distance, precision and recall of generated images, on features
+    neighbours       distances between many points
 
-All of it runs in parts, shared by all threads; the same seed gives the same numbers, however many there are.
+Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
 
 from minivae.evaluation.ais import AIS, annealed_importance_sampling, bidirectional
@@ -22,11 +25,25 @@ from minivae.evaluation.bounds import (
     log_likelihoods,
     over_parts,
 )
+from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
+from minivae.evaluation.generators import (
+    SampleQuality,
+    frechet_between,
+    frechet_by_count,
+    frechet_distance,
+    frechet_limit,
+    precision_recall,
+    sample_quality,
+)
 from minivae.evaluation.imputation import impute
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Diagnosis", "Estimate", "Evaluation", "active_units", "amortization_gap",
-    "annealed_importance_sampling", "bidirectional", "diagnose", "evaluate", "fit_posteriors",
-    "importance_weighted_bound", "impute", "information", "latent_variances", "log_likelihoods", "over_parts",
+    "AIS", "ROWS", "AmortizationGap", "Classifier", "Diagnosis", "Estimate", "Evaluation",
+    "SampleQuality", "active_units", "amortization_gap", "annealed_importance_sampling",
+    "bidirectional", "diagnose", "digit_classifier", "digit_features", "evaluate",
+    "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit",
+    "importance_weighted_bound", "impute", "information", "latent_variances", "log_likelihoods",
+    "over_parts", "precision_recall",
+    "sample_quality",
 ]
