@@ -1,4 +1,4 @@
-"""How good is a model, and why: bounds in nats, what latents are worth; samples beside data.
+"""How good is a model, and why: bounds in nats, what latents are worth; samples beside data, clusters beside classes.
 
     bounds           the ELBO, the importance-weighted bound, active units
     ais              annealed importance sampling: log p(x) without the encoder
@@ -7,6 +7,7 @@
     imputation       missing pixels, filled in
     classifier       features of 28×28 images, from a small network that comes with the package
     generators       Fréchet distance, precision and recall of generated images, on features
+    clustering       do clusters find classes: best assignment, mutual information; k-means
     neighbours       distances between many points
 
 Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
@@ -26,6 +27,7 @@ from minivae.evaluation.bounds import (
     over_parts,
 )
 from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
+from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
 from minivae.evaluation.generators import (
     SampleQuality,
@@ -39,11 +41,11 @@ from minivae.evaluation.generators import (
 from minivae.evaluation.imputation import impute
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Classifier", "Diagnosis", "Estimate", "Evaluation",
+    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "Diagnosis", "Estimate", "Evaluation",
     "SampleQuality", "active_units", "amortization_gap", "annealed_importance_sampling",
-    "bidirectional", "diagnose", "digit_classifier", "digit_features", "evaluate",
+    "bidirectional", "clustering_accuracy", "diagnose", "digit_classifier", "digit_features", "evaluate",
     "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit",
-    "importance_weighted_bound", "impute", "information", "latent_variances", "log_likelihoods",
-    "over_parts", "precision_recall",
+    "importance_weighted_bound", "impute", "information", "k_means", "latent_variances", "log_likelihoods",
+    "normalised_mutual_information", "over_parts", "precision_recall",
     "sample_quality",
 ]
