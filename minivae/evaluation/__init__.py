@@ -8,6 +8,7 @@
     classifier       features of 28×28 images, from a small network that comes with the package
     generators       Fréchet distance, precision and recall of generated images, on features
     clustering       do clusters find classes: best assignment, mutual information; k-means
+    rivals           what a few labels do alone: logistic regression, nearest neighbours
     neighbours       distances between many points
 
 Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
@@ -39,13 +40,20 @@ from minivae.evaluation.generators import (
     sample_quality,
 )
 from minivae.evaluation.imputation import impute
+from minivae.evaluation.rivals import (
+    LogisticRegression,
+    error_rate,
+    few_labels,
+    logistic_regression,
+    nearest_neighbours,
+)
 
 __all__ = [
     "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "Diagnosis", "Estimate", "Evaluation",
-    "SampleQuality", "active_units", "amortization_gap", "annealed_importance_sampling",
-    "bidirectional", "clustering_accuracy", "diagnose", "digit_classifier", "digit_features", "evaluate",
-    "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit",
+    "LogisticRegression", "SampleQuality", "active_units", "amortization_gap", "annealed_importance_sampling",
+    "bidirectional", "clustering_accuracy", "diagnose", "digit_classifier", "digit_features", "error_rate", "evaluate",
+    "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit",
     "importance_weighted_bound", "impute", "information", "k_means", "latent_variances", "log_likelihoods",
-    "normalised_mutual_information", "over_parts", "precision_recall",
+    "logistic_regression", "nearest_neighbours", "normalised_mutual_information", "over_parts", "precision_recall",
     "sample_quality",
 ]
