@@ -26,6 +26,7 @@ from minivae.evaluation.bounds import (
     latent_variances,
     log_likelihoods,
     over_parts,
+    terms_by_image,
 )
 from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
 from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
@@ -55,5 +56,5 @@ __all__ = [
     "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit",
     "importance_weighted_bound", "impute", "information", "k_means", "latent_variances", "log_likelihoods",
     "logistic_regression", "nearest_neighbours", "normalised_mutual_information", "over_parts", "precision_recall",
-    "sample_quality",
+    "sample_quality", "terms_by_image",
 ]
