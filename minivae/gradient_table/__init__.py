@@ -19,11 +19,12 @@ import numpy as np
 
 from minivae import vae
 from minivae.distributions import flows, full_gaussian, gaussian, kl_charges, mixture, nll, rank_one
+from minivae.evaluation import classifier
 from minivae.gradient_table.case import Case, check
 from minivae.gradient_table.deep_rows import deep_latent_cases, rank_one_cases
 from minivae.gradient_table.distribution_rows import gaussian_cases, kl_charge_cases, mixture_cases, nll_cases
 from minivae.gradient_table.layer_rows import image_layer_cases, layer_cases, likelihood_cases
-from minivae.gradient_table.model_rows import model_cases
+from minivae.gradient_table.model_rows import classifier_cases, model_cases
 from minivae.gradient_table.ops_rows import convolution_cases, op_cases
 from minivae.gradient_table.posterior_rows import (
     flow_cases,
@@ -70,6 +71,7 @@ TABLE = {
     deep_latent: deep_latent_cases,
     cvae: cvae_cases,
     two_stage: two_stage_cases,
+    classifier: classifier_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
@@ -96,6 +98,8 @@ EXEMPT = {
     "Prior.log_prob": "abstract",
     "in_units": "chooses a likelihood",
     "start_at": "where a decoder starts",
+    "digit_classifier": "loads a Classifier",
+    "digit_features": "features of host images, to look at",
 }
 
 

@@ -329,6 +329,7 @@ OPTIONS = {
               "--resume", "--device", "--folder", "--threads", "gaussian_pixel", "leaky_relu",
               "minivae train --resume"],
     "evaluate": ["--samples", "--images", "--best", "--seed", "--device", "--folder", "minivae evaluate"],
+    "compare": ["--samples", "--images", "--best", "--out", "--seed", "--device", "--folder", "minivae compare runs/"],
     "sample": ["--n", "--out", "--seed", "--device", "--folder", "minivae sample"],
     "plot": ["--out", "--device", "--folder", "minivae plot"],
     "gradcheck": ["--shapes", "--tolerance", "--seed", "my_ops.py:my_op"],
