@@ -4,8 +4,9 @@
 
 is the squared Fréchet distance of the Gaussians N(m₁, C₁), N(m₂, C₂) fitted to them (Dowson and Landau 1982).
 Heusel et al. 2017 take the features of an Inception network and call it FID; ours are of `evaluation.classifier`, and
-the numbers have nothing to do with each other.  For the scale: sample_quality(digits.train[:1000], digits.test) finds
-0.22, and of 10,000 training and test images of MNIST 0.13 (the classifier has seen all of the former).
+the numbers have nothing to do with each other.  For the scale, sample_quality(digits.train[:1000], digits.test): 0.22,
+and of 10,000 of MNIST's training images beside its test images 0.06 where they are spread evenly over the file, 0.13
+where they are its first.  (The classifier has seen all of these but MNIST's test images.)
 
 It is biased: from N images each, covariances are noisy, and FD is too large, by about b/N, with a b that depends on the
 model (Chong and Forsyth 2020).  So numbers compare only at the same N, and both sets must have equally many images;

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minivae import plots
 from minivae.backend import device
 from minivae.cli import judged, main
 from minivae.cli.compare import as_markdown, as_text, differing
@@ -41,6 +42,12 @@ def train_on(data, run, **options):
     recipe.train(load(recipe.data), device("cpu"), run=run, progress=False)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests that are not about the picture: it takes longer than all else."""
+    monkeypatch.setattr(plots, "save", lambda fig, path: path)
+
+
 def compare(place, *runs, out, options=()):
     return main(["compare", *(str(place / run) for run in runs), "--out", str(out), "--device", "cpu", *options])
 
@@ -54,7 +61,7 @@ def rows(text):
     return found
 
 
-def test_the_table_says_what_the_runs_say(place, tmp_path, capsys):
+def test_the_table_says_what_the_runs_say(place, tmp_path, capsys, undrawn):
     assert compare(place, "one", "wider", out=tmp_path / "c", options=["--samples", "7", "--seed", "3"]) == 0
     out, err = capsys.readouterr()
     assert "Traceback" not in err
@@ -76,7 +83,7 @@ def test_the_table_says_what_the_runs_say(place, tmp_path, capsys):
     assert "Fréchet" not in out, "for images of 4×3 there is none"
 
 
-def test_differences_are_paired(place, tmp_path, capsys):
+def test_differences_are_paired(place, tmp_path, capsys, undrawn):
     """Mean and standard error of the differences, image by image: not of the two means."""
     assert compare(place, "one", "wider", out=tmp_path / "c") == 0
     elbos = []
@@ -122,19 +129,26 @@ def test_the_files_hold_the_same_table_and_never_overwrite(place, tmp_path, caps
     assert r"| −log p(x\|z) |" in page
 
 
-def test_the_default_folder(place, tmp_path, capsys, monkeypatch):
+def test_the_default_folder(place, tmp_path, capsys, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
     assert main(["compare", str(place / "one"), str(place / "wider"), "--device", "cpu"]) == 0
     assert (tmp_path / "out" / "compare" / "comparison.md").exists()
     capsys.readouterr()
 
 
-def test_some_images_and_the_best_epochs(place, tmp_path, capsys):
+def test_some_images_and_the_best_epochs(place, tmp_path, capsys, undrawn):
     assert compare(place, "one", "wider", out=tmp_path / "c", options=["--images", "20", "--best"]) == 0
     table = rows(capsys.readouterr()[0])
     assert table["test images"] == ["20", "20"]
     assert table["epochs"][0] == "1 of 1"
     assert re.fullmatch("[123] of 3", table["epochs"][1])
+
+
+def test_on_a_device(place, tmp_path, capsys, cupy_standin, undrawn):
+    """A host array among a device's would raise."""
+    runs = [str(place / name) for name in ("one", "wider")]
+    assert main(["compare", *runs, "--out", str(tmp_path / "c"), "--device", "cuda", "--samples", "3"]) == 0
+    assert "±" in rows(capsys.readouterr()[0])["… less that of one"][0]
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -168,7 +182,7 @@ def test_options_that_decide_nothing_are_left_blank():
 
 # Digits
 
-def test_digits_have_a_frechet_distance(tmp_path, capsys):
+def test_digits_have_a_frechet_distance(tmp_path, capsys, undrawn):
     """Of 1,000 samples, drawn by the seed, and all test images; and the scale of it."""
     for name in ("a", "b"):
         shutil.copytree(BEFORE, tmp_path / name)

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
+import standin
 
 from minivae.backend import device
 from minivae.batch import Batch
@@ -105,6 +106,17 @@ def test_before_it_learns_every_label_is_a_guess():
     model.head.W.value[...] = 0.0
     nll, _ = model.label_nll(x=np.random.default_rng(0).random((5, 36)), labels=np.arange(5) % 3)
     np.testing.assert_allclose(nll, np.log(3))
+
+
+def test_a_step_on_a_device_waits_for_nothing_and_is_the_cpu_s(cupy_standin):
+    there, here = small(device=device("cuda")), small()
+    x, y = np.random.default_rng(0).random((8, 36), dtype=np.float32), np.arange(8) % 3
+    batch = Batch(x=x, y=y).on(there.device, np.float32)
+    with standin.forbid():
+        found = there.train_step(batch, there.device.rng(0))["elbo"]
+    assert float(found.get()) == pytest.approx(float(here.train_step(Batch(x=x, y=y), None)["elbo"]), rel=1e-5)
+    np.testing.assert_allclose(there.arena.value.get(), here.arena.value, atol=1e-5)
+    np.testing.assert_allclose(there.features(batch.x).get(), here.features(x), atol=1e-4)
 
 
 @pytest.mark.parametrize(("batch", "said"), [
