@@ -114,7 +114,7 @@ def ask(dataset, observed, opt):
 
 def train(asked, part, opt, *, seed, alpha=1.0, progress=True):
     size = CVAEConfig(*asked.sizes, hidden=(30,) if opt.quick else (400,), latents=5 if opt.quick else 30, alpha=alpha)
-    first = 1 if opt.quick else max(1, opt.epochs // 5)
+    first = 1 if opt.quick else max(1, opt.epochs // 4)
     steps = first * -(-len(part) // 100)
     model = size.build(seed=seed, on=opt.device, targets=part.y, baseline_steps=steps,
                        optimizers={"baseline": Adam(1e-3), "cvae": Adam(1e-3)})
@@ -143,7 +143,7 @@ def over_seeds(dataset, opt, seeds):
 
 # %%
 def main(argv=None):
-    arguments = parser("ch21", __doc__, epochs=40)
+    arguments = parser("ch21", __doc__, epochs=25)
     arguments.add_argument("--seeds", type=int, default=1, help="more than one: the table of one quadrant over so many")
     opt, args = options(arguments, argv)
     rng = np.random.default_rng(opt.seed)

@@ -33,8 +33,6 @@ from minivae.parts import GaussianShared, InUnits, Objective
 from minivae.vae import VAE, Encoder
 from minivae.variants.mlp_vae import VAEConfig
 
-START = -3.0               # log γ of the second VAE at first: codes are told apart before they are smoothed over
-
 
 class Skip(Layer):
     """y = [f(x), x]: what comes next sees both        (B, I) -> (B, O + I)"""
@@ -196,9 +194,8 @@ class TwoStageConfig:
         def trunk() -> Skip:
             return Skip(mlp(Z, *self.hidden, rng=rng, activation=self.first.activation, last=True))
 
-        wide, noise = self.hidden[-1] + Z, GaussianShared()
-        noise.logvar.value[...] = START
+        wide = self.hidden[-1] + Z
         encoder = Encoder(trunk(), Linear(wide, Z, rng=rng), Linear(wide, Z, rng=rng))
-        second = VAE(encoder, Sequential(trunk(), Linear(wide, Z, rng=rng)), InUnits(noise, np.zeros(Z), np.ones(Z)),
+        second = VAE(encoder, Sequential(trunk(), Linear(wide, Z, rng=rng)), InUnits(GaussianShared(), np.zeros(Z), np.ones(Z)),
                      pixels=Z, latents=Z, device=on or device("cpu"), dtype=dtype, optimizer=optimizers[1])
         return TwoStage(first, second, first_steps=first_steps)
