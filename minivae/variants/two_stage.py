@@ -194,8 +194,10 @@ class TwoStageConfig:
         def trunk() -> Skip:
             return Skip(mlp(Z, *self.hidden, rng=rng, activation=self.first.activation, last=True))
 
-        wide = self.hidden[-1] + Z
-        encoder = Encoder(trunk(), Linear(wide, Z, rng=rng), Linear(wide, Z, rng=rng))
-        second = VAE(encoder, Sequential(trunk(), Linear(wide, Z, rng=rng)), InUnits(GaussianShared(), np.zeros(Z), np.ones(Z)),
-                     pixels=Z, latents=Z, device=on or device("cpu"), dtype=dtype, optimizer=optimizers[1])
+        def head() -> Linear:
+            return Linear(self.hidden[-1] + Z, Z, rng=rng)
+
+        second = VAE(Encoder(trunk(), head(), head()), Sequential(trunk(), head()),
+                     InUnits(GaussianShared(), np.zeros(Z), np.ones(Z)), pixels=Z, latents=Z,
+                     device=on or device("cpu"), dtype=dtype, optimizer=optimizers[1])
         return TwoStage(first, second, first_steps=first_steps)
