@@ -5,6 +5,8 @@
     diagnosis        which latents are used, and how much they say
     amortization     what one encoder for all images costs
     imputation       missing pixels, filled in
+    disentanglement  whether each latent stands for one factor
+    linear_classifier   what can be told from a code by weighing and adding
 
 All of it runs in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
@@ -21,12 +23,16 @@ from minivae.evaluation.bounds import (
     latent_variances,
     log_likelihoods,
     over_parts,
+    posterior_means,
 )
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
+from minivae.evaluation.disentanglement import gaps, higgins_score, mig, mutual_information, predictability, sap
 from minivae.evaluation.imputation import impute
+from minivae.evaluation.linear_classifier import LinearClassifier
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Diagnosis", "Estimate", "Evaluation", "active_units", "amortization_gap",
-    "annealed_importance_sampling", "bidirectional", "diagnose", "evaluate", "fit_posteriors",
-    "importance_weighted_bound", "impute", "information", "latent_variances", "log_likelihoods", "over_parts",
+    "AIS", "ROWS", "AmortizationGap", "Diagnosis", "Estimate", "Evaluation", "LinearClassifier", "active_units",
+    "amortization_gap", "annealed_importance_sampling", "bidirectional", "diagnose", "evaluate", "fit_posteriors",
+    "gaps", "higgins_score", "importance_weighted_bound", "impute", "information", "latent_variances",
+    "log_likelihoods", "mig", "mutual_information", "over_parts", "posterior_means", "predictability", "sap",
 ]
