@@ -65,8 +65,8 @@ def mig(code: np.ndarray, factors: np.ndarray, *, sizes: Sequence[int], bins: in
         repeats: int = 5, seed: int = 0) -> Estimate:
     """The mutual information gap: the average over factors of (I(zⱼ; f) − I(zₖ; f)) / H(f).   Chen et al. 2018.
 
-    Latents j and k know most of f; H(f) = log sizes[f], and not the logarithm of the number of bins.  Every repeat draws
-    so many of the images (as many as there are, if fewer).  Raises ValueError as `higgins_score`.
+    Latents j and k know most of f; H(f) = log sizes[f], and not the logarithm of the number of bins.  Every repeat
+    draws so many of the images (as many as there are, if fewer).  Raises ValueError as `higgins_score`.
     """
     code, factors = _checked(code, factors, sizes, bins=bins, images=images, repeats=repeats)
     return _over_draws(lambda c, f: gaps(mutual_information(c, f, bins=bins) / np.log(sizes)).mean(), code, factors,
@@ -77,7 +77,7 @@ def mutual_information(code: np.ndarray, factors: np.ndarray, *, bins: int = 20)
     """I(zⱼ; f) in nats of every latent and factor, from histograms        (N, Z) (N, F) -> (Z, F)
 
     I = Σ p(z, f) log p(z, f) / (p(z) p(f)), where z falls into one of `bins` equal parts of its range.  From N images
-    it is too large by about (bins − 1)(sizes[f] − 1) / 2N; in the gap this cancels.
+    it is too large by about (bins − 1)(sizes[f] − 1) / 2N; in the gap this mostly cancels.
     """
     low, high = code.min(axis=0), code.max(axis=0)
     width = np.where(high > low, high - low, 1.0)                  # a constant falls into the first bin
@@ -95,7 +95,7 @@ def _information(z: np.ndarray, f: np.ndarray) -> float:
 
 def sap(code: np.ndarray, factors: np.ndarray, *, sizes: Sequence[int], unordered: Sequence[int] = (),
         images: int = 10_000, repeats: int = 5, seed: int = 0) -> Estimate:
-    """Separated attribute predictability: the average over factors of Sⱼ − Sₖ, the two best latents'.   Kumar et al. 2018.
+    """Separated attribute predictability: the average over factors of Sⱼ − Sₖ, the two best's.   Kumar et al. 2018.
 
     S is the squared correlation of latent and factor; for the columns in `unordered`, which are names and no amounts,
     the accuracy of a linear classifier that sees this latent alone.  A perfect code has Sⱼ = 1, and Sₖ = 0 or, of an
@@ -147,7 +147,7 @@ def _checked(code: np.ndarray, factors: np.ndarray, sizes: Sequence[int],
             raise ValueError(f"factors: column {f} has values {column.min()} … {column.max()}, expected "
                              f"0 … {size - 1}, and at least two of them")
         p = np.bincount(column) / len(column)
-        entropy = -(p[p > 0] * np.log(p[p > 0])).sum()
+        entropy = (p[p > 0] * np.log(1.0 / p[p > 0])).sum()
         if entropy < UNEVEN * np.log(size):
             raise ValueError(f"factors: column {f} is not uniform: its entropy is {entropy:.2f} nats, expected about "
                              f"log {size} = {np.log(size):.2f}; draw the images anew, or leave this factor out")
