@@ -188,6 +188,10 @@ def same_mig(world):
 # The same network, images and steps under three objectives.  All are judged on the same fresh pictures, by posterior
 # *means*, on all five factors; and beside them stand the same network before its first step, and noise.  (An untrained
 # network already maps similar pictures to similar numbers.  A score that is high for it tells of the pictures.)
+#
+# One caution.  The mean of a *silent* latent still moves a little with the picture, far below its noise, and a histogram
+# stretches this little over all its bins.  So a latent of 0.00 nats can seem to know something; in draws of $z$ it would be
+# drowned.  Papers use one or the other, and their figures cannot be compared.
 
 # %%
 @dataclass
@@ -281,8 +285,9 @@ def draw_capacity(known, kls):
     line = np.linspace(0.0, CAPACITY, 101)
     for j, kl in enumerate(np.array([water_filling(eigenvalues, c) for c in line]).T):
         axes[0].plot(line, kl, color=plots.TEN[j], lw=1.2)
-    for j, kl in enumerate(kls.T[np.argsort(-kls[-1])]):
-        axes[1].plot(capacities(len(kls)), kl, color=plots.TEN[j], marker="o", markersize=3, lw=1.2)
+    rising = slice(1 + capacities(len(kls)).argmax())             # later epochs have the same C
+    for j, kl in enumerate(kls[rising].T[np.argsort(-kls[-1])]):
+        axes[1].plot(capacities(len(kls))[rising], kl, color=plots.TEN[j], marker="o", markersize=3, lw=1.2)
     axes[0].set(title="the best linear VAE: exactly")
     axes[1].set(title="the network: epoch by epoch")
     for ax in axes:

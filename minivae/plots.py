@@ -231,6 +231,7 @@ def traversals(model: Any, image: Any, kl: np.ndarray, shape: tuple[int, int], *
     ax.set_yticks((np.arange(len(order)) + 0.5) * height - 1, [f"$z_{{{j + 1}}}$: {kl[j]:.2f} nats" for j in order])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+    ax.grid(False)
     return fig
 
 

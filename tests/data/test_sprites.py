@@ -77,6 +77,14 @@ def test_the_heart_stands_upright():
     assert wide.argmax() < inked.mean(), "and is widest above"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("side", "different"), [(28, 89_296), (64, 92_160)])
+def test_how_many_pictures_there_are(side, different):
+    packed = np.concatenate([np.packbits(sprites.draw(sprites.factors(some), side=side).astype(bool), axis=1)
+                             for some in np.array_split(np.arange(sprites.COUNT), 40)])
+    assert len(np.unique(packed.view(f"V{packed.shape[1]}"))) == different
+
+
 @pytest.mark.parametrize("side", [28, 64])
 def test_both_sizes_show_the_same_thing(side):
     factors = sprites.some(200, np.random.default_rng(1))
