@@ -77,7 +77,8 @@ def mutual_information(code: np.ndarray, factors: np.ndarray, *, bins: int = 20)
     """I(zⱼ; f) in nats of every latent and factor, from histograms        (N, Z) (N, F) -> (Z, F)
 
     I = Σ p(z, f) log p(z, f) / (p(z) p(f)), where z falls into one of `bins` equal parts of its range.  From N images
-    it is too large by about (bins − 1)(sizes[f] − 1) / 2N; in the gap this mostly cancels.
+    it is too large by about (bins − 1)(sizes[f] − 1) / 2N; in the gap this mostly cancels.  Bins of means, as in
+    Locatello et al. 2019, stretch what a silent latent's mean still moves; Chen et al. 2018 take draws, which drown it.
     """
     low, high = code.min(axis=0), code.max(axis=0)
     width = np.where(high > low, high - low, 1.0)                  # a constant falls into the first bin
