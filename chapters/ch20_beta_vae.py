@@ -6,7 +6,7 @@ What is new      β as the price of a constraint; a loss that leads the KL to a 
 What you'll see  latents switch on one after another while the capacity rises; what each latent means at β = 1 and at
                  β = 4; and a table with an untrained encoder and pure noise beside what was learned.
 
-    python chapters/ch20_beta_vae.py                    under two minutes on two quiet cores
+    python chapters/ch20_beta_vae.py                    a minute and a half of processor time
     python chapters/ch20_beta_vae.py --seeds 5          five of everything, and the differences with standard errors
     python chapters/ch20_beta_vae.py --field square     where x and y vary alike, and nothing tells them apart
     python chapters/ch20_beta_vae.py --field square --data sprites64 --hidden 1200 1200 --epochs 1000       papers' size: days
@@ -152,7 +152,8 @@ def same_as_library(rng):
 #
 # *Higgins et al. 2017.*  Draw a factor, then 64 pairs of images which share it and differ freely else.  Average
 # $|\mu_1 - \mu_2|$ over the pairs: a latent that knows only this factor has 0.  Can a *linear classifier* tell from these
-# averages which factor it was?  *MIG* (Chen et al. 2018): how many nats more does the best latent know of a factor than
+# averages which factor it was?  (A factor that no latent knows is betrayed by all others being different; of two such one
+# has to guess, so a code of three of the five factors reaches 4/5 at most.)  *MIG* (Chen et al. 2018): how many nats more does the best latent know of a factor than
 # the second best, as a share of the factor's entropy,
 #
 # $$ \mathrm{MIG} = \frac1F \sum_f \frac{I(z_{j}; f) - I(z_{k}; f)}{H(f)}, \qquad j, k \text{ the two that know most of } f . $$
