@@ -8,7 +8,7 @@ What you'll see  latents switch on one after another while the capacity rises; w
 
     python chapters/ch20_beta_vae.py                    a minute and a half of processor time
     python chapters/ch20_beta_vae.py --seeds 5          five of everything, and the differences with standard errors
-    python chapters/ch20_beta_vae.py --field square     where x and y vary alike, and nothing tells them apart
+    python chapters/ch20_beta_vae.py --field square     all of the sprites, where x and y vary alike
     python chapters/ch20_beta_vae.py --field square --data sprites64 --hidden 1200 1200 --epochs 1000       papers' size: days
 """
 
@@ -145,8 +145,9 @@ def same_as_library(rng):
 # encodes (Rolinek et al. 2019).  A higher price makes $q$ wider, and more depends on which axes it has.
 #
 # *Principal directions exist only where variances differ.*  On a square field the places vary by the same amount in $x$, in
-# $y$ and along both diagonals: $x + y$ and $x - y$ are as good a code as $x$ and $y$.  So the chapter uses the middle half of
-# the heights, a field twice as wide as it is high, and `--field square` shows what happens if it does not.
+# $y$ and along both diagonals: to first order $x + y$ and $x - y$ are as good a code as $x$ and $y$.  So the chapter uses the
+# middle half of the heights, a field twice as wide as it is high.  With `--field square` the eigenvalues come in pairs, and
+# what is learned depends more on the seed.
 #
 # ## Three scores, and codes for which they are known
 #
@@ -439,8 +440,8 @@ if __name__ == "__main__":
 # ## Exercises
 #
 # 1. *Change this.*  Train with $\beta = \tfrac14, 1, 4, 16$, and draw all three scores and the nll against $\beta$.  Which
-#    score says that less is more, and which only counts how many latents are silent?  Then `--field square`: what do
-#    the two latents that know most of the place say (look at the traversals)?
+#    score says that less is more, and which only counts how many latents are silent?  Then `--field square --epochs 15`:
+#    if $\beta = 4$ silences all latents before the decoder has a use for them (chapter 12), does a warm-up of $\beta$ wake them?
 # 2. *Break this.*  Move the absolute value inside, $\gamma\, \tfrac1B \sum_b |\mathrm{KL}_b - C|$: *every* image must say $C$ nats.
 #    What does the pullback become, which sprites are forced to say more than they need, and what does it cost in nll?
 # 3. *Derive this.*  In the linear VAE with the level $\theta = \beta\sigma^2$, show that a direction that is named has
