@@ -244,6 +244,33 @@ def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: 
     return image_grid(images, shape, columns=steps, title=title or "between pairs of test images")
 
 
+def traversals(model: Any, image: Any, kl: np.ndarray, shape: tuple[int, int], *, rows: int | None = None,
+               steps: int = 11, reach: float = 2.0, title: str = "") -> Figure:
+    """Row by row one latent moves from −reach to +reach, the others stay where this image (X,) put them.
+
+    kl     of every latent (Z,), in nats (`evaluation.diagnose`): the most talkative comes first
+    rows   so many of the latents; all if None
+    Raises ValueError if kl has not one number for each latent, or for fewer than two steps.
+    """
+    if np.shape(kl) != (model.latents,) or steps < 2:
+        raise ValueError(f"traversals: got {steps} steps and kl of shape {np.shape(kl)}, expected at least 2 steps and "
+                         f"({model.latents},)")
+    order = np.argsort(-np.asarray(kl), kind="stable")[:rows]
+    start = to_numpy(model.encode(model.device.asarray(image[None], dtype=model.dtype))[0])
+    z = np.repeat(start, len(order) * steps, axis=0)
+    z[np.arange(len(z)), np.repeat(order, steps)] = np.tile(np.linspace(-reach, reach, steps), len(order))
+    fig = image_grid(_seen(model, model.decode(model.device.array(z, dtype=model.dtype))), shape, columns=steps,
+                     title=title or "one latent at a time, the most talkative first")
+    (ax,), height = fig.axes, shape[0] + 2             # of a row, with the gap below it
+    ax.set_axis_on()
+    ax.set(xticks=[], xlabel=f"the latent moves from −{reach:g} to {reach:g}")
+    ax.set_yticks((np.arange(len(order)) + 0.5) * height - 1, [f"$z_{{{j + 1}}}$: {kl[j]:.2f} nats" for j in order])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
+    return fig
+
+
 def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
     """The bound and its two terms after every epoch, in nats per image."""
     if not history:

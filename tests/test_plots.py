@@ -40,6 +40,7 @@ MAKERS = {
     "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
     "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),
     "learning_curves": lambda model: plots.learning_curves(HISTORY, title="title"),
+    "traversals": lambda model: plots.traversals(model, X[0], np.array([0.1, 2.0]), SHAPE, steps=4),
     "kl_by_latent": lambda model: plots.kl_by_latent({"one": X[0], "two": X[1]}, title="title"),
 }
 
@@ -227,3 +228,16 @@ def test_svg_keeps_the_pixels_of_an_image():
 def test_svg_wants_words():
     with pytest.raises(ValueError, match="alt: got nothing, expected what the picture shows"):
         plots.svg(plots.figure()[0], alt=" ")
+
+
+def test_traversals_move_one_latent_a_row_the_most_talkative_first(flat):
+    fig = plots.traversals(flat, X[0], np.array([0.1, 2.0]), SHAPE, steps=3, reach=1.5)
+    start = flat.encode(X[:1])[0]
+    z = np.repeat(start, 6, axis=0)
+    z[:3, 1], z[3:, 0] = [-1.5, 0.0, 1.5], [-1.5, 0.0, 1.5]
+    np.testing.assert_array_equal(page(fig), plots.mosaic(flat.decode(z), SHAPE, 3))
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == ["$z_{2}$: 2.00 nats", "$z_{1}$: 0.10 nats"]
+    assert page(plots.traversals(flat, X[0], np.array([0.1, 2.0]), SHAPE, rows=1, steps=3)).shape == (4, 13)
+    for kl, steps in ((np.ones(3), 4), (np.ones(2), 1)):
+        with pytest.raises(ValueError, match=r"traversals: got \d steps and kl of shape \(\d,\), expected at least 2"):
+            plots.traversals(flat, X[0], kl, SHAPE, steps=steps)

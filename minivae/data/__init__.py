@@ -13,6 +13,7 @@ Where to look:
     download         folders that are searched, files that are fetched and verified
     formats          idx, amat, npz, npy
     own              a reader's own images
+    sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
 """
 

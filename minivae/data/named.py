@@ -14,14 +14,15 @@ from minivae.data.download import PathLike, fetch, find, search_places
 from minivae.data.formats import read_amat, read_arrays, read_idx, unpack
 from minivae.data.own import load_own
 from minivae.data.sources import SOURCES, Source, canonical
+from minivae.data.sprites import load_sprites
 
 
 def load(name_or_path: PathLike, *, folder: PathLike | None = None) -> Dataset:
     """A named data set ("digits", "mnist", …), or your own .npz or .npy file by its path.
 
     A named one is looked for in `folder`, in the folder named by MINIVAE_DATA and in the cache, and
-    downloaded where it is in none of them; "digits" is part of the package.  `load_own` says what
-    your own file may hold.
+    downloaded where it is in none of them; "digits" is part of the package, "sprites" are drawn.
+    `load_own` says what your own file may hold.
     Raises ValueError for an unknown name, DataError if the data cannot be had or is not right.
     """
     if _is_path(name_or_path):
@@ -79,6 +80,8 @@ LOADERS: dict[str, Callable[[str, list[Path]], Dataset]] = {
     "fashion_mnist": _load_idx,
     "binarized_mnist": _load_binarized,
     "freyfaces": _load_freyfaces,
+    "sprites": lambda name, paths: load_sprites(name, side=28),
+    "sprites64": lambda name, paths: load_sprites(name, side=64),
 }
 
 
@@ -105,6 +108,8 @@ def available(*, folder: PathLike | None = None) -> list[Listing]:
 def _where(name: str, source: Source, folder: PathLike | None) -> str:
     if name == "digits":
         return "in the package"
+    if source.drawn:
+        return "drawn by the package"
     places = search_places(source, folder)
     if source.instead and (path := find(source.instead, places)):
         return str(path)

@@ -26,6 +26,7 @@ class Source:
     folder    its folder inside MINIVAE_DATA and inside the cache
     files     the official files, downloaded from the `mirrors`, tried in order
     instead   one file that replaces all of them where it is found locally
+    drawn     by the library itself: there are no files
     """
 
     folder: str
@@ -36,6 +37,7 @@ class Source:
     files: tuple[File, ...] = ()
     mirrors: tuple[str, ...] = ()
     instead: File | None = None
+    drawn: bool = False
 
 
 SOURCES: dict[str, Source] = {
@@ -93,6 +95,8 @@ SOURCES: dict[str, Source] = {
     ),
     # No mirror: the original address (cs.nyu.edu/~roweis) never published a hash to check against.
     "freyfaces": Source("freyfaces", 1_765, 200, (28, 20), "unit", instead=File("freyfaces.npz")),
+    "sprites": Source("", 20_000, 2_000, (28, 28), "binary", drawn=True),
+    "sprites64": Source("", 20_000, 2_000, (64, 64), "binary", drawn=True),
 }
 
 ALIASES = {"frey_faces": "freyfaces"}

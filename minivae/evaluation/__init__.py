@@ -10,6 +10,8 @@
     clustering       do clusters find classes: best assignment, mutual information; k-means
     rivals           what a few labels do alone: logistic regression, nearest neighbours
     neighbours       distances between many points
+    disentanglement  whether each latent stands for one factor
+    linear_classifier   what can be told from a code by weighing and adding
 
 Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
@@ -28,6 +30,7 @@ from minivae.evaluation.bounds import (
     log_mean_weights,
     over_parts,
     terms_by_image,
+    posterior_means,
 )
 from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
 from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
@@ -53,10 +56,11 @@ from minivae.evaluation.rivals import (
 
 __all__ = [
     "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ConditionalLikelihood", "Diagnosis", "Estimate",
-    "Evaluation", "LogisticRegression", "SampleQuality", "active_units", "amortization_gap",
+    "Evaluation", "LinearClassifier", "LogisticRegression", "SampleQuality", "active_units", "amortization_gap",
     "annealed_importance_sampling", "bidirectional", "clustering_accuracy", "conditional_log_likelihood", "diagnose",
     "digit_classifier", "digit_features", "error_rate", "evaluate", "few_labels", "fit_posteriors", "frechet_between",
-    "frechet_by_count", "frechet_distance", "frechet_limit", "importance_weighted_bound", "impute", "information",
-    "k_means", "latent_variances", "log_likelihoods", "log_mean_weights", "logistic_regression", "nearest_neighbours",
-    "normalised_mutual_information", "over_parts", "precision_recall", "sample_quality", "terms_by_image",
+    "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
+    "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
+    "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
+    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap", "terms_by_image",
 ]

@@ -111,10 +111,15 @@ def log_mean_weights(log_weights: Callable[[Batch, Generator, int], Array], mode
     return np.concatenate(over_parts(model, x, bounds, samples=at_once, seed=seed, label=label))
 
 
+def posterior_means(model: Any, x: Data) -> np.ndarray:
+    """E[z|x] of every image, on the host        (N, X) -> (N, Z) float64"""
+    means = over_parts(model, x, lambda part, rng: to_numpy(model.encode(part)[0]))
+    return np.concatenate(means).astype(np.float64)
+
+
 def latent_variances(model: Any, x: Data) -> np.ndarray:
     """Var over images of the posterior mean of each latent        (N, X) -> (Z,)"""
-    means = over_parts(model, x, lambda part, rng: to_numpy(model.encode(part)[0]))
-    return np.concatenate(means).astype(np.float64).var(axis=0)
+    return posterior_means(model, x).var(axis=0)
 
 
 def active_units(model: Any, x: Data, *, threshold: float = 0.01) -> np.ndarray:

@@ -40,7 +40,7 @@ class Recipe:
     """Data, model, and how to train it."""
 
     data: str = "digits"
-    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
+    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64, or a path to your .npz or .npy"""
     model: Literal["vae", "cvae", "two_stage"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared)"""

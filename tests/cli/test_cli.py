@@ -186,7 +186,7 @@ def test_a_setting_of_another_model_is_refused(options, said, data, tmp_path, ca
 def test_data_lists_and_describes(data, capsys):
     assert main(["data"]) == 0
     out, _ = shown(capsys)
-    for name in ("digits", "mnist", "fashion_mnist", "binarized_mnist", "freyfaces"):
+    for name in ("digits", "mnist", "fashion_mnist", "binarized_mnist", "freyfaces", "sprites", "sprites64"):
         assert re.search(rf"^{name} ", out, re.M)
     assert main(["data", "digits"]) == 0
     assert "4,000 train + 1,000 test images of 28×28" in shown(capsys)[0]

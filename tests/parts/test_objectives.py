@@ -233,6 +233,56 @@ def test_a_capacity_is_reached_and_the_reported_elbo_is_the_true_bound():
     assert all(r["train_elbo"] == pytest.approx(-(r["train_nll"] + r["train_kl"]), rel=1e-5) for r in history)
 
 
+class Hears:
+    """A model whose terms are these, and which remembers what its pullback is told."""
+
+    def __init__(self, nll, kl):
+        self.nll, self.kl = np.array(nll), np.array(kl)
+
+    def elbo_terms(self, *, x, eps):
+        def pullback(dnll, dkl):
+            self.dnll, self.dkl = dnll, dkl
+
+        return (self.nll, self.kl), pullback
+
+
+@pytest.mark.parametrize(("capacity", "sign"), [(0.0, 1.0), (1.9, 1.0), (2.0, 0.0), (2.1, -1.0), (99.0, -1.0)])
+def test_a_capacity_s_derivative_is_one_price_for_all_images(capacity, sign):
+    """∂loss/∂kl_b = γ sign(mean kl − C)/B, also of an image that says more than C while the mean says less."""
+    heard = Hears([50.0, 60.0, 70.0, 80.0], [0.5, 1.0, 2.5, 4.0])             # the mean is 2
+    told = Capacity(capacity, 30.0)(heard, x=np.zeros((4, X)), eps=np.zeros((1, 4, Z)), weight=0.25, step=0)
+    np.testing.assert_allclose(heard.dkl, np.full(4, 30.0 * sign / 4))
+    np.testing.assert_allclose(heard.dnll, np.full(4, 1 / 4))
+    np.testing.assert_allclose(told, [-67.0, 65.0, 2.0])
+
+
+def test_a_price_is_paid_for_every_nat_of_kl_and_none_of_nll():
+    """∂loss/∂nll_b = 1/B,   ∂loss/∂kl_b = β/B"""
+    heard = Hears([50.0, 60.0], [0.5, 1.0])
+    WeightedKL(4.0)(heard, x=np.zeros((2, X)), eps=np.zeros((1, 2, Z)), weight=0.5, step=7)
+    assert heard.dnll.tolist() == [0.5, 0.5]
+    assert heard.dkl.tolist() == [2.0, 2.0]
+
+
+def test_at_capacity_0_the_kl_is_pressed_to_0_and_only_the_average_image_is_known():
+    images = (load("digits").train[:1000] > 0.5).astype(np.float32)
+    vae = VAEConfig(784, (32,), 3).build(images=images, objective=Capacity(0.0, 50.0))
+    history = fit(vae, images, epochs=20, batch_size=100, progress=False)
+    p = np.clip(images.mean(axis=0, dtype=np.float64), 1e-6, 1.0 - 1e-6)
+    average = -(images * np.log(p) + (1.0 - images) * np.log1p(-p)).sum(axis=1).mean()
+    assert history[-1]["train_kl"] < 0.02
+    assert history[-1]["train_nll"] == pytest.approx(average, rel=0.03)
+
+
+def test_a_larger_beta_says_less_and_explains_less():
+    images, found = (load("digits").train[:1000] > 0.5).astype(np.float32), []
+    for beta in (0.5, 2.0, 8.0):
+        vae = VAEConfig(784, (32,), 5).build(images=images, objective=WeightedKL(beta))
+        found.append(fit(vae, images, epochs=8, batch_size=50, progress=False)[-1])
+    assert found[0]["train_kl"] > found[1]["train_kl"] > found[2]["train_kl"]
+    assert found[0]["train_nll"] < found[1]["train_nll"] < found[2]["train_nll"]
+
+
 def test_a_capacity_looks_at_the_whole_batch_so_one_thread_computes_it():
     vae = model(Capacity(1.0))
     vae.workers.rows_each, vae.workers.team = 1, Team(3)
