@@ -29,8 +29,8 @@ from minivae.evaluation.bounds import (
     log_likelihoods,
     log_mean_weights,
     over_parts,
-    terms_by_image,
     posterior_means,
+    terms_by_image,
 )
 from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
 from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
