@@ -18,6 +18,8 @@ Shapes: B images of X pixels, Z latents, L samples.  Everything is in nats.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one
@@ -198,6 +200,9 @@ class VAE(Model):
     @property
     def whole_batch(self) -> bool:
         return self.objective.whole_batch
+
+    def still(self) -> AbstractContextManager[None]:
+        return self.prior.still()
 
     def check(self, data: Data, name: str = "x") -> None:
         """Raise unless `x` is a non-empty (N, X) float array that the likelihood can explain.

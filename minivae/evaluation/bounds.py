@@ -125,7 +125,7 @@ def over_parts(model: Model, x: Data, work: Callable[[Batch, Generator], R], *, 
         return work(part.on(device, model.dtype), device.rng([seed, first + i]))
 
     results: list[R] = []
-    with tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
+    with model.still(), tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
         for first in range(0, len(starts), team.threads):
             results += team.run(partial(one, first), min(team.threads, len(starts) - first))
             bar.update(len(results) - first)

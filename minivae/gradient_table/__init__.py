@@ -43,6 +43,7 @@ from minivae.parts import (
     priors,
     structured_posteriors,
     units,
+    vamp_prior,
 )
 from minivae.variants import deep_latent, mlp_vae
 
@@ -63,7 +64,7 @@ TABLE = {
     vae: model_cases,
     posteriors: posterior_cases, structured_posteriors: posterior_cases,
     flow_posteriors: flow_posterior_cases,
-    priors: prior_cases,
+    priors: prior_cases, vamp_prior: prior_cases,
     mlp_vae: posterior_model_cases,
     deep_latent: deep_latent_cases,
 }
@@ -92,6 +93,7 @@ EXEMPT = {
     "Prior.log_prob": "abstract",
     "in_units": "chooses a likelihood",
     "start_at": "where a decoder starts",
+    "first_pseudo_inputs": "where a prior starts",
 }
 
 

@@ -22,6 +22,7 @@ which term of the objective.  A small one (tests/models has three, each a file o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from minivae.backend import Array, Device, Generator
@@ -92,6 +93,10 @@ class Model(Layer):
         return self.network.optimizer
 
     # ── what a model writes itself ────────────────────────────────────────────────────────────────
+
+    def still(self) -> AbstractContextManager[None]:
+        """Inside, nobody moves a parameter: what is computed from them alone may be computed once."""
+        return nullcontext()
 
     @property
     def whole_batch(self) -> bool:

@@ -5,6 +5,8 @@
     deep_latent            noise at every layer of the decoder
     probabilistic_pca      the linear VAE, in which everything is known exactly
 
+(What is a part of a VAE lies in parts: its posteriors, its objectives, the mixture of Gaussians and the VampPrior.)
+
 To make a model of your own, copy the file of one: nothing below knows about it.
 """
 
