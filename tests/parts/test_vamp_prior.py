@@ -1,4 +1,4 @@
-"""The VampPrior: its value against what is known of it, both of its gradients, and all that is asked of a model with one."""
+"""The VampPrior: its value against what is known of it, both of its gradients, and what is asked of a model with one."""
 
 from contextlib import nullcontext
 
@@ -143,7 +143,7 @@ def test_the_aggregated_posterior_is_the_best_prior_of_all():
 
 
 def test_float32_is_near_float64_where_codes_are_sharp():
-    """Means ten standard deviations of a posterior apart, latent by latent: the expansion of the square must not tell."""
+    """Means ten standard deviations of a posterior apart in each latent: the expansion of the square must not tell."""
     rng = np.random.default_rng(7)
     K, Z, B = 200, 40, 100
     mean, logvar = rng.standard_normal((K, Z)), 2 * np.log(0.1) + 0.3 * rng.standard_normal((K, Z))
