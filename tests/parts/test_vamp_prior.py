@@ -1,4 +1,4 @@
-"""The VampPrior: its value against what is known of it, both of its gradients, and what is asked of a model with one."""
+"""The VampPrior: its value against what is known of it, both of its gradients, and all that users meet."""
 
 from contextlib import nullcontext
 
