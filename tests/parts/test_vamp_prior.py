@@ -13,6 +13,7 @@ from minivae.data import load
 from minivae.distributions import gaussian_kl_between, gaussian_log_prob, gaussian_mixture_log_prob
 from minivae.evaluation import annealed_importance_sampling, diagnose, evaluate, log_likelihoods
 from minivae.evaluation.diagnosis import information
+from minivae.explorer import explorer
 from minivae.explorer.prior import prior_of
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.nn import Adam, Linear, mlp
@@ -48,7 +49,7 @@ def each(z, mean, logvar):
 
 def test_its_density_integrates_to_one_and_its_draws_have_its_moments():
     prior, _ = vamp()
-    line = np.linspace(-12.0, 12.0, 801)
+    line = np.linspace(-20.0, 20.0, 801)
     z, cell = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2), (line[1] - line[0]) ** 2
     p = np.exp(prior.log_prob(z)[0]) * cell
     assert p.sum() == pytest.approx(1.0, abs=1e-8)
@@ -132,7 +133,7 @@ def test_the_aggregated_posterior_is_the_best_prior_of_all():
     """Σₙ E_q(z|xₙ)[log p(z)], the only place in the ELBO where the prior is."""
     encoder, x, best = aggregated()
     (mean, logvar), _ = encoder(x)
-    eps = np.random.default_rng(6).standard_normal((2000, *mean.shape))
+    eps = np.random.default_rng(6).standard_normal((400, *mean.shape))
     z = (mean + np.exp(0.5 * logvar) * eps).reshape(-1, 2)
     top = best.log_prob(z)[0]
     rivals = [StandardNormal(2), VampPrior(encoder, 2, x[:10]), VampPrior(encoder, 2, np.clip(x + 0.2, 0, 1)),
@@ -384,14 +385,15 @@ def test_log_p_by_importance_sampling_and_by_annealing_is_the_integral():
              for row in x]
     weighted = np.array([log_likelihoods(model, x, samples=2000, seed=s) for s in range(6)])
     assert (np.abs(weighted.mean(axis=0) - truth) < 5 * weighted.std(axis=0) / np.sqrt(6) + 5e-3).all()
-    annealed = np.array([annealed_importance_sampling(model, x, chains=40, temperatures=30, seed=s).log_p
-                         for s in range(6)])
-    assert (np.abs(annealed.mean(axis=0) - truth) < 5 * annealed.std(axis=0) / np.sqrt(6) + 1e-2).all()
+    annealed = np.array([annealed_importance_sampling(model, x, chains=40, temperatures=20, leapfrog=5, seed=s).log_p
+                         for s in range(4)])
+    assert (np.abs(annealed.mean(axis=0) - truth) < 5 * annealed.std(axis=0) / 2 + 1e-2).all()
 
 
 def test_the_page_draws_from_the_mixture_that_it_is():
     model = small()
     page, (_, mean, logvar) = prior_of(model), model.prior.mixture()
+    assert len(explorer(model, None, None, (3, 4), title="").encode()) < 400_000
     np.testing.assert_allclose(page.pi, 0.2, rtol=1e-6)
     np.testing.assert_array_equal(page.mean, mean)
     np.testing.assert_allclose(page.std, np.exp(0.5 * logvar), rtol=1e-6)
@@ -424,6 +426,4 @@ def test_the_command_line_from_training_to_the_page(tmp_path, capsys, monkeypatc
     assert "log p(x)" in said
     assert main(["sample", run, "--n", "4", "--out", str(tmp_path / "s.npz"), "--device", "cpu"]) == 0
     assert main(["plot", run, "--out", str(tmp_path / "pictures"), "--device", "cpu"]) == 0
-    assert main(["explore", run, "-o", str(tmp_path / "page.html")]) == 0
     assert {"samples.png", "latents.png", "manifold.png"} <= {path.name for path in (tmp_path / "pictures").iterdir()}
-    assert (tmp_path / "page.html").stat().st_size < 400_000
