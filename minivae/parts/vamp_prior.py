@@ -25,7 +25,6 @@ from minivae.nn import Layer, Parameter
 from minivae.ops import hardtanh
 from minivae.parts.priors import MixturePrior
 
-Components = tuple[tuple[Array, Array], Pullback]
 MARGIN, NOISE = 0.05, 0.01             # how far from 0 and 1 a pseudo-input starts, and by how much that varies
 
 
@@ -42,7 +41,7 @@ class VampPrior(MixturePrior):
         if raw.ndim != 2 or raw.size == 0:
             raise ValueError(f"raw: got shape {raw.shape}, expected (K, X): K pseudo-inputs of X pixels")
         self.latents, self.encoder, self.raw = latents, encoder, Parameter(raw)
-        self._kept: Components | None = None
+        self._kept: tuple[tuple[Array, Array], Pullback] | None = None
 
     def parameters(self, prefix: str = "") -> dict[str, Parameter]:
         return {f"{prefix}raw": self.raw}                            # the encoder's are the model's, under its own name
@@ -60,7 +59,7 @@ class VampPrior(MixturePrior):
 
         return log_p, pullback
 
-    def components(self) -> Components:
+    def components(self) -> tuple[tuple[Array, Array], Pullback]:
         """mean and logvar of q(z|u_k)        -> (K, Z) (K, Z)"""
         if self._kept is not None:
             return self._kept
