@@ -188,7 +188,7 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = Non
                     bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": TEN[k % 10], "alpha": 0.85})
     ring = np.sqrt(-2 * np.log(0.05))                  # P(‖z‖ < r) = 1 − exp(−r²/2)
     if isinstance(prior, MixturePrior) and len(prior.weights()) > MANY:
-        density_contours(ax, prior)
+        _density_contours(ax, prior)
     elif isinstance(prior, MixturePrior):
         for share, at, logvar in zip(*map(to_numpy, (prior.weights(), *prior.mixture()[1:]))):
             width, height = 2 * ring * np.exp(0.5 * logvar)
@@ -201,7 +201,7 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = Non
     return fig
 
 
-def density_contours(ax: Any, prior: Any, *, shares: Sequence[float] = (0.5, 0.8, 0.95)) -> None:
+def _density_contours(ax: Any, prior: Any, *, shares: Sequence[float] = (0.5, 0.8, 0.95)) -> None:
     """The lines within which these shares of a 2-D prior's draws lie, where its density is highest."""
     _, mean, logvar = prior.mixture()
     device = device_of(mean)
