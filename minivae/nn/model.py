@@ -21,7 +21,7 @@ which term of the objective.  A small one (tests/models has three, each a file o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -33,6 +33,7 @@ from minivae.nn.network import Network
 from minivae.nn.optimizers import Adam, Optimizer
 from minivae.nn.parameter import Parameter
 from minivae.nn.workers import Workers, rows_worth
+from minivae.parallel import Team
 
 Data = Array | Batch                                   # an array alone is x
 
@@ -96,6 +97,10 @@ class Model(Layer):
 
     def still(self) -> AbstractContextManager[None]:
         """Inside, nobody moves a parameter: what is computed from them alone may be computed once."""
+        return nullcontext()
+
+    def together(self, copies: Sequence[Any], team: Team) -> AbstractContextManager[None]:
+        """Inside, each thread takes some rows of a batch with its copy of the model: what all need may be shared out."""
         return nullcontext()
 
     @property

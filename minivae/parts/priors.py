@@ -6,6 +6,7 @@ parameters, if it learns.  Shapes: z (B, Z), log_p (B,).  Nats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,6 +16,7 @@ from minivae.backend import Array, Generator, Pullback, at_least_one
 from minivae.distributions import LOG_2PI, gaussian_mixture_log_prob, standard_normal_log_prob
 from minivae.nn import Layer, Parameter
 from minivae.ops import log_softmax, logsumexp
+from minivae.parallel import Team
 
 
 class Prior(Layer):
@@ -40,6 +42,10 @@ class Prior(Layer):
 
     def still(self) -> AbstractContextManager[None]:
         """Inside, nobody moves a parameter: what is computed from them alone is computed once."""
+        return nullcontext()
+
+    def together(self, priors: Sequence[Any], team: Team) -> AbstractContextManager[None]:
+        """Inside, threads ask these copies, this one first, about codes of theirs: what all need is shared out."""
         return nullcontext()
 
 

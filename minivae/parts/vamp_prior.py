@@ -14,7 +14,7 @@ Tomczak and Welling 2018, section 3.   Shapes: B codes, K pseudo-inputs, X pixel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,6 +23,7 @@ from minivae.backend import Array, Generator, Pullback, at_least_one
 from minivae.distributions import gaussian_mixture_log_prob
 from minivae.nn import Layer, Parameter
 from minivae.ops import hardtanh
+from minivae.parallel import Team, shares
 from minivae.parts.priors import MixturePrior
 
 MARGIN, NOISE = 0.05, 0.01             # how far from 0 and 1 a pseudo-input starts, and by how much that varies
@@ -63,13 +64,18 @@ class VampPrior(MixturePrior):
         """mean and logvar of q(z|u_k)        -> (K, Z) (K, Z)"""
         if self._kept is not None:
             return self._kept
-        u, pull_u = hardtanh(self.raw.value, low=0.0, high=1.0)
-        q, pull_encoder = self.encoder(u)
+        q, pull = self._encode(slice(None))
 
         def pullback(dmean: Array, dlogvar: Array) -> None:
-            self.raw.add(pull_u(pull_encoder(dmean, dlogvar)))       # on the way the encoder's parameters hear it
+            self.raw.add(pull(dmean, dlogvar))
 
         return q, pullback
+
+    def _encode(self, some: slice) -> tuple[tuple[Array, Array], Pullback]:
+        """The same for some pseudo-inputs, and from its cotangents to those of `raw`."""
+        u, pull_u = hardtanh(self.raw.value[some], low=0.0, high=1.0)
+        q, pull_encoder = self.encoder(u)
+        return q, lambda *dq: pull_u(pull_encoder(*dq))              # on the way the encoder's parameters hear it
 
     def mixture(self) -> tuple[Array, Array, Array]:
         (mean, logvar), _ = self.components()
@@ -86,6 +92,27 @@ class VampPrior(MixturePrior):
             yield
         finally:
             self._kept = before
+
+    @contextmanager
+    def together(self, priors: Sequence[VampPrior], team: Team) -> Iterator[None]:
+        """Each thread asks the encoder about its share of the pseudo-inputs, and at the end carries back what all said."""
+        if not 1 < len(priors) <= len(self.raw.value):
+            yield
+            return
+        parts = shares(len(self.raw.value), len(priors))
+        asked = team.run(lambda i: priors[i]._encode(parts[i]), len(priors))
+        mean, logvar = (np.concatenate(part) for part in zip(*(q for q, _ in asked)))
+        said: list[list[tuple[Array, Array]]] = [[] for _ in priors]
+        try:
+            for prior, mine in zip(priors, said):
+                prior._kept = (mean, logvar), lambda *dq, mine=mine: mine.append(dq)
+            yield
+        finally:
+            for prior in priors:
+                prior._kept = None
+        dmean, dlogvar = (sum(part) for part in zip(*(dq for mine in said for dq in mine)))      # always in this order
+        draw = team.run(lambda i: asked[i][1](dmean[parts[i]], dlogvar[parts[i]]), len(priors))
+        self.raw.add(np.concatenate(draw))
 
 
 def first_pseudo_inputs(components: int, pixels: int, *, rng: Generator,

@@ -18,7 +18,7 @@ from minivae.explorer.prior import prior_of
 from minivae.gradcheck import GradientError, gradcheck
 from minivae.nn import Adam, Linear, mlp
 from minivae.ops import hardtanh
-from minivae.parts import GaussianMixture, StandardNormal, VampPrior, WeightedKL, first_pseudo_inputs
+from minivae.parts import IWAE, GaussianMixture, Objective, StandardNormal, VampPrior, WeightedKL, first_pseudo_inputs
 from minivae.training import Recipe, fit, load_run
 from minivae.vae import Encoder
 from minivae.variants import ConvVAEConfig, VAEConfig
@@ -312,16 +312,19 @@ def test_the_encoder_has_one_name_and_the_same_weights_under_every_prior():
     np.testing.assert_array_equal(vamped.arena.value[:plain.arena.value.size], plain.arena.value)
 
 
-def test_every_thread_s_copy_asks_its_own_encoder_and_the_gradient_is_that_of_one():
+@pytest.mark.parametrize("objective", [WeightedKL(0.3), IWAE()], ids=["weighted", "iwae"])
+def test_every_thread_s_copy_asks_its_own_encoder_and_the_gradient_is_that_of_one(objective):
     rng = np.random.default_rng(0)
-    x, eps = 1.0 * (rng.random((90, 12)) < 0.5), rng.standard_normal((1, 90, 2))
-    gradients = []
+    x, eps = 1.0 * (rng.random((90, 12)) < 0.5), rng.standard_normal((2, 90, 2))
+    gradients, values = [], []
     for threads in (1, 3):
-        model = small(dtype=np.float64, objective=WeightedKL(0.3))
+        model = small(dtype=np.float64, objective=objective)
         model.workers.rows_each = 30
         model.workers.hire(threads)
-        model.workers.gradient(lambda m, rows: m.objective(m, x=x[rows], eps=eps[:, rows], weight=1 / 90, step=0), 90)
+        values.append(model.workers.gradient(
+            lambda m, rows: m.objective(m, x=x[rows], eps=eps[:, rows], weight=1 / 90, step=0), 90))
         gradients.append(model.arena.grad.copy())
+    np.testing.assert_allclose(*values, rtol=1e-12)
     assert len(model.workers.copies) == 3
     for other in model.workers.copies[1:]:
         assert other.prior.encoder is other.encoder
@@ -340,6 +343,27 @@ def test_a_step_stays_on_the_device(cupy_standin, prior):
         model.train_step(batch, rng)
         model.terms(batch, rng)
         model.sample(5, rng)
+
+
+def test_threads_share_the_pseudo_inputs_out(monkeypatch):
+    asked, encode = [], VampPrior._encode
+    monkeypatch.setattr(VampPrior, "_encode", lambda self, some: asked.append(some) or encode(self, some))
+    model, x = small(), np.ones((60, 12), np.float32)
+    model.workers.rows_each = 30
+    model.workers.hire(2)
+    model.train_step(x, np.random.default_rng(0))
+    assert sorted((some.start, some.stop) for some in asked) == [(0, 2), (2, 5)]
+    model.terms(x, np.random.default_rng(0))
+    assert asked[2:] == [slice(None)], "after the step nothing is kept"
+    model.objective = Broken()
+    with pytest.raises(ArithmeticError, match="in a thread"):
+        model.train_step(x, np.random.default_rng(0))
+    assert all(copy.prior._kept is None for copy in model.workers.copies)
+
+
+class Broken(Objective):
+    def __call__(self, model, **rest):
+        raise ArithmeticError("in a thread")
 
 
 def counting(model):
