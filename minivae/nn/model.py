@@ -100,7 +100,7 @@ class Model(Layer):
         return nullcontext()
 
     def together(self, copies: Sequence[Any], team: Team) -> AbstractContextManager[None]:
-        """Inside, each thread takes some rows of a batch with its copy of the model: what all need may be shared out."""
+        """Inside, each thread takes some rows of a batch with its copy of the model: what all need, they may share."""
         return nullcontext()
 
     @property

@@ -95,7 +95,7 @@ class VampPrior(MixturePrior):
 
     @contextmanager
     def together(self, priors: Sequence[VampPrior], team: Team) -> Iterator[None]:
-        """Each thread asks the encoder about its share of the pseudo-inputs, and at the end carries back what all said."""
+        """Each thread asks the encoder about its share of the pseudo-inputs, and later carries back what all said."""
         if not 1 < len(priors) <= len(self.raw.value):
             yield
             return
