@@ -1,6 +1,7 @@
 """The VampPrior: its value against what is known of it, both of its gradients, and all that users meet."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -427,27 +428,36 @@ def test_the_page_draws_from_the_mixture_that_it_is():
 # ── as users meet it ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_command_line_from_training_to_the_page(tmp_path, capsys, monkeypatch):
-    digits = load("digits")
-    np.savez(tmp_path / "few.npz", train=digits.train[:300], test=digits.test[:30], test_labels=digits.test_labels[:30],
-             train_labels=digits.train_labels[:300])
-    recipe = ["train", "--data", str(tmp_path / "few.npz"), "--prior", "vamp", "--components", "40", "--hidden", "12",
-              "--latents", "2", "--warm-up", "2", "--binarize", "--device", "cpu", "--threads", "1"]
-    assert main([*recipe, "--epochs", "3", "--out", str(tmp_path / "whole")]) == 0
-    assert main([*recipe, "--epochs", "1", "--out", str(tmp_path / "cut")]) == 0
-    assert main(["train", "--resume", str(tmp_path / "cut"), "--epochs", "3", "--device", "cpu", "--threads", "1"]) == 0
-    runs = [load_run(tmp_path / name, CPU)[0] for name in ("whole", "cut")]
-    np.testing.assert_array_equal(runs[0].arena.value, runs[1].arena.value)       # bit for bit
-    assert isinstance(runs[0].prior, VampPrior)
-    assert runs[0].prior.raw.value.shape == (40, 784)
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """300 digits to train on, 30 to test on, in a file."""
+    digits, path = load("digits"), tmp_path_factory.mktemp("data") / "few.npz"
+    np.savez(path, train=digits.train[:300], test=digits.test[:30], train_labels=digits.train_labels[:300],
+             test_labels=digits.test_labels[:30])
+    return path
+
+
+def test_a_run_is_kept_and_resumed_bit_for_bit(few, tmp_path):
+    recipe = Recipe(data=str(few), prior="vamp", components=40, hidden=(12,), latents=2, warm_up=2, binarize=True,
+                    epochs=3)
+    dataset, once = load(recipe.data), replace(recipe, epochs=1)
+    recipe.train(dataset, CPU, run=tmp_path / "whole", progress=False, threads=1)
+    once.train(dataset, CPU, run=tmp_path / "cut", progress=False, threads=1)
+    recipe.train(dataset, CPU, run=tmp_path / "cut", resume=True, progress=False, threads=1)
+    whole, cut = (load_run(tmp_path / name, CPU)[0] for name in ("whole", "cut"))
+    np.testing.assert_array_equal(whole.arena.value, cut.arena.value)
+    assert isinstance(whole.prior, VampPrior)
+    assert whole.prior.raw.value.shape == (40, 784)
+
+
+def test_the_command_line_has_it(few, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "--data", str(few), "--prior", "vamp", "--components", "40", "--hidden", "12", "--latents",
+                 "2", "--warm-up", "1", "--epochs", "1", "--out", run, "--device", "cpu", "--threads", "1"]) == 0
+    assert {"samples.png", "latents.png", "manifold.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
     capsys.readouterr()
-    run = str(tmp_path / "whole")
     assert main(["evaluate", run, "--samples", "20", "--ais", "3", "--chains", "2", "--images", "20", "--latents",
                  "--device", "cpu"]) == 0
     said = capsys.readouterr().out
-    assert "NLL" in said
-    assert "latents active" in said
-    assert "log p(x)" in said
+    assert all(word in said for word in ("NLL", "latents active", "log p(x)"))
     assert main(["sample", run, "--n", "4", "--out", str(tmp_path / "s.npz"), "--device", "cpu"]) == 0
-    assert main(["plot", run, "--out", str(tmp_path / "pictures"), "--device", "cpu"]) == 0
-    assert {"samples.png", "latents.png", "manifold.png"} <= {path.name for path in (tmp_path / "pictures").iterdir()}
