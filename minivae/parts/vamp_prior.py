@@ -27,6 +27,7 @@ from minivae.parallel import Team, shares
 from minivae.parts.priors import MixturePrior
 
 MARGIN, NOISE = 0.05, 0.01             # how far from 0 and 1 a pseudo-input starts, and by how much that varies
+ROUNDING = 1e-5                        # by which images that were brought to [0, 1] may miss it
 
 
 class VampPrior(MixturePrior):
@@ -110,9 +111,10 @@ class VampPrior(MixturePrior):
         finally:
             for prior in priors:
                 prior._kept = None
-        dmean, dlogvar = (sum(part) for part in zip(*(dq for mine in said for dq in mine)))      # always in this order
-        draw = team.run(lambda i: asked[i][1](dmean[parts[i]], dlogvar[parts[i]]), len(priors))
-        self.raw.add(np.concatenate(draw))
+        if heard := [dq for mine in said for dq in mine]:            # always in this order
+            dmean, dlogvar = (sum(part) for part in zip(*heard))
+            draw = team.run(lambda i: asked[i][1](dmean[parts[i]], dlogvar[parts[i]]), len(priors))
+            self.raw.add(np.concatenate(draw))
 
 
 def first_pseudo_inputs(components: int, pixels: int, *, rng: Generator,
@@ -129,7 +131,7 @@ def first_pseudo_inputs(components: int, pixels: int, *, rng: Generator,
         return raw
     if images.ndim != 2 or images.shape[1] != pixels or len(images) == 0:
         raise ValueError(f"images: got shape {images.shape}, expected (N, {pixels}) with N at least 1")
-    if images.min() < 0.0 or images.max() > 1.0:
+    if images.min() < -ROUNDING or images.max() > 1.0 + ROUNDING:
         raise ValueError(f"images: numbers lie in [{images.min():g}, {images.max():g}], where the pseudo-inputs of a "
                          "VampPrior lie in [0, 1]: bring them there (--scale unit), or choose another prior")
     some = np.resize(rng.permutation(len(images)), components)                  # each once, before any is taken twice
