@@ -162,7 +162,8 @@ def memory(vae, train, test, opt):
 #
 # The same network, the same images in the same order, the same number of steps, and KL warm-up for all.  The pseudo-inputs
 # start at training images, drawn in a little from 0 and 1: outside of them the clip is flat, and what starts there would
-# never move.
+# never move.  The paper also finds more **active units**, latents whose mean varies over images (Burda et al. 2015): where
+# $\mathcal N(0, I)$ silences them in the course of a long training.  After a short one with warm-up all may still speak.
 
 # %%
 def train(images, prior, opt, K, seed, latents=LATENTS, epochs=None):

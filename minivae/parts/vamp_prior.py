@@ -112,7 +112,7 @@ class VampPrior(MixturePrior):
             for prior in priors:
                 prior._kept = None
         if heard := [dq for mine in said for dq in mine]:            # always in this order
-            dmean, dlogvar = (sum(part) for part in zip(*heard))
+            dmean, dlogvar = (sum(part[1:], part[0]) for part in zip(*heard))
             draw = team.run(lambda i: asked[i][1](dmean[parts[i]], dlogvar[parts[i]]), len(priors))
             self.raw.add(np.concatenate(draw))
 
