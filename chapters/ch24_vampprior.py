@@ -166,22 +166,23 @@ def memory(vae, train, test, opt):
 # $\mathcal N(0, I)$ silences them in the course of a long training.  After a short one with warm-up all may still speak.
 
 # %%
-def train(images, prior, opt, K, seed, latents=LATENTS, epochs=None):
+def train(images, prior, opt, args, seed, latents=LATENTS, epochs=None):
     epochs = epochs or opt.epochs
     steps = epochs * -(-len(images) // BATCH)
-    config = VAEConfig(images.shape[1], (40,) if opt.quick else (200,), latents, "tanh", prior=prior, components=K)
+    config = VAEConfig(images.shape[1], (40,) if opt.quick else (200,), latents, "tanh", prior=prior, components=args.components)
+    rising = round(args.warm_up * steps)              # steps in which the KL's weight goes from 0 to 1
     vae = config.build(seed=seed, on=opt.device, images=images, optimizer=Adam(cosine(2e-3, steps=steps)),
-                       objective=WeightedKL(warm_up(max(1, steps // 3))))
+                       objective=WeightedKL(warm_up(rising)) if rising else None)
     fit(vae, images, epochs=epochs, batch_size=BATCH, binarize=True, seed=seed, progress=not opt.quick)
     return vae
 
 
-def compare(train_images, test, opt, K, seed):
+def compare(train_images, test, opt, args, seed):
     """Of every prior the model, the bounds and NLLs of the test images, and the variance of its latents' means."""
     found = {}
     for name, prior in PRIORS.items():
         print(f"\nseed {seed}, {name}: {opt.epochs} epochs")
-        vae = train(train_images, prior, opt, K, seed)
+        vae = train(train_images, prior, opt, args, seed)
         nll = -log_likelihoods(vae, test, samples=20 if opt.quick else 500, seed=seed)
         found[name] = vae, evaluate(vae, test, samples=5, seed=seed), nll, to_numpy(latent_variances(vae, test))
         print(f"{found[name][1]}\nNLL {Estimate.of(nll)}, better than N(0, I) by {gap(found, name)} nats, image by image")
@@ -278,12 +279,16 @@ def main(argv=None):
     p = parser("ch24", __doc__, epochs=25)
     p.add_argument("--components", type=int, default=100, help="Gaussians of the mixture, and pseudo-inputs (default: 100)")
     p.add_argument("--seeds", type=int, default=1, help="how many runs, from --seed on, for the table (default: 1)")
+    p.add_argument("--warm-up", type=float, default=1 / 3, help="share of the steps in which the KL's weight rises to 1, "
+                   "0 for none (default: a third)")
     opt, args = options(p, argv)
+    if not 0.0 <= args.warm_up <= 1.0:
+        p.error(f"--warm-up: got {args.warm_up}, expected a share from 0 to 1")
     for name in ("components", "seeds"):
         if getattr(args, name) < 1:
             p.error(f"--{name}: got {getattr(args, name)}, expected at least 1")
     rng = np.random.default_rng(opt.seed)
-    n, K = rng.standard_normal, 5 if opt.quick else args.components
+    n, args.components = rng.standard_normal, 5 if opt.quick else args.components
     inputs = (n((4, 2)), rng.uniform(-0.2, 1.2, (3, 6)), n((6, 5)), n(5), n((5, 2)), n(2), 0.5 * n((5, 2)), n(2))
     print(gradcheck(vamp_log_prob, *inputs, name="log p(z) of a VampPrior, with its encoder and pseudo-inputs"))
     print(f"our value and gradients and minivae's differ by at most {same_as_library(*inputs):.0e}\n")
@@ -292,17 +297,17 @@ def main(argv=None):
     images = dataset.train[:300] if opt.quick else dataset.train
     test = plots.spread(dataset.test, 40 if opt.quick else 500)
     test = (np.random.default_rng(0).random(test.shape) < test).astype(np.float32)
-    runs = [compare(images, test, opt, K, seed) for seed in range(opt.seed, opt.seed + args.seeds)]
+    runs = [compare(images, test, opt, args, seed) for seed in range(opt.seed, opt.seed + args.seeds)]
     first = runs[0]
     print()
     found = memory(first["N(0, I)"][0], images, test, opt)
     table(runs)
     cost(images, opt)
-    pictures(first, images, dataset, opt, K)
+    pictures(first, images, dataset, opt, args)
     seen(runs, found)
 
 
-def pictures(first, images, dataset, opt, K):
+def pictures(first, images, dataset, opt, args):
     opt.save(draw_pseudo_inputs(first["VampPrior"][0], dataset.image_shape), "pseudo_inputs", alt="Rows of pseudo-inputs, "
              "which look like smudged digits, and below each what the decoder makes of the middle of its component: a digit.")
     opt.save(draw_units(first), "active_units", alt="The variance of each latent's posterior mean over images, sorted, on a "
@@ -311,7 +316,7 @@ def pictures(first, images, dataset, opt, K):
     test, labels = plots.spread(dataset.test, 1000), dataset.test_labels
     labels = np.zeros(len(test)) if labels is None else plots.spread(labels, 1000)
     print("\nthe same with two latents")
-    planes = {name: train(plots.spread(images, 4000), prior, opt, min(K, 100), opt.seed, latents=2,
+    planes = {name: train(plots.spread(images, 4000), prior, opt, args, opt.seed, latents=2,
                           epochs=1 if opt.quick else 15) for name, prior in PRIORS.items()}
     opt.save(draw_planes(planes, test, labels), "planes", alt="Three latent planes: the density of the prior in grey, the codes "
              "of unseen images as dots, coloured by digit. N(0, I) is one round cloud; the mixture and the VampPrior have "
@@ -335,7 +340,8 @@ if __name__ == "__main__":
 # ## Exercises
 #
 # 1. *Change this.*  `--components 10`, 50, 500: where does the gap to $\mathcal N(0, I)$ stop growing, and which of the two
-#    mixtures needs fewer components?
+#    mixtures needs fewer components?  Then `--warm-up 0`: how much of the gap is left, and why does a prior that can go to
+#    wherever the codes are need warm-up more?
 # 2. *Break this.*  Start the pseudo-inputs just outside, `VampPrior(encoder, Z, raw)` with `raw` drawn from
 #    $\mathcal N(-0.05, 0.01^2)$.  What is the gradient of `raw`, how many different components has $p(z)$, and what is it
 #    that still learns?
