@@ -18,15 +18,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from minivae.backend import to_numpy
+from minivae.backend import device_of, to_numpy
 from minivae.batch import Batch
-from minivae.parts import GaussianMixture
+from minivae.parts import MixturePrior
 from minivae.runs import write_atomically
 
 Rows = TypeVar("Rows", np.ndarray, Batch)
 # Okabe and Ito's colours: told apart by everybody, in print as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 # ten for ten classes
+MANY, FINE = 30, 160                   # components of a prior that are drawn one by one; lines of a grid for contours
 TEN = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F", "#6A3D9A", "#000000")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
@@ -209,7 +210,8 @@ def _center_and_spread(prior: Any) -> tuple[np.ndarray, np.ndarray]:
 def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = None) -> Figure:
     """Posterior means (N, 2) coloured by label (N,), with the circle that holds 95% of a 2-D N(0, I).
 
-    prior   if it is a mixture, the ellipse that holds 95% of each component instead, the fainter the rarer
+    prior   if it is a mixture, the ellipse that holds 95% of each component instead, the fainter the rarer; if its
+            components are many, contours that hold 50%, 80% and 95% of its draws
     """
     means, labels = to_numpy(means), to_numpy(labels)
     if means.shape != (len(labels), 2):
@@ -221,8 +223,10 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = Non
         ax.annotate(str(label), np.median(points, axis=0), fontsize=13, fontweight="bold", ha="center",
                     bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": TEN[k % 10], "alpha": 0.85})
     ring = np.sqrt(-2 * np.log(0.05))                  # P(‖z‖ < r) = 1 − exp(−r²/2)
-    if isinstance(prior, GaussianMixture):
-        for share, at, logvar in zip(*map(to_numpy, (prior.weights(), prior.mean.value, prior.logvar.value))):
+    if isinstance(prior, MixturePrior) and len(prior.weights()) > MANY:
+        _density_contours(ax, prior)
+    elif isinstance(prior, MixturePrior):
+        for share, at, logvar in zip(*map(to_numpy, (prior.weights(), *prior.mixture()[1:]))):
             width, height = 2 * ring * np.exp(0.5 * logvar)
             ax.add_patch(Ellipse(at, width, height, fill=False, color="grey", ls="--", lw=1,
                                  alpha=float(max(share / prior.weights().max(), 0.2))))
@@ -231,6 +235,21 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = Non
         ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title=title)
     return fig
+
+
+def _density_contours(ax: Any, prior: Any, *, shares: Sequence[float] = (0.5, 0.8, 0.95)) -> None:
+    """The lines within which these shares of a 2-D prior's draws lie, where its density is highest."""
+    _, mean, logvar = prior.mixture()
+    device = device_of(mean)
+    dtype, far = mean.dtype, 3.0 * np.exp(0.5 * to_numpy(logvar))
+    (left, low), (right, high) = (to_numpy(mean) - far).min(axis=0), (to_numpy(mean) + far).max(axis=0)
+    across, up = np.linspace(left, right, FINE), np.linspace(low, high, FINE)
+    with prior.still():
+        drawn = np.sort(to_numpy(prior.log_prob(prior.sample(4000, device.rng(0), dtype=dtype))[0]))
+        rows = [prior.log_prob(device.array(np.stack([across, np.full(FINE, y)], axis=1), dtype=dtype))[0] for y in up]
+    levels = np.unique([drawn[round((1.0 - share) * len(drawn))] for share in shares])
+    ax.contour(across, up, np.stack([to_numpy(row) for row in rows]), levels=levels, colors="grey", linewidths=1,
+               linestyles=("--", "-.", "-")[-len(levels):])
 
 
 def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: int = 12, title: str = "") -> Figure:

@@ -18,6 +18,9 @@ Shapes: B images of X pixels, Z latents, L samples.  Everything is in nats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one
@@ -25,6 +28,7 @@ from minivae.batch import as_batch
 from minivae.distributions import standard_normal_log_prob
 from minivae.nn import Data, Layer, Model, Optimizer, Sequential, by_rows, rows_worth
 from minivae.ops import repeat, repeat_each
+from minivae.parallel import Team
 from minivae.parts import (
     DiagonalGaussian,
     Likelihood,
@@ -198,6 +202,12 @@ class VAE(Model):
     @property
     def whole_batch(self) -> bool:
         return self.objective.whole_batch
+
+    def still(self) -> AbstractContextManager[None]:
+        return self.prior.still()
+
+    def together(self, copies: Sequence[VAE], team: Team) -> AbstractContextManager[None]:
+        return self.prior.together([copy.prior for copy in copies], team)
 
     def check(self, data: Data, name: str = "x") -> None:
         """Raise unless `x` is a non-empty (N, X) float array that the likelihood can explain.

@@ -121,7 +121,8 @@ def annealed_importance_sampling(model: Any, x: Data, *, chains: int = 16, tempe
     _check(chains=chains, temperatures=temperatures, leapfrog=leapfrog)
     model.check(x)
     betas = schedule(temperatures)
-    steps = _pilot(model, spread(as_batch(x).x, PILOT), betas, leapfrog, seed)
+    with model.still():
+        steps = _pilot(model, spread(as_batch(x).x, PILOT), betas, leapfrog, seed)
 
     def work(part: Batch, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
         likelihood = _likelihood(model, repeat(part.x, samples=chains)[0])
@@ -156,6 +157,12 @@ def bidirectional(model: Any, *, images: int = 100, chains: int = 16, temperatur
     two nearly meet, AIS is to be trusted on this model.   Grosse, Ghahramani and Adams 2015.
     """
     _check(images=images, chains=chains, temperatures=temperatures, leapfrog=leapfrog)
+    with model.still():
+        return _both_ways(model, images, chains, temperatures, leapfrog, seed, progress)
+
+
+def _both_ways(model: Any, images: int, chains: int, temperatures: int, leapfrog: int, seed: int,
+               progress: bool) -> tuple[Estimate, Estimate, Estimate]:
     rng, device = model.device.rng([seed, 1]), model.device
     z_star = model.prior.sample(images, rng, dtype=model.dtype)
     x = to_numpy(model.likelihood.sample(model.decoder(z_star)[0], rng))

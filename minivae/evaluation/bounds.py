@@ -7,6 +7,7 @@ memory does not grow with the number of images or samples.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -148,7 +149,8 @@ def over_parts(model: Model, x: Data, work: Callable[[Batch, Generator], R], *, 
         return work(part.on(device, model.dtype), device.rng([seed, first + i]))
 
     results: list[R] = []
-    with tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
+    still = getattr(model, "still", nullcontext)       # whoever has no prior need not say so
+    with still(), tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
         for first in range(0, len(starts), team.threads):
             results += team.run(partial(one, first), min(team.threads, len(starts) - first))
             bar.update(len(results) - first)

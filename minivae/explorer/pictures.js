@@ -64,12 +64,12 @@ function renewGround() {
 }
 function drawPrior(g) {                                      // in a plane P(|z − m|/σ < r) = 1 − exp(−r²/2): 95% of a component
   const r = Math.sqrt(-2 * Math.log(0.05)) * (X(centre[across] + R) - X(centre[across])) / R;
-  const largest = prior.pi.reduce((a, b) => Math.max(a, b));
+  const largest = prior.pi.reduce((a, b) => Math.max(a, b)), together = Math.min(1, 40 / prior.components);
   g.strokeStyle = colours.quiet;
   g.setLineDash([4, 4]);
   for (let k = 0; k < prior.components; k++) {
     const [x, y] = [across, up].map(j => prior.means[k * Z + j]), [s, t] = [across, up].map(j => prior.stds[k * Z + j]);
-    g.globalAlpha = 0.15 + 0.85 * Math.min(1, 2 * prior.pi[k] / largest);      // what is hardly ever drawn is faint
+    g.globalAlpha = together * (0.15 + 0.85 * Math.min(1, 2 * prior.pi[k] / largest));      // rare: faint; many: a haze
     g.beginPath();
     g.ellipse(X(x), Y(y), r * s, r * t, 0, 0, 7);
     g.stroke();

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from minivae.backend import to_numpy
 from minivae.distributions import LOG_2PI
-from minivae.explorer.steps import host
+from minivae.parts import MixturePrior
 from minivae.parts.priors import mixture_log_prob_by_latent
 
 REACH = 3.0                            # standard deviations of a component that the plane shows at least
@@ -61,15 +62,15 @@ class Mixture:
 def prior_of(model: Any) -> Mixture:
     """The prior of a model: N(0, I) if it has none of its own.
 
-    A mixture has parameters logits (K,), mean (K, Z) and logvar (K, Z).  Raises ValueError for any other that learned.
+    A VampPrior is the mixture that its encoder makes of it.  Raises ValueError for any other that learned.
     """
     prior: Any = getattr(model, "prior", None)
-    if all(hasattr(prior, name) for name in ("logits", "mean", "logvar")):
-        logits, mean, logvar = host(prior.logits), host(prior.mean), host(prior.logvar)
+    if isinstance(prior, MixturePrior):
+        logits, mean, logvar = (to_numpy(array).astype(np.float32) for array in prior.mixture())
         pi = np.exp(logits - logits.max())
         return Mixture(pi / pi.sum(), mean, np.exp(0.5 * logvar), False)
     if learned := list(getattr(prior, "parameters", dict)()):
         raise ValueError(f"model: its prior is a {type(prior).__name__} with {', '.join(learned)}; the page can "
-                         "draw only from N(0, I) and from a mixture of Gaussians with logits, mean and logvar")
+                         "draw only from N(0, I) and from a mixture of Gaussians")
     one = np.ones((1, model.latents), np.float32)
     return Mixture(one[:, 0], 0 * one, one, True)

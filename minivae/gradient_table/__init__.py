@@ -46,6 +46,7 @@ from minivae.parts import (
     priors,
     structured_posteriors,
     units,
+    vamp_prior,
 )
 from minivae.variants import cvae, deep_latent, mlp_vae, two_stage
 
@@ -66,7 +67,7 @@ TABLE = {
     vae: model_cases,
     posteriors: posterior_cases, structured_posteriors: posterior_cases,
     flow_posteriors: flow_posterior_cases,
-    priors: prior_cases,
+    priors: prior_cases, vamp_prior: prior_cases,
     mlp_vae: posterior_model_cases,
     deep_latent: deep_latent_cases,
     cvae: cvae_cases,
@@ -100,6 +101,7 @@ EXEMPT = {
     "start_at": "where a decoder starts",
     "digit_classifier": "loads a Classifier",
     "digit_features": "features of host images, to look at",
+    "first_pseudo_inputs": "where a prior starts",
 }
 
 

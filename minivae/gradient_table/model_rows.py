@@ -33,6 +33,8 @@ def model_cases(rng: Generator) -> list[Case]:
         rows += bounds_of(rng, learned.build(dtype=np.float64), note=f"its prior learns, L={L}", B=B, L=L)
     images = ConvVAEConfig(height=4, width=8, channels=2, filters=(2, 3), dense=4, latents=2)
     rows += bounds_of(rng, images.build(dtype=np.float64), note="convolutional", B=2, L=2)
+    vamp = ConvVAEConfig(height=4, width=8, filters=(2, 3), dense=4, latents=2, prior="vamp", components=3)
+    rows += bounds_of(rng, vamp.build(dtype=np.float64), note="convolutional, VampPrior", B=2, L=1)
     large = VAEConfig(pixels=64, hidden=(32, 16), latents=4)
     return rows + bounds_of(rng, large.build(dtype=np.float64), note="64-32-16-4 relu, by directions", B=8, L=2,
                             directions=4)
@@ -42,6 +44,8 @@ def bounds_of(rng: Generator, model: vae.VAE, *, note: str, B: int, L: int,
               directions: int | None = None) -> list[Case]:
     """A row for each bound of this model, its parameters moved away from where they are born."""
     model.arena.value[...] += 0.3 * rng.standard_normal(model.arena.value.shape)
+    if isinstance(model.prior, parts.VampPrior):                     # most pixels are not clipped, and none on a kink
+        model.prior.raw.value[...] = rng.uniform(-0.1, 0.9, model.prior.raw.value.shape)
     grey = rng.standard_normal((B, model.pixels))
     x = 1.0 * (grey > 0) if isinstance(model.likelihood, parts.Bernoulli) else grey
     eps = rng.standard_normal((L, B, model.latents))

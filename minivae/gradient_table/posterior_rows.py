@@ -10,7 +10,9 @@ from minivae.distributions import flows
 from minivae.distributions import full_gaussian as F
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
+from minivae.nn import Linear, Parameter, mlp
 from minivae.parts import POSTERIORS
+from minivae.vae import Encoder
 from minivae.variants import VAEConfig
 
 
@@ -101,16 +103,33 @@ def posterior_cases(rng: Generator) -> list[Case]:
 def prior_cases(rng: Generator) -> list[Case]:
     """parts/priors.py"""
     n, normal, mixture = rng.standard_normal, parts.StandardNormal(3), parts.GaussianMixture(3, 4, rng=rng)
+    vamp, everything = vamp_prior(rng, K=4)
+    one, alone = vamp_prior(rng, K=1)
     return [row(normal.log_prob, n((4, 3))),
             row(mixture.log_prob, n((4, 3)), parameters=mixture.parameters()),
-            row(mixture.log_prob, 3.0 * n((1, 3)), parameters=mixture.parameters(), note="one row, far")]
+            row(mixture.log_prob, 3.0 * n((1, 3)), parameters=mixture.parameters(), note="one row, far"),
+            row(vamp.log_prob, n((4, 3)), parameters=everything),
+            row(vamp.components, parameters=everything),
+            row(one.log_prob, 3.0 * n((1, 3)), parameters=alone, note="one row, far, one pseudo-input"),
+            row(one.components, parameters=alone, note="one pseudo-input")]
+
+
+def vamp_prior(rng: Generator, K: int) -> tuple[parts.VampPrior, dict[str, Parameter]]:
+    """A small VampPrior with a pixel that was clipped, and its parameters with those of the encoder."""
+    encoder = Encoder(mlp(5, 4, rng=rng, activation="tanh", last=True), Linear(4, 3, rng=rng), Linear(4, 3, rng=rng))
+    for p in encoder.parameters().values():
+        p.value[...] = rng.standard_normal(p.value.shape)
+    raw = rng.uniform(0.1, 0.9, (K, 5))
+    raw[0, :2] = -0.2, 1.1
+    prior = parts.VampPrior(encoder, 3, raw)
+    return prior, prior.parameters("prior.") | encoder.parameters("encoder.")
 
 
 def posterior_model_cases(rng: Generator) -> list[Case]:
     """variants/mlp_vae.py: a VAE with each posterior, and with a prior that learns"""
     rows = []
     for q, p in (*((name, "standard") for name in POSTERIORS if name != "diagonal"), ("diagonal", "mixture"),
-                 ("full", "mixture")):
+                 ("full", "mixture"), ("diagonal", "vamp")):
         for B, L in ((3, 1), (2, 3)):
             config = VAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", posterior=q, prior=p, components=3)
             rows += bounds_of(rng, config.build(dtype=np.float64), note=f"{q}, {p} prior, L={L}", B=B, L=L,

@@ -21,7 +21,8 @@ which term of the objective.  A small one (tests/models has three, each a file o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from minivae.backend import Array, Device, Generator
@@ -32,6 +33,7 @@ from minivae.nn.network import Network
 from minivae.nn.optimizers import Adam, Optimizer
 from minivae.nn.parameter import Parameter
 from minivae.nn.workers import Workers, rows_worth
+from minivae.parallel import Team
 
 Data = Array | Batch                                   # an array alone is x
 
@@ -94,6 +96,14 @@ class Model(Layer):
         return self.network.optimizer
 
     # ── what a model writes itself ────────────────────────────────────────────────────────────────
+
+    def still(self) -> AbstractContextManager[None]:
+        """Inside, nobody moves a parameter: what is computed from them alone may be computed once."""
+        return nullcontext()
+
+    def together(self, copies: Sequence[Any], team: Team) -> AbstractContextManager[None]:
+        """Inside, each thread takes some rows of a batch with its copy of the model: what all need, they may share."""
+        return nullcontext()
 
     @property
     def whole_batch(self) -> bool:

@@ -107,11 +107,10 @@ class Workers:
         parts = [slice(mine.start + part.start, mine.start + part.stop)
                  for part in shares(mine.stop - mine.start, len(copies))]
 
-        def work(i: int) -> tuple[Array, ...]:
-            self._zero_grad(copies[i])
-            return share(copies[i], parts[i])
-
-        values = self.team.run(work, len(copies))
+        for model in copies:
+            self._zero_grad(model)
+        with self.model.together(copies, self.team):
+            values = self.team.run(lambda i: share(copies[i], parts[i]), len(copies))
         for other in copies[1:]:
             for name, network in self.model.networks.items():
                 network.arena.owe(other.networks[name].arena)

@@ -23,12 +23,12 @@ A new op needs its row in the gradient table, and nobody's leave.
 from minivae.backend import Pullback
 from minivae.ops.arrays import concat, one_hot, repeat, repeat_each, split
 from minivae.ops.convolutions import average_pool, conv2d, conv_transpose2d, upsample
-from minivae.ops.dense import Cotangents, elu, gelu, leaky_relu, linear, relu, sigmoid, softplus, tanh
+from minivae.ops.dense import Cotangents, elu, gelu, hardtanh, leaky_relu, linear, relu, sigmoid, softplus, tanh
 from minivae.ops.normalisation import batch_moments, normalise
 from minivae.ops.softmax import log_mean_exp, log_softmax, logsumexp
 
 __all__ = [
     "Cotangents", "Pullback", "average_pool", "batch_moments", "concat", "conv2d", "conv_transpose2d", "elu",
-    "gelu", "leaky_relu", "linear", "log_mean_exp", "log_softmax", "logsumexp", "normalise", "one_hot", "relu",
-    "repeat", "repeat_each", "sigmoid", "softplus", "split", "tanh", "upsample",
+    "gelu", "hardtanh", "leaky_relu", "linear", "log_mean_exp", "log_softmax", "logsumexp", "normalise", "one_hot",
+    "relu", "repeat", "repeat_each", "sigmoid", "softplus", "split", "tanh", "upsample",
 ]

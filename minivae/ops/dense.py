@@ -62,6 +62,14 @@ def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Pullback]:
     return np.where(x > 0, x, slope * x), pullback
 
 
+def hardtanh(x: Array, *, low: float = -1.0, high: float = 1.0) -> tuple[Array, Pullback]:
+    """y = x, clipped to [low, high]"""
+    def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 inside, 0 where it was clipped
+        return dy * ((x > low) & (x < high))
+
+    return np.minimum(np.maximum(x, low), high), pullback
+
+
 def elu(x: Array, *, alpha: float = 1.0) -> tuple[Array, Pullback]:
     """y = x where x > 0, else α (eˣ − 1)        (Clevert et al. 2015)"""
     below = alpha * np.expm1(np.minimum(x, 0.0))      # the minimum keeps eˣ from overflowing

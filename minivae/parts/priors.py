@@ -6,6 +6,8 @@ parameters, if it learns.  Shapes: z (B, Z), log_p (B,).  Nats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from minivae.backend import Array, Generator, Pullback, at_least_one
 from minivae.distributions import LOG_2PI, gaussian_mixture_log_prob, standard_normal_log_prob
 from minivae.nn import Layer, Parameter
 from minivae.ops import log_softmax, logsumexp
+from minivae.parallel import Team
 
 
 class Prior(Layer):
@@ -36,6 +39,14 @@ class Prior(Layer):
     def moments(self) -> tuple[Array, Array]:
         """Mean and variance of every latent, both (Z,): to look at."""
         raise NotImplementedError
+
+    def still(self) -> AbstractContextManager[None]:
+        """Inside, nobody moves a parameter: what is computed from them alone is computed once."""
+        return nullcontext()
+
+    def together(self, priors: Sequence[Any], team: Team) -> AbstractContextManager[None]:
+        """Inside, threads ask these copies, this one first, about codes of theirs: what all need is shared out."""
+        return nullcontext()
 
 
 class StandardNormal(Prior):
@@ -63,7 +74,35 @@ class StandardNormal(Prior):
         return np.zeros(self.latents), np.ones(self.latents)
 
 
-class GaussianMixture(Prior):
+class MixturePrior(Prior):
+    """p(z) = Σₖ πₖ N(z; meanₖ, exp(logvarₖ)),   π = softmax(logits): K diagonal Gaussians, wherever they come from."""
+
+    def mixture(self) -> tuple[Array, Array, Array]:
+        """logits (K,), mean (K, Z) and logvar (K, Z), as they are now"""
+        raise NotImplementedError
+
+    def log_prob_by_latent(self, z: Array) -> Array:
+        return mixture_log_prob_by_latent(z, *self.mixture())
+
+    def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
+        logits, mean, logvar = self.mixture()
+        u, upto = rng.random((n, 1), dtype=dtype), np.cumsum(np.exp(log_softmax(logits)[0]))
+        k = (u >= upto[:-1]).sum(axis=1)                             # the first k for which π₀ + … + πₖ > u
+        noise = rng.standard_normal((n, self.latents), dtype=dtype)
+        return (mean[k] + np.exp(0.5 * logvar[k]) * noise).astype(dtype, copy=False)
+
+    def weights(self) -> Array:
+        """π        -> (K,)"""
+        return np.exp(log_softmax(self.mixture()[0])[0])
+
+    def moments(self) -> tuple[Array, Array]:
+        logits, means, logvar = self.mixture()
+        pi = np.exp(log_softmax(logits)[0])[:, None]
+        mean = (pi * means).sum(axis=0)
+        return mean, (pi * (np.exp(logvar) + (means - mean) ** 2)).sum(axis=0)
+
+
+class GaussianMixture(MixturePrior):
     """p(z) = Σₖ πₖ N(z; mean_k, exp(logvar_k)),   π = softmax(logits): K diagonal Gaussians, all of them learned.
 
     At first the components share N(0, I) between them: means drawn from N(0, ½ I), variances ½.
@@ -79,7 +118,7 @@ class GaussianMixture(Prior):
         self.logvar = Parameter(np.full((components, latents), np.log(0.5)))
 
     def log_prob(self, z: Array) -> tuple[Array, Pullback]:
-        log_p, pull = gaussian_mixture_log_prob(z, self.logits.value, self.mean.value, self.logvar.value)
+        log_p, pull = gaussian_mixture_log_prob(z, *self.mixture())
 
         def pullback(dlog: Array, need_dp: bool = True) -> Array:
             dz, dlogits, dmean, dlogvar = pull(dlog)
@@ -91,23 +130,8 @@ class GaussianMixture(Prior):
 
         return log_p, pullback
 
-    def log_prob_by_latent(self, z: Array) -> Array:
-        return mixture_log_prob_by_latent(z, self.logits.value, self.mean.value, self.logvar.value)
-
-    def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
-        u, upto = rng.random((n, 1), dtype=dtype), np.cumsum(self.weights())
-        k = (u >= upto[:-1]).sum(axis=1)                             # the first k for which π₀ + … + πₖ > u
-        noise = rng.standard_normal((n, self.latents), dtype=dtype)
-        return (self.mean.value[k] + np.exp(0.5 * self.logvar.value[k]) * noise).astype(dtype, copy=False)
-
-    def weights(self) -> Array:
-        """π        -> (K,)"""
-        return np.exp(log_softmax(self.logits.value)[0])
-
-    def moments(self) -> tuple[Array, Array]:
-        pi = self.weights()[:, None]
-        mean = (pi * self.mean.value).sum(axis=0)
-        return mean, (pi * (np.exp(self.logvar.value) + (self.mean.value - mean) ** 2)).sum(axis=0)
+    def mixture(self) -> tuple[Array, Array, Array]:
+        return self.logits.value, self.mean.value, self.logvar.value
 
 
 def mixture_log_prob_by_latent(z: Array, logits: Array, mean: Array, logvar: Array) -> Array:

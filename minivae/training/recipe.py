@@ -18,7 +18,7 @@ from minivae.backend import Device
 from minivae.batch import Batch
 from minivae.data import Dataset, hold_out, load
 from minivae.distributions import bernoulli_sample
-from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_scale, warm_up
+from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_pair, check_scale, warm_up
 from minivae.runs import BEST, CHECKPOINT, CONFIG, CheckpointError, load_parameters
 from minivae.training.loop import Callback, Record, fit
 from minivae.training.models import MODELS
@@ -62,10 +62,11 @@ class Recipe:
     per-pixel variance; for 8-bit grey levels"""
     posterior: Literal["diagonal", "full", "rank_one", "planar", "coupling"] = "diagonal"
     """q(z|x): a Gaussian with diagonal, full, or rank-one-plus-diagonal covariance, or a flow"""
-    prior: Literal["standard", "mixture"] = "standard"
-    """p(z): N(0, I), or a mixture of Gaussians that learns"""
+    prior: Literal["standard", "mixture", "vamp"] = "standard"
+    """p(z): N(0, I); a mixture of Gaussians that learns; or the VampPrior, a mixture of what the encoder says of images
+    that learn (pixels in [0, 1]; give it --components 500 and --warm-up)"""
     components: int = 10
-    """of a mixture prior"""
+    """of a mixture, or pseudo-inputs of a VampPrior (papers: 500)"""
     scale: Literal["none", "unit", "standard"] = "none"
     """units of the data, kept in the run: unit fits all into [0, 1] (pictures of 0 … 255), standard gives every column
     mean 0 and spread 1 (tables); samples, reconstructions and bounds stay in the data's own units"""
@@ -141,6 +142,7 @@ class Recipe:
             raise ValueError(f"beta: got {self.beta}; with a capacity the KL's price is gamma")
         if self.posterior != "diagonal" and (self.free_bits or self.objective == "dreg"):
             raise ValueError(f"posterior: got {self.posterior!r}; free_bits and dreg are for the diagonal one")
+        check_pair(self.posterior, self.prior)
         if self.prior != "standard" and self.free_bits:
             raise ValueError(f"prior: got {self.prior!r}; free_bits are for the standard one: each latent has a KL")
 

@@ -7,6 +7,8 @@
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
 
+(What is a part of a VAE lies in parts: its posteriors, its objectives, the mixture of Gaussians and the VampPrior.)
+
 To make a model of your own, copy the file of one: nothing below knows about it.
 """
 

@@ -12,7 +12,7 @@ import numpy as np
 from minivae import ops
 from minivae.backend import Device, device
 from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Reshape, Sequential, he
-from minivae.parts import POSTERIORS, PRIORS, DiagonalGaussian, Objective, likelihood, posterior, prior
+from minivae.parts import POSTERIORS, PRIORS, DiagonalGaussian, Objective, check_pair, likelihood, posterior, prior
 from minivae.vae import VAE, Encoder
 from minivae.variants.mlp_vae import in_units, start_at
 
@@ -43,9 +43,10 @@ class ConvVAEConfig:
     posterior: str = "diagonal"
     """q(z|x): diagonal, full, rank_one, planar or coupling"""
     prior: str = "standard"
-    """p(z): standard, which is N(0, I), or mixture, of `components` Gaussians that learn"""
+    """p(z): standard, which is N(0, I), mixture, of `components` Gaussians that learn, or vamp, of what the encoder
+    says of `components` images that learn"""
     components: int = 10
-    """of a mixture prior, K"""
+    """of a mixture prior, K, or pseudo-inputs of a VampPrior"""
     scale: str = "none"
     """units of the data, read off the training images: none, unit (all into [0, 1]) or standard (every column)"""
 
@@ -60,6 +61,7 @@ class ConvVAEConfig:
         for name, known in (("posterior", POSTERIORS), ("prior", PRIORS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        check_pair(self.posterior, self.prior)
         if likelihood(self.likelihood).outputs_per_pixel > 1:      # all means, then all log-variances
             raise ValueError(f"likelihood: {self.likelihood} wants two numbers per pixel, the convolutions give one")
         for name, size in sizes[:2]:
@@ -108,7 +110,8 @@ class ConvVAEConfig:
             last.W.value *= spread
             last.b.value[...] = outputs.reshape(-1, self.channels).mean(axis=0)      # all pixels share a bias
         decoder = Sequential(*up, last, Reshape(self.pixels))
-        p_z = prior(self.prior, self.latents, components=self.components, rng=rng)
+        p_z = prior(self.prior, self.latents, components=self.components, rng=rng, encoder=encoder, pixels=self.pixels,
+                    images=None if images is None else p_x.scaled(images))
         return VAE(encoder, decoder, p_x, posterior=q, prior=p_z, pixels=self.pixels, latents=self.latents,
                    device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective,
                    rows_each=16)

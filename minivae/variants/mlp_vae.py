@@ -19,6 +19,7 @@ from minivae.parts import (
     Likelihood,
     Objective,
     Posterior,
+    check_pair,
     likelihood,
     posterior,
     prior,
@@ -60,9 +61,10 @@ class VAEConfig:
     posterior: str = "diagonal"
     """q(z|x): diagonal, full, rank_one, planar or coupling"""
     prior: str = "standard"
-    """p(z): standard, which is N(0, I), or mixture, of `components` Gaussians that learn"""
+    """p(z): standard, which is N(0, I), mixture, of `components` Gaussians that learn, or vamp, of what the encoder
+    says of `components` images that learn"""
     components: int = 10
-    """of a mixture prior, K"""
+    """of a mixture prior, K, or pseudo-inputs of a VampPrior"""
     scale: str = "none"
     """units of the data, read off the training images: none, unit (all into [0, 1]) or standard (every column)"""
 
@@ -76,6 +78,7 @@ class VAEConfig:
         for name, known in (("posterior", POSTERIORS), ("prior", PRIORS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        check_pair(self.posterior, self.prior)
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
               optimizer: Optimizer | None = None, samples: int = 1, images: np.ndarray | None = None,
@@ -89,7 +92,8 @@ class VAEConfig:
         rng, p_x = self.begin(seed, images)
         q = posterior(self.posterior, self.latents, rng)
         encoder, decoder = self.encoder(q, rng), self.decoder(p_x, rng, images)
-        p_z = prior(self.prior, self.latents, components=self.components, rng=rng)
+        p_z = prior(self.prior, self.latents, components=self.components, rng=rng, encoder=encoder, pixels=self.pixels,
+                    images=None if images is None else p_x.scaled(images))
         return VAE(encoder, decoder, p_x, posterior=q, prior=p_z, pixels=self.pixels, latents=self.latents,
                    device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective)
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +17,8 @@ from minivae.explorer import explorer, export, quantise
 from minivae.explorer.export import TOLERANCE
 from minivae.explorer.prior import prior_of
 from minivae.explorer.rows import as_rows
-from minivae.nn import Activation, BatchNorm, Conv2d, ConvTranspose2d, Linear, Parameter, Reshape, Sequential
-from minivae.parts import Bernoulli, GaussianFixed, Likelihood
+from minivae.nn import Activation, BatchNorm, Conv2d, ConvTranspose2d, Linear, Reshape, Sequential
+from minivae.parts import Bernoulli, GaussianFixed, GaussianMixture, Likelihood, Prior
 from minivae.vae import VAE, Encoder
 from minivae.variants import ConvVAEConfig
 
@@ -165,11 +164,17 @@ MEAN = [[4.0, -2.0, 0.0], [8.0, 1.0, 0.0], [99.0, 0.0, 0.0]]
 STD = [[0.5, 1, 1], [1, 2, 1], [1, 1, 1]]
 
 
+def mixture(logits, mean, logvar):
+    prior = GaussianMixture(np.shape(mean)[1], len(logits), rng=np.random.default_rng(0))
+    for parameter, value in ((prior.logits, logits), (prior.mean, mean), (prior.logvar, logvar)):
+        parameter.value[...] = value
+    return prior
+
+
 def mixed():
     """A model with three components in its prior, one of which is hardly ever drawn."""
     model = small()
-    model.prior = SimpleNamespace(logits=Parameter(np.log(PI) + 7), mean=Parameter(MEAN),
-                                  logvar=Parameter(2 * np.log(STD)))
+    model.prior = mixture(np.log(PI) + 7, MEAN, 2 * np.log(STD))
     return model
 
 
@@ -186,7 +191,7 @@ def test_a_mixture_is_in_the_page():
 
 def test_without_a_prior_of_its_own_it_is_the_standard_normal():
     plain, standard = small(), small()
-    standard.prior = SimpleNamespace(sample=None, log_prob=None)
+    standard.prior = Prior()
     pages = [explorer(model, IMAGES, LABELS, (5, 4), title="") for model in (plain, standard)]
     assert pages[0] == pages[1]
     assert unpacked(pages[0])[0]["prior"] is None
@@ -206,8 +211,7 @@ def test_draws_of_a_mixture_have_its_moments():
 
 def test_nats_of_a_latent_against_one_component_are_the_closed_form():
     model, rng = small(), np.random.default_rng(0)
-    model.prior = SimpleNamespace(logits=Parameter([0.3, 0.3]), mean=Parameter(np.zeros((2, 3))),
-                                  logvar=Parameter(np.zeros((2, 3))))
+    model.prior = mixture([0.3, 0.3], np.zeros((2, 3)), np.zeros((2, 3)))
     mean, logvar = rng.standard_normal((20_000, 3)), rng.standard_normal((20_000, 3)) - 1
     found = prior_of(model).nats_by_latent(mean, logvar, rng).mean(axis=0)
     np.testing.assert_allclose(found, gaussian_kl_by_latent(mean, logvar)[0].mean(axis=0), atol=0.03)

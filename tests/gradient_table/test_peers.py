@@ -133,6 +133,7 @@ TORCH = {
     "leaky_relu": lambda x, slope=0.01: F.leaky_relu(x, slope),
     "elu": lambda x, alpha=1.0: F.elu(x, alpha),
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "hardtanh": lambda x, low=-1.0, high=1.0: F.hardtanh(x, low, high),
     "tanh": lambda x: torch.tanh(x),
     "sigmoid": lambda x: torch.sigmoid(x),
     "softplus": softplus,
@@ -235,13 +236,19 @@ class TorchVAE:
     def linear(self, name, x):
         return x @ self.p[f"{name}.W"] + self.p[f"{name}.b"]
 
+    def encoder(self, x):
+        h = torch.tanh(self.linear("encoder.trunk.0", x))
+        return self.linear("encoder.mean", h), self.linear("encoder.logvar", h)
+
     def terms(self, x, eps, *, closed_form: bool):
         """elbo_terms or monte_carlo_terms, one sample after the other instead of in one batch."""
-        h = torch.tanh(self.linear("encoder.trunk.0", x))
-        mean, logvar = self.linear("encoder.mean", h), self.linear("encoder.logvar", h)
+        mean, logvar = self.encoder(x)
         q, p = normal(mean, logvar), normal(torch.zeros_like(mean), torch.zeros_like(mean))
         if "prior.logits" in self.p:
             p = mixture(*(self.p[f"prior.{name}"] for name in ("logits", "mean", "logvar")))
+        if "prior.raw" in self.p:
+            u = F.hardtanh(self.p["prior.raw"], 0.0, 1.0)
+            p = mixture(torch.zeros(len(u), dtype=u.dtype), *self.encoder(u))
         z = [mean + (0.5 * logvar).exp() * e for e in eps]
         shared = next((p for name, p in self.p.items() if name.startswith("likelihood.")), None)
         nll = [self.nll(self.linear("decoder.2", torch.tanh(self.linear("decoder.0", one))), x,
@@ -272,9 +279,10 @@ def test_a_whole_vae_agrees(likelihood, bound, samples):
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-def test_a_vae_whose_prior_learns_agrees(samples):
+@pytest.mark.parametrize("prior", ["mixture", "vamp"])
+def test_a_vae_whose_prior_learns_agrees(prior, samples):
     rng = np.random.default_rng(4)
-    model = VAEConfig(pixels=30, hidden=(20,), latents=5, activation="tanh", prior="mixture",
+    model = VAEConfig(pixels=30, hidden=(20,), latents=5, activation="tanh", prior=prior,
                       components=4).build(dtype=np.float64)
     model.arena.value[...] += 0.2 * rng.standard_normal(model.arena.value.shape)
     x, eps = 1.0 * (rng.random((6, 30)) < 0.5), rng.standard_normal((samples, 6, 5))

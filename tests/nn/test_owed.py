@@ -244,7 +244,7 @@ class WatchedNoise:
 
 @pytest.mark.parametrize("options", [
     {}, {"samples": 3}, {"likelihood": "gaussian_shared"}, {"likelihood": "gaussian_pixel"}, {"posterior": "full"},
-    {"prior": "mixture"}, {"activation": "gelu"}], ids=str)
+    {"prior": "mixture"}, {"prior": "vamp"}, {"activation": "gelu"}], ids=str)
 def test_no_number_of_a_step_is_longer_than_the_parameters(options, monkeypatch):
     monkeypatch.setattr(Watched, "seen", set())
     how = {key: options[key] for key in ("samples",) if key in options}
