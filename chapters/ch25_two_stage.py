@@ -60,7 +60,7 @@ from minivae.backend import to_numpy
 from minivae.chapter import options, parser
 from minivae.evaluation import Estimate, evaluate, frechet_between, sample_quality, terms_by_image
 from minivae.gradcheck import gradcheck
-from minivae.nn import Adam, mlp
+from minivae.nn import Adam, cosine, mlp
 from minivae.training import fit
 from minivae.variants import TwoStageConfig, VAEConfig
 from minivae.variants.two_stage import Skip
@@ -120,12 +120,12 @@ def two_gaussians(rng):
 
 
 def train(digits, opt, *, seed, progress=True):
-    steps, epochs = -(-len(digits) // 100), opt.epochs
+    steps, second = -(-len(digits) // 100), 4 * opt.epochs                      # its networks are small, its task is hard
     size = TwoStageConfig(VAEConfig(784, (30,) if opt.quick else (400,), 5 if opt.quick else 20, "relu", "gaussian_shared"),
-                          (30,) if opt.quick else (256, 256))
-    model = size.build(seed=seed, on=opt.device, images=digits, first_steps=epochs * steps,
-                       optimizers=(Adam(1e-3), Adam(1e-3)))
-    fit(model, digits, epochs=2 * epochs, batch_size=100, seed=seed, progress=progress)
+                          (30,) if opt.quick else (512, 512))
+    model = size.build(seed=seed, on=opt.device, images=digits, first_steps=opt.epochs * steps,
+                       optimizers=(Adam(1e-3), Adam(cosine(2e-3, steps=second * steps))))
+    fit(model, digits, epochs=opt.epochs + second, batch_size=100, seed=seed, progress=progress)
     return model
 
 

@@ -12,7 +12,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from minivae import plots
-from minivae.variants import VAEConfig
+from minivae.batch import Batch
+from minivae.data import Quadrants
+from minivae.variants import CVAEConfig, VAEConfig
 
 SHAPE = (4, 3)                                        # height is not width: a swap shows
 RNG = np.random.default_rng(0)
@@ -31,11 +33,17 @@ def page(fig):
     return np.asarray(fig.axes[0].images[0].get_array())
 
 
+def completed(asked):
+    model = CVAEConfig(*asked.sizes, (5,), 2).build()
+    return plots.completions(model, asked.ask(Batch(x=X[:3])), asked.whole, SHAPE, draws=4)
+
+
 MAKERS = {
     "image_grid": lambda model: plots.image_grid(X, SHAPE, title="title"),
     "reconstructions": lambda model: plots.reconstructions(X, X, SHAPE),
     "side_by_side": lambda model: plots.side_by_side([("one", SHAPE, X[:10], X[10:15], X[15:20]),
                                                       ("two", (3, 4), X[:10], X[10:15], X[15:20])]),
+    "completions": lambda model: completed(Quadrants(SHAPE, 2)),
     "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
     "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
     "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),
@@ -64,7 +72,7 @@ def test_axes_are_labelled(name, flat):
 def test_every_public_picture_is_in_the_table():
     helpers = {"figure", "use_style", "save", "svg", "mosaic", "spread", "portrait"}
     public = {name for name, f in vars(plots).items()
-              if callable(f) and getattr(f, "__module__", "") == plots.__name__ and not name.startswith("_")}
+              if callable(f) and getattr(f, "__module__", "").startswith(plots.__name__)}
     assert public == helpers | MAKERS.keys()
 
 

@@ -4,6 +4,7 @@
     ais              annealed importance sampling: log p(x) without the encoder
     diagnosis        which latents are used, and how much they say
     amortization     what one encoder for all images costs
+    conditional      log p(y|x) of a conditional VAE, beside its baseline's
     imputation       missing pixels, filled in
     classifier       features of 28×28 images, from a small network that comes with the package
     generators       Fréchet distance, precision and recall of generated images, on features

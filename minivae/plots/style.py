@@ -1,0 +1,72 @@
+"""One style for every picture; how one is saved, and set into a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from minivae.runs import write_atomically
+
+# Okabe and Ito's colours: told apart by everybody, in print as well
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+# ten for ten classes
+TEN = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7F7F7F", "#6A3D9A", "#000000")
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.09, "figure.constrained_layout.w_pad": 0.06,          # between panels, inches
+    "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+    "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
+    "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.formatter.useoffset": False,
+}
+
+
+def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.0,
+           **options: Any) -> tuple[Figure, Any]:
+    """A figure with rows × columns axes in the project's style; sizes in inches."""
+    with plt.rc_context(STYLE):
+        return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def use_style() -> None:
+    """Make the project's style matplotlib's own from here on (the chapters do, for their own axes)."""
+    plt.rcParams.update(STYLE)
+
+
+def save(fig: Figure, path: Path) -> Path:
+    """Write the figure as PNG, whole or not at all, and release it."""
+    png = io.BytesIO()
+    try:
+        with plt.rc_context(STYLE):
+            fig.savefig(png, format="png")
+    finally:
+        plt.close(fig)
+    write_atomically(path, png.getvalue())
+    return path
+
+
+def svg(fig: Figure, *, alt: str) -> str:
+    """The figure as an element of a page, in the page's own colours of ink and paper: for light and dark pages.
+
+    alt   what there is to see, in words
+    Raises ValueError if these are missing.
+    """
+    if not alt.strip():
+        raise ValueError("alt: got nothing, expected what the picture shows, in words")
+    for image in (image for ax in fig.axes for image in ax.images):
+        image.set_interpolation("none")                # its own pixels go into the page, and the page scales them
+    text = io.StringIO()
+    with plt.rc_context(STYLE | {"svg.hashsalt": alt}):                      # the same picture, the same text
+        fig.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    body = text.getvalue()[text.getvalue().index("<svg"):]
+    body = re.sub(r' width="([\d.]+)pt" height="[\d.]+pt"', r' style="width: \1pt" fill="currentColor"', body, count=1)
+    for theirs, ours in (("#000000", "currentColor"), ("#ffffff", "var(--paper, #ffffff)"), ("*{", ".picture svg *{"),
+                         (COLOURS[0].lower(), f"var(--blue, {COLOURS[0]})")):                  # dim on a dark page
+        body = body.replace(theirs, ours)
+    return f'<figure class="picture" role="img" aria-label="{escape(alt)}">{body}</figure>'
