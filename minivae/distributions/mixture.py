@@ -46,7 +46,7 @@ def gaussian_mixture_log_prob(z: Array, logits: Array, mean: Array, logvar: Arra
         each = djoint.sum(axis=0)                                                     # Σ_b, (K,): and so are
         first = djoint.T @ z - each[:, None] * mean                                   # Σ_b djoint (z − μ), (K, Z)
         second = djoint.T @ (z * z) - mean * (first + djoint.T @ z)                   # Σ_b djoint (z − μ)²
-        dz = djoint @ tilt - z * (djoint @ precision)                                 # ∂/∂z = −(z − μ)/σ² = −∂/∂μ
+        dz = djoint @ tilt - z * (djoint @ precision)                                 # Σₖ djoint (μ − z)/σ²
         return dz, pull_pi(each), precision * first, 0.5 * (precision * second - each[:, None])
 
     return log_best + (log_sum - log_joint.max(axis=1)), pullback
