@@ -120,9 +120,9 @@ def two_gaussians(rng):
 
 
 def train(digits, opt, *, seed, progress=True):
-    steps, second = -(-len(digits) // 100), 4 * opt.epochs                      # its networks are small, its task is hard
+    steps, second = -(-len(digits) // 100), 5 * opt.epochs                      # its networks are small, its task is hard
     size = TwoStageConfig(VAEConfig(784, (30,) if opt.quick else (400,), 5 if opt.quick else 20, "relu", "gaussian_shared"),
-                          (30,) if opt.quick else (512, 512))
+                          (30,) if opt.quick else (256, 256))
     model = size.build(seed=seed, on=opt.device, images=digits, first_steps=opt.epochs * steps,
                        optimizers=(Adam(1e-3), Adam(cosine(2e-3, steps=second * steps))))
     fit(model, digits, epochs=opt.epochs + second, batch_size=100, seed=seed, progress=progress)

@@ -80,7 +80,7 @@ class Recipe:
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
     first_epochs: int = 15
     """the first so many epochs train the VAE of images, the others that of its codes (model two_stage)"""
-    second_hidden: tuple[int, ...] = (512, 512)
+    second_hidden: tuple[int, ...] = (256, 256)
     """hidden units of the VAE of codes (model two_stage)"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""

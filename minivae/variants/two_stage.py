@@ -176,7 +176,7 @@ class TwoStageConfig:
 
     first: VAEConfig
     """the VAE of images"""
-    hidden: tuple[int, ...] = (512, 512)
+    hidden: tuple[int, ...] = (256, 256)
     """hidden units of the second VAE's encoder and decoder, of both alike"""
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,

@@ -74,7 +74,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
-        "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [512, 512]}
+        "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256]}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
