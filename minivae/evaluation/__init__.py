@@ -37,6 +37,7 @@ from minivae.evaluation.classifier import Classifier, digit_classifier, digit_fe
 from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
 from minivae.evaluation.conditional import ConditionalLikelihood, conditional_log_likelihood
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
+from minivae.evaluation.disentanglement import gaps, higgins_score, mig, mutual_information, predictability, sap
 from minivae.evaluation.generators import (
     SampleQuality,
     frechet_between,
@@ -47,6 +48,7 @@ from minivae.evaluation.generators import (
     sample_quality,
 )
 from minivae.evaluation.imputation import impute
+from minivae.evaluation.linear_classifier import LinearClassifier
 from minivae.evaluation.rivals import (
     LogisticRegression,
     error_rate,
