@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from minivae.backend import Device
 from minivae.batch import Batch
@@ -16,8 +16,7 @@ from minivae.data import ByLabel, DataError, Dataset, Quadrants
 from minivae.nn import Model
 from minivae.variants import CVAEConfig, TwoStageConfig, VAEConfig
 
-if TYPE_CHECKING:                                      # a recipe is what these are told about
-    from minivae.training.recipe import Recipe
+Recipe = Any                                           # training.recipe's, which is built upon this file
 
 
 class Kind(NamedTuple):

@@ -218,7 +218,7 @@ def test_bad_settings_are_explained(make, said):
 ])
 def test_a_recipes_beta_with_and_without_warm_up(settings, says):
     """At the first step, and after the two epochs of 29 steps."""
-    beta = Recipe(**settings)._objective(steps=29).beta
+    beta = Recipe(**settings).new_objective(steps=29).beta
     assert tuple(beta(t) if callable(beta) else beta for t in (0, 58)) == says
 
 
