@@ -241,6 +241,15 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") ->
     return fig
 
 
+def analogies(model: Any, images: Any, shape: tuple[int, int], *, title: str = "") -> Figure:
+    """Each image (N, X), and beside it every class with that image's z (Kingma et al. 2014, figure 1)."""
+    x = model.device.asarray(images, dtype=model.dtype)
+    image = to_numpy(x)[:, None]
+    rows = np.concatenate([image, np.zeros_like(image), to_numpy(model.analogies(x))], axis=1)
+    return image_grid(rows.reshape(-1, x.shape[1]), shape, columns=rows.shape[1],
+                      title=title or "left: an image; right: its style, in every class")
+
+
 def kl_by_latent(kls: Mapping[str, np.ndarray], *, title: str = "") -> Figure:
     """For each name the KL of every latent (Z,), the most talkative first, as bars side by side."""
     shapes = [np.shape(kl) for kl in kls.values()]

@@ -17,6 +17,7 @@ from minivae.data import Dataset
 from minivae.evaluation import (
     active_units,
     annealed_importance_sampling,
+    classification_error,
     conditional_log_likelihood,
     diagnose,
     evaluate,
@@ -26,14 +27,14 @@ from minivae.runs import read_history, write_atomically
 from minivae.training import Recipe, load_run
 from minivae.training.models import question
 from minivae.vae import VAE
-from minivae.variants import CVAE
+from minivae.variants import CVAE, M2
 
 
 @dataclass
 class Evaluate:
     """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
 
-    Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.
+    Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.  Of m2 and m1m2: the error, too.
 
     Example: minivae evaluate runs/digits --samples 500
     """
@@ -66,6 +67,8 @@ class Evaluate:
         x = plots.spread(recipe.test(dataset), self.images)
         if isinstance(model, CVAE):
             self._conditional(model, x)
+        elif isinstance(model, M2):
+            self._semi_supervised(model, x)
         else:
             self._vae(model, x)
         return OK
@@ -74,14 +77,24 @@ class Evaluate:
         print(evaluate(model, x, seed=self.seed))
         print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
               f"active units: {active_units(model, x).sum()} of {model.latents}")
-        if self.samples:
-            bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
-            print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
-                  f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
+        self._importance_weighted(model, x)
         if self.ais:
             print(f"annealed importance sampling, {self.ais:,} temperatures, {self.chains} chains: ", end="")
             print(annealed_importance_sampling(model, x, chains=self.chains, temperatures=self.ais, seed=self.seed,
                                                progress=True))
+
+    def _importance_weighted(self, model: Any, x: Batch) -> None:
+        if self.samples:
+            bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
+            print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
+                  f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
+
+    def _semi_supervised(self, model: M2, x: Batch) -> None:
+        if self.ais or self.latents:
+            only_a_vae(model, "ais, latents")
+        print(evaluate(model, x, seed=self.seed))
+        print(f"error: {classification_error(model, x)}% of {len(x):,} images")
+        self._importance_weighted(model, x)
 
     def _conditional(self, model: CVAE, x: Batch) -> None:
         if self.ais or self.latents:
@@ -94,7 +107,7 @@ class Evaluate:
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
 
-    A cvae completes test images, one after another.
+    A cvae completes test images, one after another; m2 and m1m2 draw their classes in turn, 0, 1, 2, …
 
     Example: minivae sample runs/digits --n 100 --out samples.npz
     """

@@ -31,7 +31,8 @@ def categorical_kl(logits: Array, *, log_prior: Array) -> tuple[Array, Pullback]
     Raises ValueError if the shapes do not fit.
     """
     if log_prior.shape != logits.shape[-1:]:
-        raise ValueError(f"log_prior: got shape {log_prior.shape}, expected {logits.shape[-1:]}, a number for each class")
+        raise ValueError(f"log_prior: got shape {log_prior.shape}, expected {logits.shape[-1:]}, "
+                         "a number for each class")
     log_q, _ = log_softmax(logits)
     q, ratio = np.exp(log_q), log_q - log_prior
     kl = (q * ratio).sum(axis=-1)

@@ -21,6 +21,6 @@ from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
 from minivae.variants.stacked_semi_supervised import M1M2
 
 __all__ = [
-    "CVAE", "M2", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "LabelEncoder", "M1M2", "M1M2Config",
-    "M2Config", "Noise", "VAEConfig",
+    "CVAE", "M1M2", "M2", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "LabelEncoder",
+    "M1M2Config", "M2Config", "Noise", "VAEConfig",
 ]

@@ -12,19 +12,19 @@ eq. 6 and 7; there L and U are the negatives of these):
     log p(x, y)  ≥  L(x, y)  =  E_q(z|x,y)[ log p(x|y, z) ]  −  KL( q(z|x, y) ‖ N(0, I) )  +  log p(y)
     log p(x)     ≥  U(x)     =  Σ_y q(y|x) L(x, y)  +  H( q(y|x) )
 
-The sum over y is a sum: nothing is drawn.  So every image without a label goes through encoder and decoder C times, once
-with each class.  In L nothing asks for q(y|x): a classifier that labels alone should train has a term of its own (eq. 9),
+The sum over y is a sum: nothing is drawn.  So every image without a label goes through encoder and decoder C times,
+once with each class.  L does not ask for q(y|x): for labels to teach the classifier takes a term of its own (eq. 9)
 
     J^α  =  Σ_labelled L(x, y)  +  Σ_others U(x)  −  α · mean_labelled( −log q(y|x) ),        α = 0.1 · N
 
-Encoder and decoder hear L and U.  The classifier hears U, and the cross-entropy.  A step climbs J^α / N on a batch whose
-every row has an image without a label (`x`) and one with (`labelled`, `labels`): with u = N_others / N
+Encoder and decoder hear L and U.  The classifier hears U, and the cross-entropy.  A step climbs J^α / N on a batch
+whose every row has an image without a label (`x`) and one with (`labelled`, `labels`): with u = N_others / N
 
     loss  =  mean_B( −u U(x) − (1 − u) L(labelled, labels) − 0.1 log q(labels | labelled) ) .
 
-So each of its three sums is estimated by B rows, however few the labels are.  Drawn from all images alike, a batch of 100
-from 60,000 images with 100 labels would hold a label in one step of six, and with it 600 times the weight.  The authors'
-code, too, puts labelled images in every batch.
+So each of the three sums is estimated by B rows, however few the labels are.  Drawn from all images alike, a batch of
+100 from 60,000 images with 100 labels would hold a label in one step of six, and with it 60 times the weight that the
+0.1 has here.  The authors' code, too, puts labelled images in every batch.
 
 Shapes: B images of X pixels, C classes, Z latents.  C·B rows are the batch C times over.  Nats.
 """
@@ -110,7 +110,8 @@ class M2(Model):
         at_least_one(pixels=self.pixels, classes=self.classes, latents=self.latents)
         self.labelled_share, self.label_weight = weights
         if not 0.0 <= self.labelled_share <= 1.0 or not self.label_weight >= 0.0:
-            raise ValueError(f"labelled_share, label_weight: got {weights}, expected one in [0, 1] and one of at least 0")
+            raise ValueError(f"labelled_share, label_weight: got {weights}, expected one in [0, 1] and one of at "
+                             "least 0")
         p = np.full(self.classes, 1.0 / self.classes) if class_prior is None else np.asarray(class_prior, np.float64)
         if p.shape != (self.classes,) or not (p > 0.0).all() or abs(p.sum() - 1.0) > 1e-6:
             raise ValueError(f"class_prior: got {class_prior}, expected {self.classes} numbers > 0 that add up to 1")
@@ -138,7 +139,7 @@ class M2(Model):
         return (nll, kl), pullback
 
     def labelled_terms(self, *, x: Array, labels: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
-        """nll and kl of L(x, y) = −(nll + kl);   kl = KL(q(z|x, y) ‖ N(0, I)) − log p(y)        eps (B, Z) -> (B,) (B,)"""
+        """nll and kl of L(x, y) = −(nll + kl);   kl = KL(q(z|x, y) ‖ N(0, I)) − log p(y)    eps (B, Z) -> (B,) (B,)"""
         y = one_hot(labels, classes=self.classes, dtype=x.dtype)
         (nll, kl), pullback = self.conditional_terms(x=x, y=y, eps=eps)
         return (nll, kl - y @ self.log_prior), pullback                                       # log p(y) is a constant
@@ -146,8 +147,8 @@ class M2(Model):
     def unlabelled_terms(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         """nll and kl of U(x) = −(nll + kl), every class enumerated        x (B, X), eps (C, B, Z) -> (B,) (B,)
 
-        nll = Σ_y q(y|x) nll(y),   kl = Σ_y q(y|x) kl(y) + KL(q(y|x) ‖ p(y)).   With that the gradient for q(y|x) is that
-        of Σ_y q(y|x) L(x, y) + H(q(y|x)):  ∂U/∂logit(y) = q(y|x) (L(x, y) − log q(y|x) − U(x)).
+        nll = Σ_y q(y|x) nll(y),   kl = Σ_y q(y|x) kl(y) + KL(q(y|x) ‖ p(y)).   What the three tell the classifier
+        adds up to  ∂U/∂logit(y) = q(y|x) (L(x, y) − log q(y|x) − U(x)).
         """
         C, B = self.classes, len(x)
         logits, pull_classifier = self.classifier(x)
@@ -232,8 +233,9 @@ class M2(Model):
         return nll, kl
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
-        """log Σ_y p(x, y, z_y) / q(z_y|x, y) for K draws of a z for each class: no guess of y is needed        -> (K, B)"""
-        return np.stack([self._log_weight(as_batch(batch).x, rng) for _ in range(samples)])
+        """log Σ_y p(x, y, z_y) / q(z_y|x, y) for K draws of a z for each class: no guess of y is needed    -> (K, B)"""
+        x = as_batch(batch).x
+        return self._log_weight(repeat(x, samples=samples)[0], rng).reshape(samples, len(x))
 
     def _log_weight(self, x: Array, rng: Generator) -> Array:
         C, B, y = self.classes, len(x), self._every_class(x)
@@ -274,7 +276,7 @@ class M2(Model):
         return self.decode(reparameterize(*self.encode(x, y), eps=self._noise(rng, len(x)))[0], y)
 
     def analogies(self, x: Array) -> Array:
-        """Each image's z, and with it all C classes: E[x|y, z] at the mean of q(z|x, likeliest y)   (B, X) -> (B, C, X)"""
+        """Each image's z with all C classes: E[x|y, z] at the mean of q(z|x, likeliest y)    (B, X) -> (B, C, X)"""
         z, every = self.encode(x, self.classify(x))[0], self.device.xp.arange(self.classes)
         each = [self.decode(z, np.broadcast_to(label, len(z))) for label in every]
         return np.stack(each, axis=1)

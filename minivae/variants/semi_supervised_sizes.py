@@ -23,8 +23,8 @@ FAINT = 1e-2               # of the weights that tell classes apart, at first: a
 class M2Config:
     """The size of a fully connected M2: all that is needed to build it again.
 
-    At first the classifier is undecided and a label makes hardly a difference (the authors' code begins with all weights
-    near 0).  Else U would teach the classifier accidents of a decoder that has seen nothing, before labels are heard.
+    At first the classifier is undecided and a label makes hardly a difference (the authors' code begins with all
+    weights near 0).  Else U would teach the classifier accidents of a decoder that has seen nothing.
     """
 
     pixels: int
@@ -79,8 +79,8 @@ class M2Config:
         sizes, heads = self.hidden, (Linear(self.hidden[-1], self.latents, rng=rng) for _ in range(2))
         more = mlp(*sizes, rng=rng, activation=self.activation, last=True).layers if len(sizes) > 1 else ()
         trunk = Sequential(Activation(getattr(ops, self.activation)), *more)
-        return LabelEncoder(Linear(self.pixels, sizes[0], rng=rng, init=init), FAINT * init(self.classes, sizes[0], rng),
-                            trunk, *heads)
+        image, V = Linear(self.pixels, sizes[0], rng=rng, init=init), FAINT * init(self.classes, sizes[0], rng)
+        return LabelEncoder(image, V, trunk, *heads)
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,12 @@ class M1M2Config:
         m1 = VAEConfig(self.pixels, self.hidden, self.m1_latents, self.activation, self.likelihood)
         m1_encoder, m1_decoder = m1.encoder(DiagonalGaussian(self.m1_latents), rng), m1.decoder(p_x, rng, images)
         m2 = M2Config(self.m1_latents, self.classes, self.hidden, self.latents, self.activation, "gaussian_pixel")
-        return M1M2(m1_encoder, m1_decoder, p_x, *m2.parts(rng), likelihood(m2.likelihood), pixels=self.pixels,
-                    m1_latents=self.m1_latents, classes=self.classes, latents=self.latents, device=on or device("cpu"),
-                    dtype=dtype, optimizers=optimizers, class_prior=self.class_prior, m1_steps=m1_steps, **weights)
+        classifier, encoder, decoder = m2.parts(rng)
+        _weights(decoder.layers[-1])[...] *= FAINT     # p(z₁|y, z) begins near N(0, I), the prior that M1 learned with
+        return M1M2(m1_encoder, m1_decoder, p_x, classifier, encoder, decoder, likelihood(m2.likelihood),
+                    pixels=self.pixels, m1_latents=self.m1_latents, classes=self.classes, latents=self.latents,
+                    device=on or device("cpu"), dtype=dtype, optimizers=optimizers, class_prior=self.class_prior,
+                    m1_steps=m1_steps, **weights)
 
 
 def _weights(layer: Layer) -> np.ndarray:

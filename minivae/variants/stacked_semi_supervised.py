@@ -5,8 +5,8 @@
     x ~ p(x|z₁)                  M1's likelihood
 
 First, for some steps, M1 alone: the VAE with z₁ ~ N(0, I), on images without labels (that the few with labels are left
-out hardly matters to it).  Then M1 is left as it is, and M2 learns (`semi_supervised`), with fresh draws z₁ ~ q(z₁|x) at
-every step in the place of x.  U(z₁) of M2 is a bound on log p(z₁).  So for the two together
+out hardly matters to it).  Then M1 is left as it is, and M2 learns (`semi_supervised`), with fresh draws z₁ ~ q(z₁|x)
+at every step in the place of x.  U(z₁) of M2 is a bound on log p(z₁).  So for the two together
 
     log p(x)  ≥  E_q(z₁|x)[ log p(x|z₁)  −  log q(z₁|x)  +  U(z₁) ]
 
@@ -70,7 +70,7 @@ class M1M2(M2):
         return (nll, kl), pullback
 
     def draw(self, x: Array, eps: Array) -> tuple[Array, Array]:
-        """z₁ ~ q(z₁|x), and log q(z₁|x)        (B, X) (B, Z₁) -> (B, Z₁) (B,)        Constants: nothing is pulled back."""
+        """z₁ ~ q(z₁|x), and log q(z₁|x), constants to M2        (B, X) (B, Z₁) -> (B, Z₁) (B,)"""
         mean, logvar = self.codes(x)
         z, _ = reparameterize(mean, logvar, eps=eps)
         return z, gaussian_log_prob(z, mean, logvar)[0]
