@@ -30,18 +30,21 @@ def cvae_cases(rng: Generator) -> list[Case]:
 
 def m2_cases(rng: Generator) -> list[Case]:
     """variants/semi_supervised.py: the encoder, and each term of the objective with all parameters that hear it"""
-    n, rows = rng.standard_normal, list[Case]()
-    for likelihood, x in (("bernoulli", 1.0 * (n((2, 3)) > 0)), ("gaussian_shared", n((2, 3)))):
-        model = M2Config(3, 3, (3,), 2, "tanh", likelihood, class_prior=(0.2, 0.5, 0.3)).build(dtype=float)
-        model.arena.value[...] += 0.3 * n(model.arena.value.shape)
-        rows += m2_terms(rng, model, x, likelihood)
+    n = rng.standard_normal
+    model = M2Config(3, 3, (3,), 2, "tanh", class_prior=(0.2, 0.5, 0.3)).build(dtype=float)
+    learned = M2Config(2, 2, (2,), 1, "tanh", "gaussian_shared").build(dtype=float)
+    for each in (model, learned):
+        each.arena.value[...] += 0.3 * n(each.arena.value.shape)
+    noise = row(learned.unlabelled_terms, note="its σ learns", parameters=learned.arena.parameters, x=n((2, 2)),
+                eps=n((2, 2, 1)))
     every = one_hot(np.array([0, 1, 1, 0]), classes=2, dtype=float)
     two = M2Config(3, 2, (3, 2), 2, "tanh").build(dtype=float).encoder
-    return [*rows, layer_row(rng, two, n((2, 3)), y=every, note="two labels each, two layers"),
+    return [*m2_terms(rng, model, 1.0 * (n((2, 3)) > 0)), noise,
+            layer_row(rng, two, n((2, 3)), y=every, note="two labels each, two layers"),
             layer_row(rng, two, n((2, 3)), y=every[1:3], note="a label each")]
 
 
-def m2_terms(rng: Generator, model: M2, x: Array, note: str) -> list[Case]:
+def m2_terms(rng: Generator, model: M2, x: Array) -> list[Case]:
     """A row for each bound of an M2 whose x is this."""
     B, C, Z = len(x), model.classes, model.latents
     labels, eps = np.arange(1, B + 1) % C, rng.standard_normal((C, B, Z))
@@ -50,10 +53,10 @@ def m2_terms(rng: Generator, model: M2, x: Array, note: str) -> list[Case]:
     given = {name: p for name, p in everything.items() if name not in classifier}
     every = one_hot(np.arange(C * B) // B, classes=C, dtype=float)
     return [
-        row(model.conditional_terms, note=note, parameters=given, x=x, y=every, eps=eps.reshape(C * B, Z)),
-        row(model.labelled_terms, note=note, parameters=given, x=x, labels=labels, eps=eps[0]),
-        row(model.unlabelled_terms, note=note, parameters=everything, x=x, eps=eps),
-        row(model.class_nll, note=note, parameters=classifier, x=x, labels=labels),
+        row(model.conditional_terms, parameters=given, x=x, y=every, eps=eps.reshape(C * B, Z)),
+        row(model.labelled_terms, parameters=given, x=x, labels=labels, eps=eps[0]),
+        row(model.unlabelled_terms, parameters=everything, x=x, eps=eps),
+        row(model.class_nll, parameters=classifier, x=x, labels=labels),
     ]
 
 

@@ -86,7 +86,7 @@ def build_m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mode
     sizes = M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
                      recipe.activation, recipe.likelihood)
     return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, recipe.steps(train)),
-                       images=train.x, **_weights(recipe, train))
+                       images=train.x, labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight)
 
 
 def build_m1m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
@@ -97,11 +97,12 @@ def build_m1m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mo
     optimizers: dict[str, Any] = {"m1": recipe.new_optimizer(first, steps),
                                   "m2": recipe.new_optimizer(recipe.epochs - first, steps)}
     return sizes.build(seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, m1_steps=first * steps,
-                       **_weights(recipe, train))
+                       labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight)
 
 
-def _weights(recipe: Recipe, train: Batch) -> dict[str, float]:
-    return {"labelled_share": recipe.labels / (len(train) + recipe.labels), "label_weight": recipe.label_weight}
+def labelled_share(recipe: Recipe, train: Batch) -> float:
+    """Which part of the images has a label: a row of the batch is an image without."""
+    return recipe.labels / (len(train) + recipe.labels)
 
 
 MODELS: dict[str, Kind] = {

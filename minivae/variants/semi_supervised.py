@@ -133,8 +133,9 @@ class M2(Model):
 
         def pullback(dnll: Array, dkl: Array) -> None:
             dz, _ = pull_code(pull_decoder(pull_nll(dnll)))
-            (dmean, dlogvar), (dmean_kl, dlogvar_kl) = pull_z(dz), pull_kl(dkl)
-            pull_encoder(dmean + dmean_kl, dlogvar + dlogvar_kl, need_dx=False)
+            dq_draw = pull_z(dz)
+            dq_kl = pull_kl(dkl)
+            pull_encoder(*(a + b for a, b in zip(dq_draw, dq_kl)), need_dx=False)
 
         return (nll, kl), pullback
 
@@ -160,7 +161,7 @@ class M2(Model):
             dlogits_nll, dnll_each = pull_nll(dnll)
             dlogits_kl, dkl_each = pull_kl(dkl)
             pull_classifier(dlogits_nll + dlogits_kl + pull_y(dkl), need_dx=False)            # q is used three times
-            pull_each(dnll_each.T.reshape(-1), dkl_each.T.reshape(-1))
+            pull_each(dnll_each.T.ravel(), dkl_each.T.ravel())
 
         return (nll, kl + kl_y), pullback
 

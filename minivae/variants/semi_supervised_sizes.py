@@ -16,15 +16,15 @@ from minivae.variants.mlp_vae import VAEConfig, start_at
 from minivae.variants.semi_supervised import M2, LabelEncoder
 from minivae.variants.stacked_semi_supervised import M1M2
 
-FAINT = 1e-2               # of the weights that tell classes apart, at first: all classes explain an image nearly alike
+FAINT, LOUD = 1e-2, 3.0    # first weights, beside those of other layers: of the classifier's logits, of y in the decoder
 
 
 @dataclass(frozen=True)
 class M2Config:
     """The size of a fully connected M2: all that is needed to build it again.
 
-    At first the classifier is undecided and a label makes hardly a difference (the authors' code begins with all
-    weights near 0).  Else U would teach the classifier accidents of a decoder that has seen nothing.
+    At first the classifier is undecided: else U would teach the decoder its accidents.  And y speaks louder than z: else
+    z, which can say anything, takes over what y could have explained, and U has nothing left to say to the classifier.
     """
 
     pixels: int
@@ -66,7 +66,7 @@ class M2Config:
         decoder = mlp(self.latents + self.classes, *self.hidden[::-1], self.pixels * p_x.outputs_per_pixel, rng=rng,
                       activation=self.activation)
         _weights(classifier.layers[-1])[...] *= FAINT
-        _weights(decoder.layers[0])[self.latents:] *= FAINT
+        _weights(decoder.layers[0])[self.latents:] *= LOUD
         if images is not None:
             outputs, spread = start_at(images, p_x, self.pixels)
             last = decoder.layers[-1].parameters()

@@ -26,7 +26,6 @@ from minivae.distributions import gaussian_kl, gaussian_log_prob, reparameterize
 from minivae.nn import Data, Layer, Optimizer
 from minivae.ops import concat, one_hot
 from minivae.parts import Likelihood
-from minivae.vae import Encoder
 from minivae.variants.semi_supervised import M2, LabelEncoder
 
 
@@ -39,7 +38,7 @@ class M1M2(M2):
     m1_steps         so many steps train M1, and those after them M2
     """
 
-    def __init__(self, m1_encoder: Encoder, m1_decoder: Layer, m1_likelihood: Likelihood, classifier: Layer,
+    def __init__(self, m1_encoder: Layer, m1_decoder: Layer, m1_likelihood: Likelihood, classifier: Layer,
                  encoder: LabelEncoder, decoder: Layer, likelihood: Likelihood, *, pixels: int, m1_latents: int,
                  classes: int, latents: int, device: Device, dtype: type = np.float32,
                  optimizers: Mapping[str, Optimizer] | None = None, class_prior: Sequence[float] | None = None,
@@ -64,7 +63,8 @@ class M1M2(M2):
         kl, pull_kl = gaussian_kl(*q)
 
         def pullback(dnll: Array, dkl: Array) -> None:
-            dq_draw, dq_kl = pull_z(pull_decoder(pull_nll(dnll))), pull_kl(dkl)
+            dq_draw = pull_z(pull_decoder(pull_nll(dnll)))
+            dq_kl = pull_kl(dkl)
             pull_q(*(a + b for a, b in zip(dq_draw, dq_kl)), need_dx=False)
 
         return (nll, kl), pullback
