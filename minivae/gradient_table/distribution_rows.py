@@ -44,15 +44,15 @@ def categorical_cases(rng: Generator) -> list[Case]:
     """distributions/categorical.py"""
     n = rng.standard_normal
 
-    def log_prior(classes: int) -> Array:
-        return log_softmax(n(classes))[0]
+    def log_prior(classes: int, scale: float = 1.0) -> Array:
+        return log_softmax(scale * n(classes))[0]
 
     return [
         row(D.expectation, n((4, 3)), n((4, 3))),
         row(D.expectation, 5.0 * n((1, 4)), 5.0 * n((1, 4)), note="one row, large"),
         row(D.expectation, n((3, 1)), n((3, 1)), note="one class"),
         row(D.categorical_kl, n((4, 3)), log_prior=log_prior(3)),
-        row(D.categorical_kl, 5.0 * n((1, 4)), log_prior=3.0 * log_prior(4), note="one row, large"),
+        row(D.categorical_kl, 5.0 * n((1, 4)), log_prior=log_prior(4, 3.0), note="one row, large"),
         row(D.categorical_kl, n((3, 1)), log_prior=log_prior(1), note="one class"),
     ]
 

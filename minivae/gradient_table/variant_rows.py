@@ -31,7 +31,7 @@ def cvae_cases(rng: Generator) -> list[Case]:
 def m2_cases(rng: Generator) -> list[Case]:
     """variants/semi_supervised.py: the encoder, and each term of the objective with all parameters that hear it"""
     n = rng.standard_normal
-    model = M2Config(3, 3, (3,), 2, "tanh", class_prior=(0.2, 0.5, 0.3)).build(dtype=float)
+    model = M2Config(3, 3, (2,), 2, "tanh", class_prior=(0.2, 0.5, 0.3)).build(dtype=float)
     learned = M2Config(2, 2, (2,), 1, "tanh", "gaussian_shared").build(dtype=float)
     for each in (model, learned):
         each.arena.value[...] += 0.3 * n(each.arena.value.shape)

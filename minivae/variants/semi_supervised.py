@@ -143,7 +143,7 @@ class M2(Model):
         """nll and kl of L(x, y) = −(nll + kl);   kl = KL(q(z|x, y) ‖ N(0, I)) − log p(y)    eps (B, Z) -> (B,) (B,)"""
         y = one_hot(labels, classes=self.classes, dtype=x.dtype)
         (nll, kl), pullback = self.conditional_terms(x=x, y=y, eps=eps)
-        return (nll, kl - y @ self.log_prior), pullback                                       # log p(y) is a constant
+        return (nll, kl - y @ self.log_prior.astype(x.dtype, copy=False)), pullback           # log p(y) is a constant
 
     def unlabelled_terms(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         """nll and kl of U(x) = −(nll + kl), every class enumerated        x (B, X), eps (C, B, Z) -> (B,) (B,)
@@ -155,7 +155,7 @@ class M2(Model):
         logits, pull_classifier = self.classifier(x)
         each, pull_each = self.conditional_terms(x=x, y=self._every_class(x), eps=eps.reshape(C * B, -1))
         (nll, pull_nll), (kl, pull_kl) = (expectation(logits, term.reshape(C, B).T) for term in each)
-        kl_y, pull_y = categorical_kl(logits, log_prior=self.log_prior)
+        kl_y, pull_y = categorical_kl(logits, log_prior=self.log_prior.astype(x.dtype, copy=False))
 
         def pullback(dnll: Array, dkl: Array) -> None:
             dlogits_nll, dnll_each = pull_nll(dnll)
