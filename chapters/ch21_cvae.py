@@ -55,6 +55,7 @@ from minivae.chapter import options, parser
 from minivae.data import Quadrants
 from minivae.distributions import gaussian_kl_between
 from minivae.evaluation import Estimate, conditional_log_likelihood
+from minivae.evaluation.neighbours import squared_distances
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam
 from minivae.training import fit
@@ -123,8 +124,7 @@ def train(asked, part, opt, *, seed, alpha=1.0, progress=True):
 
 def neighbours(part, test, k=20):
     """log p(y|x) of a rival without a network: the average answer of the k nearest x, and a little doubt        -> (N,)"""
-    distances = (test.x**2).sum(axis=1)[:, None] - 2.0 * test.x @ part.x.T + (part.x**2).sum(axis=1)
-    near = np.argpartition(distances, k, axis=1)[:, :k]
+    near = np.argpartition(squared_distances(test.x, part.x), k, axis=1)[:, :k]
     p = (part.y[near].sum(axis=1) + 0.5) / (k + 1.0)
     return (test.y * np.log(p) + (1.0 - test.y) * np.log1p(-p)).sum(axis=1)
 

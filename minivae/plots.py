@@ -154,6 +154,27 @@ def completions(model: Any, part: Any, whole: Callable[[np.ndarray, np.ndarray],
                       title=title or f"given · the baseline's guess · {draws} draws · the truth")
 
 
+def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any]]) -> Figure:
+    """A line for each model: its samples, and beside them test images above their reconstructions.
+
+    rows   of (name, shape of its images, samples, test images, reconstructions): as many images in each of the last two
+    """
+    if not rows:
+        raise ValueError("rows: got none, expected one for each model")
+    pages = []
+    for name, shape, samples, x, x_hat in rows:
+        columns = 1 if _is_table(shape) else len(x)
+        pairs = np.concatenate([to_numpy(x), to_numpy(x_hat)])
+        pages.append((name, mosaic(samples, shape, columns), mosaic(pairs, shape, columns)))
+    height = sum(4.6 * page.shape[0] / page.shape[1] + 0.4 for _, page, _ in pages)
+    fig, axes = figure(len(rows), 2, width=9.6, height=height, squeeze=False)
+    fig.get_layout_engine().set(wspace=0.05)           # type: ignore[union-attr, call-arg]
+    for (left, right), (name, samples, pairs) in zip(axes, pages):
+        _show(left, samples, f"{name}: samples")
+        _show(right, pairs, f"{name}: test images, and below their reconstructions")
+    return fig
+
+
 def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str = "") -> Figure:
     """What a decoder of two latents says over the whole latent plane.
 

@@ -34,6 +34,8 @@ def page(fig):
 MAKERS = {
     "image_grid": lambda model: plots.image_grid(X, SHAPE, title="title"),
     "reconstructions": lambda model: plots.reconstructions(X, X, SHAPE),
+    "side_by_side": lambda model: plots.side_by_side([("one", SHAPE, X[:10], X[10:15], X[15:20]),
+                                                      ("two", (3, 4), X[:10], X[10:15], X[15:20])]),
     "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
     "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
     "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),

@@ -1,7 +1,9 @@
-"""The command line: minivae train | evaluate | sample | plot | explore | gradcheck | data | bench | course.
+"""The command line: minivae train | evaluate | compare | sample | plot | explore | gradcheck | data | bench | course.
 
     train            train, and go on with a run
     look             evaluate, sample, plot: what a run can say and show
+    compare          several runs side by side
+    judged           what is said of one of them, and whether two can be paired image by image
     check            gradcheck, of the library's functions and of yours
     targets          what can be named there: a shape, somebody's function
     shared           options and exit codes that several have

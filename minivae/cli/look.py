@@ -26,7 +26,6 @@ from minivae.evaluation import (
 from minivae.runs import read_history, write_atomically
 from minivae.training import Recipe, load_run
 from minivae.training.models import question
-from minivae.vae import VAE
 from minivae.variants import CVAE, M2
 
 
@@ -65,15 +64,17 @@ class Evaluate:
         if self.images is not None:
             at_least_one(images=self.images)
         x = plots.spread(recipe.test(dataset), self.images)
+        if self.ais or self.latents:
+            only_a_vae(model, "ais, latents")
         if isinstance(model, CVAE):
             self._conditional(model, x)
         elif isinstance(model, M2):
             self._semi_supervised(model, x)
         else:
-            self._vae(model, x)
+            self._of_images(model, x)
         return OK
 
-    def _vae(self, model: VAE, x: Batch) -> None:
+    def _of_images(self, model: Any, x: Batch) -> None:
         print(evaluate(model, x, seed=self.seed))
         print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
               f"active units: {active_units(model, x).sum()} of {model.latents}")
@@ -90,15 +91,11 @@ class Evaluate:
                   f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
 
     def _semi_supervised(self, model: M2, x: Batch) -> None:
-        if self.ais or self.latents:
-            only_a_vae(model, "ais, latents")
         print(evaluate(model, x, seed=self.seed))
         print(f"error: {classification_error(model, x)}% of {len(x):,} images")
         self._importance_weighted(model, x)
 
     def _conditional(self, model: CVAE, x: Batch) -> None:
-        if self.ais or self.latents:
-            only_a_vae(model, "ais, latents")
         print(evaluate(model, x, seed=self.seed))
         print(conditional_log_likelihood(model, x, samples=self.samples or 100, seed=self.seed, progress=True))
 

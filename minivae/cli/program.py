@@ -15,6 +15,7 @@ from minivae.backend import DeviceError
 from minivae.bench.contest import BenchError
 from minivae.bench.run import Bench
 from minivae.cli.check import Gradcheck
+from minivae.cli.compare import Compare
 from minivae.cli.look import Evaluate, Plot, Sample
 from minivae.cli.shared import INTERRUPTED, OK, USAGE, WRONG
 from minivae.cli.train import Train, parse_resume
@@ -58,8 +59,8 @@ class Course:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "train": Train, "evaluate": Evaluate, "sample": Sample, "plot": Plot, "explore": Explore, "gradcheck": Gradcheck,
-    "data": Data, "bench": Bench, "course": Course}
+    "train": Train, "evaluate": Evaluate, "compare": Compare, "sample": Sample, "plot": Plot, "explore": Explore,
+    "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from minivae.batch import Batch
 from minivae.training import Recipe, Record
 from minivae.training.models import question
 from minivae.vae import VAE
-from minivae.variants import CVAE, M2
+from minivae.variants import CVAE, M2, TwoStage
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Run = Annotated[Path, tyro.conf.Positional]
@@ -45,6 +45,9 @@ def _portrait(model: Any, dataset: data.Dataset, recipe: Recipe) -> Iterator[tup
         yield "reconstructions", plots.reconstructions(few, model.reconstruct(Batch(x=few), rng), shape)
     else:
         yield from plots.portrait(model, test.x, dataset.test_labels, shape, seed=seed)
+    if isinstance(model, TwoStage):
+        alone = model.first.sample(100, model.device.rng(seed))
+        yield "samples_of_the_first_stage", plots.image_grid(alone, shape, title="samples of the first stage alone")
 
 
 def only_a_vae(model: Any, why: str) -> None:

@@ -1,4 +1,4 @@
-"""How good is a model, and why: bounds on log p(x) in nats, what each latent is worth, what the encoder costs.
+"""How good is a model, and why: bounds in nats, what latents are worth; samples beside data, clusters beside classes.
 
     bounds           the ELBO, the importance-weighted bound, active units
     ais              annealed importance sampling: log p(x) without the encoder
@@ -6,12 +6,15 @@
     amortization     what one encoder for all images costs
     conditional      log p(y|x) of a conditional VAE
     classification   how often a semi-supervised model names the wrong class
+    imputation       missing pixels, filled in
+    classifier       features of 28×28 images, from a small network that comes with the package
+    generators       Fréchet distance, precision and recall of generated images, on features
+    clustering       do clusters find classes: best assignment, mutual information; k-means
     rivals           what a few labels do alone: logistic regression, nearest neighbours
     svm              and a support vector machine
     neighbours       distances between many points
-    imputation       missing pixels, filled in
 
-All of it runs in parts, shared by all threads; the same seed gives the same numbers, however many there are.
+Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
 
 from minivae.evaluation.ais import AIS, annealed_importance_sampling, bidirectional
@@ -27,10 +30,22 @@ from minivae.evaluation.bounds import (
     log_likelihoods,
     log_mean_weights,
     over_parts,
+    terms_by_image,
 )
 from minivae.evaluation.classification import classification_error
+from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
+from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
 from minivae.evaluation.conditional import ConditionalLikelihood, conditional_log_likelihood
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
+from minivae.evaluation.generators import (
+    SampleQuality,
+    frechet_between,
+    frechet_by_count,
+    frechet_distance,
+    frechet_limit,
+    precision_recall,
+    sample_quality,
+)
 from minivae.evaluation.imputation import impute
 from minivae.evaluation.rivals import (
     LogisticRegression,
@@ -42,9 +57,12 @@ from minivae.evaluation.rivals import (
 from minivae.evaluation.svm import SupportVectors, support_vectors
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation",
-    "LogisticRegression", "SupportVectors", "active_units", "amortization_gap", "annealed_importance_sampling",
-    "bidirectional", "classification_error", "conditional_log_likelihood", "diagnose", "error_rate", "evaluate",
-    "few_labels", "fit_posteriors", "importance_weighted_bound", "impute", "information", "latent_variances",
-    "log_likelihoods", "log_mean_weights", "logistic_regression", "nearest_neighbours", "over_parts", "support_vectors",
+    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ConditionalLikelihood", "Diagnosis", "Estimate",
+    "Evaluation", "LogisticRegression", "SampleQuality", "SupportVectors", "active_units", "amortization_gap",
+    "annealed_importance_sampling", "bidirectional", "classification_error", "clustering_accuracy",
+    "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features", "error_rate", "evaluate",
+    "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit",
+    "importance_weighted_bound", "impute", "information", "k_means", "latent_variances", "log_likelihoods",
+    "log_mean_weights", "logistic_regression", "nearest_neighbours", "normalised_mutual_information", "over_parts",
+    "precision_recall", "sample_quality", "support_vectors", "terms_by_image",
 ]

@@ -58,11 +58,20 @@ def evaluate(model: Model, x: Data, *, samples: int = 1, seed: int = 0) -> Evalu
 
     Raises ValueError if there are none, or if the model needs what they lack.
     """
+    nll, kl = terms_by_image(model, x, samples=samples, seed=seed)
+    return Evaluation(Estimate.of(-(nll + kl)), Estimate.of(nll), Estimate.of(kl), len(nll))
+
+
+def terms_by_image(model: Model, x: Data, *, samples: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """nll and kl of every image: its ELBO is −(nll + kl)        -> (N,) (N,)
+
+    Two models are compared by `Estimate.of(one − other)`, image by image.
+    """
     def terms(part: Batch, rng: Generator) -> tuple[np.ndarray, ...]:
         return tuple(to_numpy(term).astype(np.float64) for term in model.terms(part, rng, samples))
 
     nll, kl = (np.concatenate(term) for term in zip(*over_parts(model, x, terms, samples=samples, seed=seed)))
-    return Evaluation(Estimate.of(-(nll + kl)), Estimate.of(nll), Estimate.of(kl), len(nll))
+    return nll, kl
 
 
 def importance_weighted_bound(model: Model, x: Data, *, samples: int = 5000, seed: int = 0,

@@ -19,6 +19,7 @@ import numpy as np
 
 from minivae import vae
 from minivae.distributions import categorical, flows, full_gaussian, gaussian, kl_charges, mixture, nll, rank_one
+from minivae.evaluation import classifier
 from minivae.gradient_table.case import Case, check
 from minivae.gradient_table.deep_rows import deep_latent_cases, rank_one_cases
 from minivae.gradient_table.distribution_rows import (
@@ -29,7 +30,7 @@ from minivae.gradient_table.distribution_rows import (
     nll_cases,
 )
 from minivae.gradient_table.layer_rows import image_layer_cases, layer_cases, likelihood_cases
-from minivae.gradient_table.model_rows import model_cases
+from minivae.gradient_table.model_rows import classifier_cases, model_cases
 from minivae.gradient_table.ops_rows import convolution_cases, op_cases
 from minivae.gradient_table.posterior_rows import (
     flow_cases,
@@ -39,7 +40,7 @@ from minivae.gradient_table.posterior_rows import (
     posterior_model_cases,
     prior_cases,
 )
-from minivae.gradient_table.variant_rows import cvae_cases, m1m2_cases, m2_cases
+from minivae.gradient_table.variant_rows import cvae_cases, m1m2_cases, m2_cases, two_stage_cases
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, normalisation, softmax
 from minivae.parts import (
@@ -52,7 +53,7 @@ from minivae.parts import (
     structured_posteriors,
     units,
 )
-from minivae.variants import cvae, deep_latent, mlp_vae, semi_supervised, stacked_semi_supervised
+from minivae.variants import cvae, deep_latent, mlp_vae, semi_supervised, stacked_semi_supervised, two_stage
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
@@ -76,6 +77,8 @@ TABLE = {
     deep_latent: deep_latent_cases,
     cvae: cvae_cases,
     semi_supervised: m2_cases, stacked_semi_supervised: m1m2_cases,
+    two_stage: two_stage_cases,
+    classifier: classifier_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
@@ -102,6 +105,8 @@ EXEMPT = {
     "Prior.log_prob": "abstract",
     "in_units": "chooses a likelihood",
     "start_at": "where a decoder starts",
+    "digit_classifier": "loads a Classifier",
+    "digit_features": "features of host images, to look at",
 }
 
 

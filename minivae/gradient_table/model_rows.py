@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from minivae import nn, parts, vae
-from minivae.backend import Generator
+from minivae.backend import Generator, device
+from minivae.evaluation import Classifier
 from minivae.gradcheck import Function
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.nn import Parameter
@@ -59,3 +60,11 @@ def bounds_of(rng: Generator, model: vae.VAE, *, note: str, B: int, L: int,
     if isinstance(model.posterior, DiagonalGaussian) and isinstance(model.prior, StandardNormal):     # a KL each
         rows.append(bound(model.elbo_terms_by_latent, everything))
     return rows
+
+
+def classifier_cases(rng: Generator) -> list[Case]:
+    """evaluation/classifier.py, on images of odd sides, as 7×7 are on the way down"""
+    model = Classifier(device=device("cpu"), side=7, classes=3, filters=(2, 3, 2), features=4, dtype=np.float64)
+    model.arena.value[...] += 0.3 * rng.standard_normal(model.arena.value.shape)
+    return [row(model.label_nll, parameters=model.arena.parameters, x=rng.random((4, 49)),
+                labels=np.array([0, 2, 1, 2]))]

@@ -6,8 +6,11 @@ import numpy as np
 
 from minivae.backend import Array, Generator
 from minivae.gradient_table.case import Case, layer_row, row
+from minivae.gradient_table.model_rows import bounds_of
+from minivae.nn import mlp
 from minivae.ops import one_hot
-from minivae.variants import M2, CVAEConfig, M1M2Config, M2Config
+from minivae.variants import M2, CVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
+from minivae.variants.two_stage import Skip
 
 
 def cvae_cases(rng: Generator) -> list[Case]:
@@ -67,3 +70,11 @@ def m1m2_cases(rng: Generator) -> list[Case]:
     m1 = model.networks["m1"].arena
     m1.value[...] += 0.3 * n(m1.value.shape)
     return [row(model.m1_terms, parameters=m1.parameters, x=1.0 * (n((3, 4)) > 0), eps=n((3, 2)))]
+
+
+def two_stage_cases(rng: Generator) -> list[Case]:
+    """variants/two_stage.py: its layer, and the second VAE, which is one of codes (the first is a VAE of images)"""
+    config = TwoStageConfig(VAEConfig(4, (3,), 2, "tanh", "gaussian_shared"), (3,))
+    second = config.build(dtype=float).second
+    return [layer_row(rng, Skip(mlp(3, 2, rng=rng)), rng.standard_normal((4, 3))),
+            *bounds_of(rng, second, note="second stage", B=3, L=2)]

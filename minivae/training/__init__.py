@@ -3,6 +3,7 @@
     loop             fit(model, images, epochs=…): trains whatever offers what `runs.Model` lists
     recipe           Recipe: everything that decides a run, kept as its config.json
     models           the models by the names that a recipe gives them: how each is built, and what its batches hold
+    make_classifier  how evaluation/classifier.safetensors was made
 
 The loop knows nothing of VAEs.  What every run should be able to choose is a field of Recipe, and thereby an option of
 `minivae train`.

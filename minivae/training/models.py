@@ -15,7 +15,7 @@ from minivae.backend import Device
 from minivae.batch import Batch
 from minivae.data import ByLabel, DataError, Dataset, HiddenLabels, Quadrants
 from minivae.nn import Model
-from minivae.variants import CVAEConfig, M1M2Config, M2Config
+from minivae.variants import CVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
 
 if TYPE_CHECKING:                                      # a recipe is what these are told about
     from minivae.training.recipe import Recipe
@@ -93,7 +93,7 @@ def build_m1m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mo
     """M1+M2: some epochs for M1, the others for M2 on its latents."""
     sizes = M1M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
                        recipe.m1_latents, recipe.activation, recipe.likelihood)
-    steps, first = recipe.steps(train), min(recipe.m1_epochs, recipe.epochs)
+    steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
     optimizers: dict[str, Any] = {"m1": recipe.new_optimizer(first, steps),
                                   "m2": recipe.new_optimizer(recipe.epochs - first, steps)}
     return sizes.build(seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, m1_steps=first * steps,
@@ -105,9 +105,20 @@ def labelled_share(recipe: Recipe, train: Batch) -> float:
     return recipe.labels / (len(train) + recipe.labels)
 
 
+def build_two_stage(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The two-stage VAE: some epochs for the first, the others for the second."""
+    steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
+    optimizers = recipe.new_optimizer(first, steps), recipe.new_optimizer(recipe.epochs - first, steps)
+    sizes = VAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
+                      recipe.likelihood)
+    return TwoStageConfig(sizes, tuple(recipe.second_hidden)).build(
+        seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
     "m2": Kind(hide_labels, build_m2, show_labels),
     "m1m2": Kind(hide_labels, build_m1m2, show_labels),
+    "two_stage": Kind(as_it_is, build_two_stage),
 }

@@ -31,8 +31,10 @@ OF_SOME_MODELS = {                     # the settings that mean something to som
     ("vae",): ("network", "filters", "dense", "posterior", "prior", "components", "scale", "objective", "samples",
                "beta", "warm_up", "free_bits", "capacity", "gamma"),
     ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
+    ("two_stage",): ("second_hidden",),
+    ("two_stage", "m1m2"): ("first_epochs",),
     ("m2", "m1m2"): ("labels", "label_weight"),
-    ("m1m2",): ("m1_latents", "m1_epochs"),
+    ("m1m2",): ("m1_latents",),
 }
 
 
@@ -42,9 +44,10 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
-    model: Literal["vae", "cvae", "m2", "m1m2"] = "vae"
-    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; m2 classifies,
-    with few labels and many images, and m1m2 does so on the latents of a VAE"""
+    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2"] = "vae"
+    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
+    second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
+    many images, and m1m2 does so on the latents of a VAE"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -78,14 +81,16 @@ class Recipe:
     """the first so many epochs train the baseline, which guesses without a latent (model cvae)"""
     alpha: float = 1.0
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
+    first_epochs: int = 15
+    """the first so many epochs train the VAE of images, the others what comes after it (models two_stage, m1m2)"""
+    second_hidden: tuple[int, ...] = (512, 512)
+    """hidden units of the VAE of codes (model two_stage)"""
     labels: int = 100
     """images whose label is known, as many of each class (models m2, m1m2)"""
     label_weight: float = 0.1
     """of the cross-entropy of the labels, α/N of Kingma et al. 2014, eq. 9 (models m2, m1m2)"""
     m1_latents: int = 50
-    """latent dimensions of the VAE below (model m1m2; `latents` are those above)"""
-    m1_epochs: int = 15
-    """the first so many epochs train the VAE below (model m1m2)"""
+    """latent dimensions of the VAE of images (model m1m2; `latents` are those above it)"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
@@ -123,8 +128,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "label_weight",
-                     "m1_epochs"):
+        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
+                     "label_weight"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         for name, hint in get_type_hints(Recipe).items():

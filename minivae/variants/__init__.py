@@ -7,6 +7,7 @@
     stacked_semi_supervised    M1+M2: the same on the latents of a VAE
     semi_supervised_sizes  M2Config(pixels), M1M2Config(pixels): build them
     deep_latent            noise at every layer of the decoder
+    two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
 
 To make a model of your own, copy the file of one: nothing below knows about it.
@@ -19,8 +20,9 @@ from minivae.variants.mlp_vae import VAEConfig
 from minivae.variants.semi_supervised import M2, LabelEncoder
 from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
 from minivae.variants.stacked_semi_supervised import M1M2
+from minivae.variants.two_stage import TwoStage, TwoStageConfig
 
 __all__ = [
     "CVAE", "M1M2", "M2", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "LabelEncoder",
-    "M1M2Config", "M2Config", "Noise", "VAEConfig",
+    "M1M2Config", "M2Config", "Noise", "TwoStage", "TwoStageConfig", "VAEConfig",
 ]

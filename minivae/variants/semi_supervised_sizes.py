@@ -16,15 +16,15 @@ from minivae.variants.mlp_vae import VAEConfig, start_at
 from minivae.variants.semi_supervised import M2, LabelEncoder
 from minivae.variants.stacked_semi_supervised import M1M2
 
-FAINT, LOUD = 1e-2, 3.0    # first weights, beside those of other layers: of the classifier's logits, of y in the decoder
+FAINT, LOUD = 1e-2, 3.0    # of first weights, beside others: those of the logits of q(y|x), those of y in the decoder
 
 
 @dataclass(frozen=True)
 class M2Config:
     """The size of a fully connected M2: all that is needed to build it again.
 
-    At first the classifier is undecided: else U would teach the decoder its accidents.  And y speaks louder than z: else
-    z, which can say anything, takes over what y could have explained, and U has nothing left to say to the classifier.
+    At first the classifier is undecided: else U would teach the decoder its accidents.  And y speaks louder than z:
+    else z, which can say anything, takes over what y could explain, and U has little left to tell the classifier.
     """
 
     pixels: int

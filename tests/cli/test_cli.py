@@ -74,8 +74,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
-        "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "labels": 100, "label_weight": 0.1, "m1_latents": 50,
-        "m1_epochs": 15}
+        "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [512, 512],
+        "labels": 100, "label_weight": 0.1, "m1_latents": 50}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -149,8 +149,8 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
     assert main(["train", "--resume", str(run), "--epochs", "4"]) == 0
     shown(capsys)
     assert main(["evaluate", str(run), "--samples", "7"]) == 0
-    said = shown(capsys)[0]
-    assert re.search(r"ELBO .*\nlog p\(y\|x\) of 60 examples, nats: baseline -\d.* 7 draws of p\(z\|x\)", said)
+    out, _ = shown(capsys)
+    assert re.search(r"ELBO .*\nlog p\(y\|x\) of 60 examples, nats: baseline -\d.* 7 draws of p\(z\|x\)", out)
     assert main(["sample", str(run), "--n", "70", "--out", str(tmp_path / "s.npz")]) == 0
     assert np.load(tmp_path / "s.npz")["images"].shape == (70, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
@@ -163,7 +163,7 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
 
 @pytest.mark.parametrize("model", ["m2", "m1m2"])
 def test_a_semi_supervised_model_from_training_to_samples(model, data, tmp_path, capsys):
-    run, m1 = tmp_path / "run", ("--m1-latents", "4", "--m1-epochs", "1") if model == "m1m2" else ()
+    run, m1 = tmp_path / "run", ("--m1-latents", "4", "--first-epochs", "1") if model == "m1m2" else ()
     assert main(["train", "--model", model, "--labels", "12", *m1, "--data", str(data), *SMALL, "--epochs", "2",
                  "--binarize", "--out", str(run)]) == 0
     assert {path.name for path in run.iterdir()} == FILES | {"samples.png", "analogies.png", "reconstructions.png",
@@ -192,6 +192,29 @@ def test_a_semi_supervised_model_needs_labels(tmp_path, capsys):
     np.savez(tmp_path / "bare.npz", train=np.zeros((20, 3, 3)), test=np.zeros((5, 3, 3)))
     assert main(["train", "--model", "m2", "--data", str(tmp_path / "bare.npz"), "--out", str(tmp_path / "run")]) == 2
     assert "has no labels, and a semi-supervised model needs some" in shown(capsys)[1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_two_stage_model_from_training_to_samples(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--model", "two_stage", "--likelihood", "gaussian_shared", "--data", str(data), *SMALL,
+                 "--epochs", "3", "--first-epochs", "2", "--second-hidden", "6", "--latents", "2", "--out",
+                 str(run)]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | PICTURES | {"samples_of_the_first_stage.png"}
+    assert main(["evaluate", str(run), "--samples", "5"]) == 0
+    assert re.search(r"active units: \d of 2\nNLL -?\d", shown(capsys)[0])
+    assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
+    assert main(["evaluate", str(run), "--latents"]) == 2
+    assert "ais, latents: got a run of a TwoStage, expected one of a VAE" in shown(capsys)[1]
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ("--observed 2", "observed: got 2, which means nothing to model vae: it is of model cvae"),
+    ("--model cvae --beta 4", "beta: got 4.0, which means nothing to model cvae: it is of model vae"),
+    ("--model two_stage --alpha 0.5", "alpha: got 0.5, which means nothing to model two_stage: it is of model cvae")])
+def test_a_setting_of_another_model_is_refused(options, said, data, tmp_path, capsys):
+    assert main(["train", "--data", str(data), *options.split(), "--out", str(tmp_path / "run")]) == 2
+    assert said in shown(capsys)[1]
     assert not (tmp_path / "run").exists()
 
 
@@ -341,6 +364,7 @@ OPTIONS = {
               "--resume", "--device", "--folder", "--threads", "gaussian_pixel", "leaky_relu",
               "minivae train --resume"],
     "evaluate": ["--samples", "--images", "--best", "--seed", "--device", "--folder", "minivae evaluate"],
+    "compare": ["--samples", "--images", "--best", "--out", "--seed", "--device", "--folder", "minivae compare runs/"],
     "sample": ["--n", "--out", "--seed", "--device", "--folder", "minivae sample"],
     "plot": ["--out", "--device", "--folder", "minivae plot"],
     "gradcheck": ["--shapes", "--tolerance", "--seed", "my_ops.py:my_op"],

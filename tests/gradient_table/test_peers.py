@@ -14,6 +14,7 @@ import pytest
 from test_laws import call, cotangents, flat, pull
 
 from minivae.backend import device
+from minivae.evaluation import Classifier
 from minivae.gradient_table import cases
 from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter, clip_norm
 from minivae.parts import LIKELIHOODS
@@ -290,6 +291,27 @@ def test_a_vae_whose_prior_learns_agrees(samples):
     agree([p.grad for p in model.arena.parameters.values()], gradients)
     averaged, _ = model.elbo_terms(x=x, eps=eps)
     agree(averaged, [term.reshape(samples, 6).mean(dim=0) for term in theirs])
+
+
+def test_the_classifier_agrees():
+    """Convolutions that halve odd sides, features, softmax: −log p(y|x) and all gradients."""
+    rng = np.random.default_rng(5)
+    model = Classifier(device=device("cpu"), side=7, classes=3, filters=(2, 3, 4), features=5, dtype=np.float64)
+    model.arena.value[...] += 0.2 * rng.standard_normal(model.arena.value.shape)
+    x, labels = rng.random((6, 49)), np.arange(6) % 3
+    p = {name: tensor(q.value, grad=True) for name, q in model.arena.parameters.items()}
+    h = tensor(x).reshape(6, 7, 7, 1)
+    for name in ("trunk.1", "trunk.3", "trunk.5"):
+        h = F.relu(TORCH["conv2d"](h, p[f"{name}.W"], p[f"{name}.b"], stride=2, padding=1))
+    h = F.relu(h.reshape(6, -1) @ p["trunk.8.W"] + p["trunk.8.b"])
+    theirs = F.cross_entropy(h @ p["head.W"] + p["head.b"], tensor(labels), reduction="none")
+    nll, pullback = model.label_nll(x=x, labels=labels)
+    agree([nll], [theirs])
+    dnll = cotangents(nll, 0)
+    model.arena.zero_grad()
+    pullback(*dnll)
+    gradients = torch.autograd.grad(theirs, list(p.values()), tensor(dnll[0]))
+    agree([q.grad for q in model.arena.parameters.values()], gradients)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [

@@ -1,0 +1,119 @@
+"""What is said of one run beside others, and whether two can be paired image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivae import plots
+from minivae.backend import Device, Generator, to_numpy
+from minivae.batch import Batch
+from minivae.data import Dataset
+from minivae.distributions import bernoulli_sample
+from minivae.evaluation import SampleQuality, active_units, log_likelihoods, sample_quality, terms_by_image
+from minivae.runs import read_history
+from minivae.training import Recipe, load_run
+
+PICTURED = 10              # images of a kind in the picture, and as many samples in each of two rows
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run, what it says of its test images, and what there is to see."""
+
+    name: str
+    recipe: Recipe
+    shape: tuple[int, int]             # of an image
+    test: Batch                        # what it is judged on
+    nll: np.ndarray                    # (N,) of each test image
+    kl: np.ndarray                     # (N,)
+    weighted_nll: np.ndarray           # (N,) minus the importance-weighted bound; empty, if it was not asked for
+    active: int
+    latents: int
+    quality: SampleQuality | None      # of 28×28 images in [0, 1]
+    parameters: int
+    history: list[dict[str, Any]]
+    samples: np.ndarray                # as the networks see them, to be drawn
+    images: np.ndarray
+    reconstructions: np.ndarray
+
+    @property
+    def elbo(self) -> np.ndarray:
+        """(N,)"""
+        return -(self.nll + self.kl)
+
+    @property
+    def picture(self) -> tuple[str, tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
+        """A row of `plots.side_by_side`"""
+        return self.name, self.shape, self.samples, self.images, self.reconstructions
+
+
+def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | None = None, best: bool = False,
+          seed: int = 0, folder: Path | None = None, progress: bool = True) -> Judged:
+    """Load a run and ask it everything.  Raises CheckpointError for a folder that is none."""
+    model, dataset, recipe = load_run(run, on, folder=folder, best=best)
+    test = plots.spread(recipe.test(dataset), images)
+    nll, kl = terms_by_image(model, test, seed=seed)
+    bound = log_likelihoods(model, test, samples=samples, seed=seed, progress=progress) if samples else np.empty(0)
+    rng, few = on.rng(seed), plots.spread(test, PICTURED).on(on, model.dtype)
+    drawn, again = model.sample(2 * PICTURED, rng), model.reconstruct(few, rng)
+    seen = [to_numpy(model.likelihood.scaled(x)) for x in (drawn, few.x, again)]
+    return Judged(
+        name, recipe, dataset.image_shape, test, nll=nll, kl=kl, weighted_nll=-bound,
+        active=int(active_units(model, test).sum()), latents=model.latents,
+        quality=_quality(model, dataset, on.rng(seed)), history=read_history(run),
+        parameters=sum(network.arena.value.size for network in model.networks.values()),
+        samples=seen[0], images=seen[1], reconstructions=seen[2])
+
+
+def _quality(model: Any, dataset: Dataset, rng: Generator) -> SampleQuality | None:
+    """As many samples as there are test images, beside these, all of them and as the data set has them.
+
+    Samples are E[x|z], as in pictures; of black and white data, pixels are drawn too, or grey would be held against
+    them.  A Gaussian's mean that leaves [0, 1] is cut off there.
+    """
+    if dataset.image_shape != (28, 28) or dataset.kind == "real" or len(dataset.test) < 4:
+        return None
+    images = model.sample(len(dataset.test), rng)
+    if dataset.kind == "binary" and not model.likelihood.density:
+        images = bernoulli_sample(images, rng=rng)
+    return sample_quality(to_numpy(images).clip(0.0, 1.0), dataset.test)
+
+
+def option(recipe: Recipe, name: str) -> str:
+    """An option of `minivae train` as one would type it; "" where, as the others are, it decides nothing."""
+    only = {"hidden": recipe.network == "mlp", "activation": recipe.network == "mlp",
+            "filters": recipe.network == "conv", "dense": recipe.network == "conv",
+            "components": recipe.prior == "mixture", "gamma": recipe.capacity is not None}
+    value = getattr(recipe, name)
+    if not only.get(name, True):
+        return ""
+    if value is None or isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def unpaired(one: Judged, other: Judged) -> str | None:
+    """Why two runs' nats cannot be compared image by image, or None if they can."""
+    x, y = one.test.x, other.test.x
+    if not np.array_equal(x, y):
+        if one.recipe.data == other.recipe.data and one.recipe.binarize != other.recipe.binarize:
+            return "their test images are others (drawn black and white for the one, grey for the other: binarize)"
+        return (f"their test images are others ({other.recipe.data}, {len(y):,} of {_size(other)}; "
+                f"{one.recipe.data}, {len(x):,} of {_size(one)})")
+    kinds = [run.recipe.likelihood.partition("_")[0] for run in (one, other)]
+    if kinds[0] != kinds[1]:
+        return f"their p(x|z) are of different kinds ({_kind(kinds[1])}; {_kind(kinds[0])})"
+    return None
+
+
+def _size(run: Judged) -> str:
+    return "{}×{}".format(*run.shape)
+
+
+def _kind(likelihood: str) -> str:
+    return {"bernoulli": "bernoulli: black and white pixels", "gaussian": "gaussian: a density of real numbers",
+            "logistic": "logistic: 256 grey levels"}.get(likelihood, likelihood)
