@@ -26,6 +26,9 @@ So each of the three sums is estimated by B rows, however few the labels are.  D
 100 from 60,000 images with 100 labels would hold a label in one step of six, and with it 60 times the weight that the
 0.1 has here.  The authors' code, too, puts labelled images in every batch.
 
+What it costs: with ten classes a step (784-500, 50 latents, 100 images) holds 20 MB beside the parameters, and takes
+eight times a VAE's processor time; a VAE holds 2 MB.
+
 Shapes: B images of X pixels, C classes, Z latents.  C·B rows are the batch C times over.  Nats.
 """
 

@@ -75,7 +75,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [512, 512],
-        "labels": 100, "label_weight": 0.1, "m1_latents": 50}
+        "labels": 100, "label_weight": 1.0, "m1_latents": 50}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
