@@ -17,6 +17,7 @@ from minivae.data import Dataset
 from minivae.evaluation import (
     active_units,
     annealed_importance_sampling,
+    classification_error,
     conditional_log_likelihood,
     diagnose,
     evaluate,
@@ -25,14 +26,14 @@ from minivae.evaluation import (
 from minivae.runs import read_history, write_atomically
 from minivae.training import Recipe, load_run
 from minivae.training.models import question
-from minivae.variants import CVAE
+from minivae.variants import CVAE, M2
 
 
 @dataclass
 class Evaluate:
     """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
 
-    Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.
+    Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.  Of m2 and m1m2: the error, too.
 
     Example: minivae evaluate runs/digits --samples 500
     """
@@ -67,6 +68,8 @@ class Evaluate:
             only_a_vae(model, "ais, latents")
         if isinstance(model, CVAE):
             self._conditional(model, x)
+        elif isinstance(model, M2):
+            self._semi_supervised(model, x)
         else:
             self._of_images(model, x)
         return OK
@@ -75,14 +78,22 @@ class Evaluate:
         print(evaluate(model, x, seed=self.seed))
         print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
               f"active units: {active_units(model, x).sum()} of {model.latents}")
-        if self.samples:
-            bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
-            print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
-                  f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
+        self._importance_weighted(model, x)
         if self.ais:
             print(f"annealed importance sampling, {self.ais:,} temperatures, {self.chains} chains: ", end="")
             print(annealed_importance_sampling(model, x, chains=self.chains, temperatures=self.ais, seed=self.seed,
                                                progress=True))
+
+    def _importance_weighted(self, model: Any, x: Batch) -> None:
+        if self.samples:
+            bound = importance_weighted_bound(model, x, samples=self.samples, seed=self.seed, progress=True)
+            print(f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: "
+                  f"importance-weighted bound, {self.samples:,} samples, {len(x):,} images")
+
+    def _semi_supervised(self, model: M2, x: Batch) -> None:
+        print(evaluate(model, x, seed=self.seed))
+        print(f"error: {classification_error(model, x)}% of {len(x):,} images")
+        self._importance_weighted(model, x)
 
     def _conditional(self, model: CVAE, x: Batch) -> None:
         print(evaluate(model, x, seed=self.seed))
@@ -93,7 +104,7 @@ class Evaluate:
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
 
-    A cvae completes test images, one after another.
+    A cvae completes test images, one after another; m2 and m1m2 draw their classes in turn, 0, 1, 2, …
 
     Example: minivae sample runs/digits --n 100 --out samples.npz
     """

@@ -10,10 +10,11 @@ import tyro
 from matplotlib.figure import Figure
 
 from minivae import data, plots
+from minivae.batch import Batch
 from minivae.training import Recipe, Record
 from minivae.training.models import question
 from minivae.vae import VAE
-from minivae.variants import CVAE, TwoStage
+from minivae.variants import CVAE, M2, TwoStage
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Run = Annotated[Path, tyro.conf.Positional]
@@ -36,6 +37,12 @@ def _portrait(model: Any, dataset: data.Dataset, recipe: Recipe) -> Iterator[tup
     if isinstance(model, CVAE):
         whole = question(recipe, dataset).whole
         yield "completions", plots.completions(model, plots.spread(test, 10), whole, shape, seed=seed)
+    elif isinstance(model, M2):
+        rng, few = model.device.rng(seed), model.device.asarray(plots.spread(test.x, 48), dtype=model.dtype)
+        yield "samples", plots.image_grid(model.sample(10 * model.classes, rng), shape, columns=model.classes,
+                                          title="draws of z and, in columns, every class")
+        yield "analogies", plots.analogies(model, plots.spread(test.x, 10), shape)
+        yield "reconstructions", plots.reconstructions(few, model.reconstruct(Batch(x=few), rng), shape)
     else:
         yield from plots.portrait(model, test.x, dataset.test_labels, shape, seed=seed)
     if isinstance(model, TwoStage):

@@ -9,6 +9,7 @@ Where to look:
     named            load, and the list of what there is
     dataset          what every data set looks like once it is loaded
     conditions       what is given of an image, and what is to be predicted
+    hidden_labels    most labels put away: what a semi-supervised model is told
     sources          the table of names: files, sizes, hashes, addresses; a new data set is a row here
     download         folders that are searched, files that are fetched and verified
     formats          idx, amat, npz, npy
@@ -20,9 +21,11 @@ Where to look:
 from minivae.data.conditions import ByLabel, Quadrants
 from minivae.data.dataset import DataError, Dataset, hold_out
 from minivae.data.download import fetch
+from minivae.data.hidden_labels import HiddenLabels
 from minivae.data.named import Listing, available, load
 from minivae.data.sources import SOURCES
 
 NAMES = tuple(SOURCES)
 
-__all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "Listing", "Quadrants", "available", "fetch", "hold_out", "load"]
+__all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "HiddenLabels", "Listing", "Quadrants", "available", "fetch",
+           "hold_out", "load"]

@@ -1,6 +1,7 @@
 """Densities, KL divergences and reparameterizations, in nats, with all their constants: pure functions, ops as well.
 
     gaussian         diagonal Gaussians: reparameterize, log densities, KL divergences
+    categorical      classes that are summed over: expectations and KL divergences
     nll              −log p(x|z) of pixels: Bernoulli, Gaussian, discretised logistic, categorical
     grey_levels      8-bit pixels between a mass and a density; bits per dimension
     full_gaussian    full covariances, by their Cholesky factor
@@ -13,6 +14,7 @@ Read them in any order.  Change a formula and two judges have their say: finite 
 tests of its value (densities integrate to one, closed forms equal Monte Carlo).
 """
 
+from minivae.distributions.categorical import categorical_kl, expectation
 from minivae.distributions.flows import affine, chain, couple, planar
 from minivae.distributions.full_gaussian import (
     full_gaussian_entropy,
@@ -51,8 +53,8 @@ from minivae.distributions.rank_one import rank_one_kl, rank_one_logdet, rank_on
 
 __all__ = [
     "GREY_LEVEL", "LOG_2PI", "affine", "bernoulli_nll", "bernoulli_sample", "bits_of_density", "bits_of_mass",
-    "capacity_gap", "categorical_nll", "chain", "couple", "dequantise", "discretized_logistic_nll",
-    "discretized_logistic_nll_shared", "free_bits", "full_gaussian_entropy", "full_gaussian_kl",
+    "capacity_gap", "categorical_kl", "categorical_nll", "chain", "couple", "dequantise", "discretized_logistic_nll",
+    "discretized_logistic_nll_shared", "expectation", "free_bits", "full_gaussian_entropy", "full_gaussian_kl",
     "full_gaussian_log_prob", "gaussian_kl", "gaussian_kl_between", "gaussian_kl_by_latent", "gaussian_log_prob",
     "gaussian_mixture_log_prob", "gaussian_nll", "gaussian_nll_fixed", "gaussian_nll_optimal", "gaussian_nll_shared",
     "logdet", "planar", "rank_one_kl", "rank_one_logdet", "rank_one_logvars", "reparameterize", "reparameterize_full",

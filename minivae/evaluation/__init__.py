@@ -5,11 +5,13 @@
     diagnosis        which latents are used, and how much they say
     amortization     what one encoder for all images costs
     conditional      log p(y|x) of a conditional VAE, beside its baseline's
+    classification   how often a semi-supervised model names the wrong class
     imputation       missing pixels, filled in
     classifier       features of 28×28 images, from a small network that comes with the package
     generators       Fréchet distance, precision and recall of generated images, on features
     clustering       do clusters find classes: best assignment, mutual information; k-means
     rivals           what a few labels do alone: logistic regression, nearest neighbours
+    svm              and a support vector machine
     neighbours       distances between many points
     disentanglement  whether each latent stands for one factor
     linear_classifier   what can be told from a code by weighing and adding
@@ -33,6 +35,7 @@ from minivae.evaluation.bounds import (
     posterior_means,
     terms_by_image,
 )
+from minivae.evaluation.classification import classification_error
 from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
 from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
 from minivae.evaluation.conditional import ConditionalLikelihood, conditional_log_likelihood
@@ -56,14 +59,16 @@ from minivae.evaluation.rivals import (
     logistic_regression,
     nearest_neighbours,
 )
+from minivae.evaluation.svm import SupportVectors, support_vectors
 
 __all__ = [
     "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ConditionalLikelihood", "Diagnosis", "Estimate",
-    "Evaluation", "LinearClassifier", "LogisticRegression", "SampleQuality", "active_units", "amortization_gap",
-    "annealed_importance_sampling", "bidirectional", "clustering_accuracy", "conditional_log_likelihood", "diagnose",
-    "digit_classifier", "digit_features", "error_rate", "evaluate", "few_labels", "fit_posteriors", "frechet_between",
-    "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
-    "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
-    "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
-    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap", "terms_by_image",
+    "Evaluation", "LinearClassifier", "LogisticRegression", "SampleQuality", "SupportVectors", "active_units",
+    "amortization_gap", "annealed_importance_sampling", "bidirectional", "classification_error",
+    "clustering_accuracy", "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features",
+    "error_rate", "evaluate", "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count",
+    "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound", "impute",
+    "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights", "logistic_regression", "mig",
+    "mutual_information", "nearest_neighbours", "normalised_mutual_information", "over_parts", "posterior_means",
+    "precision_recall", "predictability", "sample_quality", "sap", "support_vectors", "terms_by_image",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minivae import distributions as D
-from minivae.backend import Generator
+from minivae.backend import Array, Generator
 from minivae.gradient_table.case import Case, row
+from minivae.ops import log_softmax
 
 
 def gaussian_cases(rng: Generator) -> list[Case]:
@@ -36,6 +37,23 @@ def kl_charge_cases(rng: Generator) -> list[Case]:
         row(D.free_bits, n((1, 3)) ** 2, least=0.0, note="one row, none free"),
         row(D.capacity_gap, n(4) ** 2, capacity=0.3),
         row(D.capacity_gap, np.array([0.5]), capacity=2.0, note="one row, below"),
+    ]
+
+
+def categorical_cases(rng: Generator) -> list[Case]:
+    """distributions/categorical.py"""
+    n = rng.standard_normal
+
+    def log_prior(classes: int, scale: float = 1.0) -> Array:
+        return log_softmax(scale * n(classes))[0]
+
+    return [
+        row(D.expectation, n((4, 3)), n((4, 3))),
+        row(D.expectation, 5.0 * n((1, 4)), 5.0 * n((1, 4)), note="one row, large"),
+        row(D.expectation, n((3, 1)), n((3, 1)), note="one class"),
+        row(D.categorical_kl, n((4, 3)), log_prior=log_prior(3)),
+        row(D.categorical_kl, 5.0 * n((1, 4)), log_prior=log_prior(4, 3.0), note="one row, large"),
+        row(D.categorical_kl, n((3, 1)), log_prior=log_prior(1), note="one class"),
     ]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from minivae.backend import Generator
+import numpy as np
+
+from minivae.backend import Array, Generator
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
 from minivae.nn import mlp
-from minivae.variants import CVAEConfig, TwoStageConfig, VAEConfig
+from minivae.ops import one_hot
+from minivae.variants import M2, CVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
 from minivae.variants.two_stage import Skip
 
 
@@ -26,6 +29,47 @@ def cvae_cases(rng: Generator) -> list[Case]:
             row(model.prior_nll, note=likelihood, parameters=without_y, x=x, y=y, eps=eps),
         ]
     return rows
+
+
+def m2_cases(rng: Generator) -> list[Case]:
+    """variants/semi_supervised.py: the encoder, and each term of the objective with all parameters that hear it"""
+    n = rng.standard_normal
+    model = M2Config(3, 3, (2,), 2, "tanh", class_prior=(0.2, 0.5, 0.3)).build(dtype=float)
+    learned = M2Config(2, 2, (2,), 1, "tanh", "gaussian_shared").build(dtype=float)
+    for each in (model, learned):
+        each.arena.value[...] += 0.3 * n(each.arena.value.shape)
+    noise = row(learned.unlabelled_terms, note="its σ learns", parameters=learned.arena.parameters, x=n((2, 2)),
+                eps=n((2, 2, 1)))
+    every = one_hot(np.array([0, 1, 1, 0]), classes=2, dtype=float)
+    two = M2Config(3, 2, (3, 2), 2, "tanh").build(dtype=float).encoder
+    return [*m2_terms(rng, model, 1.0 * (n((2, 3)) > 0)), noise,
+            layer_row(rng, two, n((2, 3)), y=every, note="two labels each, two layers"),
+            layer_row(rng, two, n((2, 3)), y=every[1:3], note="a label each")]
+
+
+def m2_terms(rng: Generator, model: M2, x: Array) -> list[Case]:
+    """A row for each bound of an M2 whose x is this."""
+    B, C, Z = len(x), model.classes, model.latents
+    labels, eps = np.arange(1, B + 1) % C, rng.standard_normal((C, B, Z))
+    everything = model.arena.parameters
+    classifier = {name: p for name, p in everything.items() if name.startswith("classifier")}
+    given = {name: p for name, p in everything.items() if name not in classifier}
+    every = one_hot(np.arange(C * B) // B, classes=C, dtype=float)
+    return [
+        row(model.conditional_terms, parameters=given, x=x, y=every, eps=eps.reshape(C * B, Z)),
+        row(model.labelled_terms, parameters=given, x=x, labels=labels, eps=eps[0]),
+        row(model.unlabelled_terms, parameters=everything, x=x, eps=eps),
+        row(model.class_nll, parameters=classifier, x=x, labels=labels),
+    ]
+
+
+def m1m2_cases(rng: Generator) -> list[Case]:
+    """variants/stacked_semi_supervised.py: M1, which learns first and alone (M2's part has rows of its own)"""
+    n = rng.standard_normal
+    model = M1M2Config(4, 2, (3,), 2, m1_latents=2, activation="tanh").build(dtype=float)
+    m1 = model.networks["m1"].arena
+    m1.value[...] += 0.3 * n(m1.value.shape)
+    return [row(model.m1_terms, parameters=m1.parameters, x=1.0 * (n((3, 4)) > 0), eps=n((3, 2)))]
 
 
 def two_stage_cases(rng: Generator) -> list[Case]:

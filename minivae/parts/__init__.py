@@ -35,6 +35,6 @@ __all__ = [
     "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
     "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "InUnits", "Likelihood", "Logistic",
     "LogisticPixel", "LogisticShared", "MixturePrior", "Objective", "PlanarFlow", "Posterior", "Prior", "RankOne",
-    "StandardNormal", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl", "draw",
-    "first_pseudo_inputs", "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of", "warm_up",
+    "StandardNormal", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl", "first_pseudo_inputs",
+    "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of", "warm_up",
 ]

@@ -76,6 +76,15 @@ def completions(model: Any, part: Any, whole: Callable[[np.ndarray, np.ndarray],
                       title=title or f"given · the baseline's guess · {draws} draws · the truth")
 
 
+def analogies(model: Any, images: Any, shape: tuple[int, int], *, title: str = "") -> Figure:
+    """Each image (N, X), and beside it every class with that image's z (Kingma et al. 2014, figure 1)."""
+    x = model.device.asarray(images, dtype=model.dtype)
+    image = to_numpy(x)[:, None]
+    rows = np.concatenate([image, np.zeros_like(image), to_numpy(model.analogies(x))], axis=1)
+    return image_grid(rows.reshape(-1, x.shape[1]), shape, columns=rows.shape[1],
+                      title=title or "left: an image; right: its style, in every class")
+
+
 def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any]]) -> Figure:
     """A line for each model: its samples, and beside them test images above their reconstructions.
 

@@ -1,7 +1,8 @@
 """What a recipe's model is: how its batches are made of a data set, and how it is built.
 
 A new model is a row of MODELS: `ask(recipe, dataset, part)` gives the batch that the model needs of a part of the data
-set, `build(recipe, dataset, train, on)` the untrained model for the training batch `train`.
+set, `build(recipe, dataset, train, on)` the untrained model for the training batch `train`.  A model that is judged on
+other batches than it learns from says so with `judge(recipe, dataset, part)`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, NamedTuple
 
 from minivae.backend import Device
 from minivae.batch import Batch
-from minivae.data import ByLabel, DataError, Dataset, Quadrants
+from minivae.data import ByLabel, DataError, Dataset, HiddenLabels, Quadrants
 from minivae.nn import Model
-from minivae.variants import CVAEConfig, TwoStageConfig, VAEConfig
+from minivae.variants import CVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
 
 Recipe = Any                                           # training.recipe's, which is built upon this file
 
@@ -24,6 +25,7 @@ class Kind(NamedTuple):
 
     ask: Callable[[Recipe, Dataset, Batch], Batch]
     build: Callable[[Recipe, Dataset, Batch, Device], Model]
+    judge: Callable[[Recipe, Dataset, Batch], Batch] | None = None     # None: ask
 
 
 def as_it_is(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
@@ -58,6 +60,50 @@ def build_cvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mo
     return sizes.build(seed=recipe.seed, on=on, optimizers=optimizers, targets=train.y, baseline_steps=first * steps)
 
 
+def hide_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
+    """Of a training part: images without labels, and beside each one that has."""
+    classes_of(dataset)
+    return HiddenLabels(recipe.labels, recipe.seed).ask(part)
+
+
+def show_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
+    """Of a part that is judged on: all images, and all labels."""
+    classes_of(dataset)
+    return HiddenLabels.judge(part)
+
+
+def classes_of(dataset: Dataset) -> int:
+    """How many labels there are.  Raises DataError for a data set without."""
+    if dataset.train_labels is None:
+        raise DataError(f"model: {dataset.name} has no labels, and a semi-supervised model needs some; choose another "
+                        "data set, or --model vae")
+    return int(dataset.train_labels.max()) + 1
+
+
+def build_m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """M2, which hears all images and few labels."""
+    sizes = M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
+                     recipe.activation, recipe.likelihood)
+    return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, recipe.steps(train)),
+                       images=train.x, labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight)
+
+
+def build_m1m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """M1+M2: some epochs for M1, the others for M2 on its latents."""
+    sizes = M1M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
+                       recipe.m1_latents, recipe.activation, recipe.likelihood)
+    steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
+    optimizers: dict[str, Any] = {"m1": recipe.new_optimizer(first, steps),
+                                  "m2": recipe.new_optimizer(recipe.epochs - first, steps)}
+    return sizes.build(seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, m1_steps=first * steps,
+                       labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight)
+
+
+def labelled_share(recipe: Recipe, train: Batch) -> float:
+    """Which part of the images has a label: a row of the batch is an image without."""
+    return recipe.labels / (len(train) + recipe.labels)
+
+
 def build_two_stage(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The two-stage VAE: some epochs for the first, the others for the second."""
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
@@ -71,5 +117,7 @@ def build_two_stage(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) 
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
+    "m2": Kind(hide_labels, build_m2, show_labels),
+    "m1m2": Kind(hide_labels, build_m1m2, show_labels),
     "two_stage": Kind(as_it_is, build_two_stage),
 }

@@ -27,11 +27,14 @@ from minivae.variants import ConvVAEConfig, VAEConfig
 
 OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
-OF_ONE_MODEL = {                       # the settings that mean something to one of the models alone
-    "vae": ("network", "filters", "dense", "posterior", "prior", "components", "scale", "objective", "samples", "beta",
-            "warm_up", "free_bits", "capacity", "gamma"),
-    "cvae": ("given", "observed", "baseline_epochs", "alpha"),
-    "two_stage": ("first_epochs", "second_hidden"),
+OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
+    ("vae",): ("network", "filters", "dense", "posterior", "prior", "components", "scale", "objective", "samples",
+               "beta", "warm_up", "free_bits", "capacity", "gamma"),
+    ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
+    ("two_stage",): ("second_hidden",),
+    ("two_stage", "m1m2"): ("first_epochs",),
+    ("m2", "m1m2"): ("labels", "label_weight"),
+    ("m1m2",): ("m1_latents",),
 }
 
 
@@ -40,10 +43,11 @@ class Recipe:
     """Data, model, and how to train it."""
 
     data: str = "digits"
-    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64, or a path to your .npz or .npy"""
+    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
     model: Literal["vae", "cvae", "two_stage"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
-    second VAE, of the first one's codes (it wants --likelihood gaussian_shared)"""
+    second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
+    many images, and m1m2 does so on the latents of a VAE"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -79,9 +83,16 @@ class Recipe:
     alpha: float = 1.0
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
     first_epochs: int = 15
-    """the first so many epochs train the VAE of images, the others that of its codes (model two_stage)"""
+    """the first so many epochs train the VAE of images, the others what comes after it (models two_stage, m1m2)"""
     second_hidden: tuple[int, ...] = (256, 256)
     """hidden units of the VAE of codes (model two_stage)"""
+    labels: int = 100
+    """images whose label is known, as many of each class (models m2, m1m2)"""
+    label_weight: float = 1.0
+    """of the cross-entropy of the labels, α/N of Kingma et al. 2014, eq. 9; theirs is 0.1, which takes thousands of
+    epochs, and m2 wants 10 (models m2, m1m2)"""
+    m1_latents: int = 50
+    """latent dimensions of the VAE of images (model m1m2; `latents` are those above it)"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
@@ -116,20 +127,21 @@ class Recipe:
     """of the weights, the order of the images and the noise"""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense"):
+        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs"):
+        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
+                     "label_weight"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         for name, hint in get_type_hints(Recipe).items():
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(get_args(hint))}")
-        for model, names in OF_ONE_MODEL.items():
+        for models, names in OF_SOME_MODELS.items():
             changed = [f.name for f in fields(self) if f.name in names and getattr(self, f.name) != f.default]
-            if changed and self.model != model:
+            if changed and self.model not in models:
                 raise ValueError(f"{changed[0]}: got {getattr(self, changed[0])!r}, which means nothing to model "
-                                 f"{self.model}: it is of model {model}")
+                                 f"{self.model}: it is of model {' or '.join(models)}")
         self._check_objective()
 
     def _check_objective(self) -> None:
@@ -184,25 +196,25 @@ class Recipe:
         train, valid = dataset.part("train"), None
         held = round(self.valid * len(train))
         if dataset.valid is not None:
-            valid = self._judged(dataset.part("valid"))
+            valid = self._judged(dataset, dataset.part("valid"))
         elif held > 0:
             kept, out = hold_out(len(train), held)                           # the same for every seed
-            train, valid = train[kept], self._judged(train[out])
-        return self._asked(dataset, train), None if valid is None else self._asked(dataset, valid)
+            train, valid = train[kept], self._judged(dataset, train[out])
+        return MODELS[self.model].ask(self, dataset, train), valid
 
     def test(self, dataset: Dataset) -> Batch:
         """The test part, as this recipe is judged on it."""
-        return self._asked(dataset, self._judged(dataset.part("test")))
+        return self._judged(dataset, dataset.part("test"))
 
-    def _asked(self, dataset: Dataset, part: Batch) -> Batch:
-        """What the model needs of these images."""
-        return MODELS[self.model].ask(self, dataset, part)
+    def _judged(self, dataset: Dataset, part: Batch) -> Batch:
+        """What the model needs of these images.
 
-    def _judged(self, part: Batch) -> Batch:
-        """If training draws black and white images, judge on black and white ones, drawn once and for all."""
-        if not self.binarize:
-            return part
-        return part.but(x=bernoulli_sample(part.x, rng=np.random.default_rng(0)))
+        If training draws black and white images, judge on black and white ones, drawn once and for all.
+        """
+        if self.binarize:
+            part = part.but(x=bernoulli_sample(part.x, rng=np.random.default_rng(0)))
+        kind = MODELS[self.model]
+        return (kind.judge or kind.ask)(self, dataset, part)
 
     def train(self, dataset: Dataset, on: Device, *, run: Path | None = None, resume: bool = False,
               progress: bool = True, callback: Callback | None = None,

@@ -3,6 +3,9 @@
     mlp_vae                VAEConfig(pixels=784).build(): the fully connected VAE, with any posterior and prior
     conv_vae               ConvVAEConfig().build(): the convolutional one
     cvae                   CVAEConfig(inputs, outputs).build(): predict y from x, where more than one y is right
+    semi_supervised        M2, a VAE that knows the classes of a few images
+    stacked_semi_supervised    M1+M2: the same on the latents of a VAE
+    semi_supervised_sizes  M2Config(pixels), M1M2Config(pixels): build them
     deep_latent            noise at every layer of the decoder
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
@@ -16,9 +19,12 @@ from minivae.variants.conv_vae import ConvVAEConfig
 from minivae.variants.cvae import CVAE, CVAEConfig
 from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
 from minivae.variants.mlp_vae import VAEConfig
+from minivae.variants.semi_supervised import M2, LabelEncoder
+from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
+from minivae.variants.stacked_semi_supervised import M1M2
 from minivae.variants.two_stage import TwoStage, TwoStageConfig
 
 __all__ = [
-    "CVAE", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "Noise", "TwoStage",
-    "TwoStageConfig", "VAEConfig",
+    "CVAE", "M1M2", "M2", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "LabelEncoder",
+    "M1M2Config", "M2Config", "Noise", "TwoStage", "TwoStageConfig", "VAEConfig",
 ]

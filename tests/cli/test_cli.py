@@ -74,7 +74,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
-        "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256]}
+        "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
+        "labels": 100, "label_weight": 1.0, "m1_latents": 50}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -158,6 +159,40 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
                           ("evaluate --ais 5", "ais, latents: got a run of a CVAE, expected one of a VAE")):
         assert main([*command.split(), str(run)]) == 2
         assert said in shown(capsys)[1]
+
+
+@pytest.mark.parametrize("model", ["m2", "m1m2"])
+def test_a_semi_supervised_model_from_training_to_samples(model, data, tmp_path, capsys):
+    run, m1 = tmp_path / "run", ("--m1-latents", "4", "--first-epochs", "1") if model == "m1m2" else ()
+    assert main(["train", "--model", model, "--labels", "12", *m1, "--data", str(data), *SMALL, "--epochs", "2",
+                 "--binarize", "--out", str(run)]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | {"samples.png", "analogies.png", "reconstructions.png",
+                                                             "curves.png"}
+    assert (read_history(run)[0]["train_cross_entropy"] == 0.0) == (model == "m1m2")
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    shown(capsys)
+    assert main(["evaluate", str(run), "--samples", "7"]) == 0
+    said = shown(capsys)[0]
+    assert re.search(r"ELBO .*\nerror: \d+\.\d\d ± \d+\.\d\d% of 60 images\nNLL .* 7 samples, 60 images", said)
+    assert main(["sample", str(run), "--n", "7", "--out", str(tmp_path / "s.npz")]) == 0
+    assert np.load(tmp_path / "s.npz")["images"].shape == (7, 4, 3)
+    assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
+    shown(capsys)
+    for command, said in (("explore", f"a run of a {model}; the page explores the latent space of a vae"),
+                          ("evaluate --ais 5", "ais, latents: got a run of a M"),
+                          ("train --labels 12 --data DATA",
+                           "labels: got 12, which means nothing to model vae: it is of model m2 or m1m2"),
+                          ("train --model m2 --labels 13 --data DATA", "count: got 13, expected a multiple of 3")):
+        words = command.replace("DATA", str(data)).split()
+        assert main(words if words[0] == "train" else [*words, str(run)]) == 2
+        assert said in shown(capsys)[1]
+
+
+def test_a_semi_supervised_model_needs_labels(tmp_path, capsys):
+    np.savez(tmp_path / "bare.npz", train=np.zeros((20, 3, 3)), test=np.zeros((5, 3, 3)))
+    assert main(["train", "--model", "m2", "--data", str(tmp_path / "bare.npz"), "--out", str(tmp_path / "run")]) == 2
+    assert "has no labels, and a semi-supervised model needs some" in shown(capsys)[1]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_two_stage_model_from_training_to_samples(data, tmp_path, capsys):

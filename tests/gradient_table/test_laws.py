@@ -32,8 +32,9 @@ def in_dtype(case: Case, dtype: type) -> Case:
         return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
     model = getattr(case.function, "__self__", None)
-    if hasattr(model, "arena"):                       # a model knows its arena
-        model.network.arena = Arena(model.arena.parameters, device("cpu"), dtype)
+    if hasattr(model, "networks"):                    # a model knows its arenas
+        for network in model.networks.values():
+            network.arena = Arena(network.arena.parameters, device("cpu"), dtype)
     elif case.parameters:
         Arena(case.parameters, device("cpu"), dtype)
     if isinstance(case.function, Layer):            # what it keeps besides, such as running moments

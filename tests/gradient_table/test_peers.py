@@ -185,6 +185,8 @@ TORCH = {
         m, (m - x).square().mean().clamp(min=least).sqrt()).log_prob(x).sum(dim=-1),
     "discretized_logistic_nll": logistic_nll,
     "discretized_logistic_nll_shared": logistic_nll,
+    "expectation": lambda a, v: (a.softmax(dim=1) * v).sum(dim=1),
+    "categorical_kl": lambda a, log_prior: kl_divergence(*(Categorical(logits=b) for b in (a, log_prior.expand_as(a)))),
     "categorical_nll": lambda a, labels: -Categorical(logits=a).log_prob(labels),
 }
 
