@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from minivae import plots
 from minivae.batch import Batch
 from minivae.data import Quadrants
-from minivae.variants import CVAEConfig, VAEConfig
+from minivae.variants import CVAEConfig, M2Config, VAEConfig
 
 SHAPE = (4, 3)                                        # height is not width: a swap shows
 RNG = np.random.default_rng(0)
@@ -44,6 +44,7 @@ MAKERS = {
     "side_by_side": lambda model: plots.side_by_side([("one", SHAPE, X[:10], X[10:15], X[15:20]),
                                                       ("two", (3, 4), X[:10], X[10:15], X[15:20])]),
     "completions": lambda model: completed(Quadrants(SHAPE, 2)),
+    "analogies": lambda model: plots.analogies(M2Config(12, 3, (5,), 2).build(), X[:4], SHAPE),
     "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
     "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
     "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),
@@ -103,6 +104,16 @@ def test_each_image_is_above_its_reconstruction():
         y, x = 2 * (i // 12) * h, (i % 12) * w
         np.testing.assert_allclose(found[y:y + 4, x:x + 3], X[i].reshape(SHAPE), rtol=1e-6)
         np.testing.assert_allclose(found[y + h:y + h + 4, x:x + 3], 1 - X[i].reshape(SHAPE), rtol=1e-6)
+
+
+def test_analogies_show_the_image_a_gap_and_every_class():
+    model = M2Config(12, 3, (5,), 2).build()
+    found, w = page(plots.analogies(model, X[:2], SHAPE)), SHAPE[1] + 2
+    np.testing.assert_array_equal(found[:4, :3], X[0].reshape(SHAPE))
+    assert not found[:, w:w + 3].any()
+    expected = model.analogies(X[:2])
+    for c in range(3):
+        np.testing.assert_allclose(found[6:10, (c + 2) * w:(c + 2) * w + 3], expected[1, c].reshape(SHAPE), rtol=1e-6)
 
 
 def test_the_manifold_is_even_in_probability(flat, monkeypatch):

@@ -117,6 +117,7 @@ def seen(model: Any, images: Any) -> np.ndarray:
 
 
 def show_page(ax: Any, page: np.ndarray, title: str) -> None:
+    """Draw the array on these axes: mostly empty pages as ink on paper, others as light."""
     unit = page.min() >= -1.0 and page.max() <= 2.0
     low, high = (0.0, 1.0) if unit else np.percentile(page, (0.5, 99.5))
     photo = np.median(page) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
