@@ -43,8 +43,8 @@ class Recipe:
     """Data, model, and how to train it."""
 
     data: str = "digits"
-    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
-    model: Literal["vae", "cvae", "two_stage"] = "vae"
+    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64, or a path to your .npz or .npy"""
+    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
     many images, and m1m2 does so on the latents of a VAE"""
