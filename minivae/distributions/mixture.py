@@ -1,4 +1,4 @@
-"""Mixtures of diagonal Gaussians: Σₖ πₖ N(z; μₖ, σₖ²).
+"""Mixtures of diagonal Gaussians: Σₖ πₖ N(z; μₖ, σₖ²), the same for all points, or with components for every point.
 
 Shapes: B points, K components, Z latents.  Nats.  The laws are those of ops.
 """
@@ -38,3 +38,50 @@ def gaussian_mixture_log_prob(z: Array, logits: Array, mean: Array, logvar: Arra
         return -dmean.sum(axis=1), pull_pi(djoint.sum(axis=0)), dmean.sum(axis=0), dlogvar
 
     return log_p, pullback
+
+
+def components_log_prob(z: Array, mean: Array, logvar: Array) -> tuple[Array, Pullback]:
+    """log N(z_b; μ_bk, σ²_bk), of components that every point has of its own   (B, Z) (B, K, Z) (B, K, Z) -> (B, K)
+
+    By Bayes' rule their softmax over k is p(k|z_b), if all components are as likely beforehand: log π_k, if they are
+    not, is added first.
+    Raises ValueError if the shapes do not fit.
+    """
+    _per_example(z, mean, logvar)
+    precision = np.exp(-logvar)
+    offset = z[:, None] - mean                                                        # (B, K, Z)
+
+    def pullback(dlog: Array) -> tuple[Array, Array, Array]:
+        dlog = dlog[:, :, None]
+        dmean = offset * precision * dlog                                             # ∂/∂μ = (z − μ)/σ² = −∂/∂z
+        return -dmean.sum(axis=1), dmean, 0.5 * (offset * offset * precision - 1.0) * dlog
+
+    return -0.5 * (offset * offset * precision + (logvar + LOG_2PI)).sum(axis=-1), pullback
+
+
+def components_kl(mean_q: Array, logvar_q: Array, mean: Array, logvar: Array) -> tuple[Array, Pullback]:
+    """KL( N(μq_b, σq²_b) ‖ N(μ_bk, σ²_bk) ), from one Gaussian to every component   (B, Z) ×2 (B, K, Z) ×2 -> (B, K)
+
+    All four are differentiated.  One component at a time it is `gaussian_kl_between`.
+    Raises ValueError if the shapes do not fit.
+    """
+    _per_example(mean_q, mean, logvar)
+    precision = np.exp(-logvar)
+    ratio = np.exp(logvar_q[:, None] - logvar)                                        # σq² / σ²
+    offset = mean_q[:, None] - mean
+
+    def pullback(dkl: Array) -> tuple[Array, Array, Array, Array]:
+        dkl = dkl[:, :, None]
+        dmean = -offset * precision * dkl                                             # ∂/∂μ = −(μq − μ)/σ² = −∂/∂μq
+        dlogvar = 0.5 * (1.0 - offset * offset * precision - ratio) * dkl
+        return -dmean.sum(axis=1), 0.5 * ((ratio - 1.0) * dkl).sum(axis=1), dmean, dlogvar
+
+    kl = 0.5 * (offset * offset * precision + ratio + logvar - logvar_q[:, None] - 1.0).sum(axis=-1)
+    return kl, pullback
+
+
+def _per_example(z: Array, mean: Array, logvar: Array) -> None:
+    """Raise unless these are (B, Z), (B, K, Z), (B, K, Z)."""
+    if z.ndim != 2 or mean.ndim != 3 or mean.shape != logvar.shape or (len(z), z.shape[1]) != mean.shape[::2]:
+        raise ValueError(f"components: points, means and logvars have shapes {z.shape}, {mean.shape}, {logvar.shape}, "
+                         "expected (B, Z), (B, K, Z), (B, K, Z)")

@@ -18,10 +18,16 @@ from types import ModuleType
 import numpy as np
 
 from minivae import vae
-from minivae.distributions import flows, full_gaussian, gaussian, kl_charges, mixture, nll, rank_one
+from minivae.distributions import categorical, flows, full_gaussian, gaussian, kl_charges, mixture, nll, rank_one
 from minivae.gradient_table.case import Case, check
 from minivae.gradient_table.deep_rows import deep_latent_cases, rank_one_cases
-from minivae.gradient_table.distribution_rows import gaussian_cases, kl_charge_cases, mixture_cases, nll_cases
+from minivae.gradient_table.distribution_rows import (
+    categorical_cases,
+    gaussian_cases,
+    kl_charge_cases,
+    mixture_cases,
+    nll_cases,
+)
 from minivae.gradient_table.layer_rows import image_layer_cases, layer_cases, likelihood_cases
 from minivae.gradient_table.model_rows import model_cases
 from minivae.gradient_table.ops_rows import convolution_cases, op_cases
@@ -33,7 +39,7 @@ from minivae.gradient_table.posterior_rows import (
     posterior_model_cases,
     prior_cases,
 )
-from minivae.gradient_table.variant_rows import cvae_cases
+from minivae.gradient_table.variant_rows import cvae_cases, gmvae_cases
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, normalisation, softmax
 from minivae.parts import (
@@ -46,7 +52,7 @@ from minivae.parts import (
     structured_posteriors,
     units,
 )
-from minivae.variants import cvae, deep_latent, mlp_vae
+from minivae.variants import cvae, deep_latent, gmvae, mlp_vae
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
@@ -54,6 +60,7 @@ TABLE = {
     dense: op_cases, arrays: op_cases, softmax: op_cases,
     convolutions: convolution_cases, normalisation: convolution_cases,
     gaussian: gaussian_cases, nll: nll_cases, mixture: mixture_cases,
+    categorical: categorical_cases,
     kl_charges: kl_charge_cases,
     full_gaussian: full_gaussian_cases,
     rank_one: rank_one_cases,
@@ -69,6 +76,7 @@ TABLE = {
     mlp_vae: posterior_model_cases,
     deep_latent: deep_latent_cases,
     cvae: cvae_cases,
+    gmvae: gmvae_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minivae.backend import Generator
-from minivae.gradient_table.case import Case, row
-from minivae.variants import CVAEConfig
+from minivae.gradient_table.case import Case, layer_row, row
+from minivae.gradient_table.model_rows import bounds_of
+from minivae.nn import Linear, mlp
+from minivae.vae import Encoder
+from minivae.variants import CVAEConfig, GMVAEConfig
+from minivae.variants.gmvae import Components, MixturePrior, OfZ
 
 
 def cvae_cases(rng: Generator) -> list[Case]:
@@ -22,4 +28,26 @@ def cvae_cases(rng: Generator) -> list[Case]:
             row(model.elbo_terms, note=likelihood, parameters=everything, x=x, y=y, eps=eps),
             row(model.prior_nll, note=likelihood, parameters=without_y, x=x, y=y, eps=eps),
         ]
+    return rows
+
+
+def gmvae_cases(rng: Generator) -> list[Case]:
+    """variants/gmvae.py: its layers, and every bound, all parameters of it"""
+    n = rng.standard_normal
+    network = Encoder(mlp(2, 3, rng=rng, activation="tanh", last=True), *(Linear(3, 4, rng=rng) for _ in range(2)))
+    given_w = Components(network, 2, 2)
+    prior = MixturePrior(given_w, (2, 2))
+    rows = [layer_row(rng, given_w, n((4, 2))),
+            row(prior.log_prob, n((4, 4)), parameters=prior.parameters()),
+            layer_row(rng, OfZ(mlp(2, 3, 2, rng=rng, activation="tanh"), 2), n((4, 3)))]
+    for K, likelihood, B, L in ((3, "bernoulli", 3, 1), (2, "gaussian_shared", 2, 3), (1, "bernoulli", 2, 1)):
+        config = GMVAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", likelihood=likelihood, components=K,
+                             w_latents=1)
+        model, note = config.build(dtype=np.float64), f"K={K}, {likelihood}, L={L}"
+        rows += bounds_of(rng, model, note=note, B=B, L=L)
+        everything = dict(model.arena.parameters)
+        x, eps = 1.0 * (n((B, 4)) > 0), n((L, B, 3))
+        rows += [row(model.four_terms, note=note, parameters=everything, x=x, eps=eps),
+                 row(model.start_terms, note=note, x=x, eps=eps, parameters={
+                     name: p for name, p in everything.items() if not name.startswith("prior")})]
     return rows
