@@ -35,7 +35,12 @@ from minivae.distributions.gaussian import (
 )
 from minivae.distributions.grey_levels import bits_of_density, bits_of_mass, dequantise
 from minivae.distributions.kl_charges import capacity_gap, free_bits
-from minivae.distributions.mixture import components_kl, components_log_prob, gaussian_mixture_log_prob
+from minivae.distributions.mixture import (
+    components_kl,
+    components_log_prob,
+    gaussian_mixture_log_prob,
+    mixture_kls,
+)
 from minivae.distributions.nll import (
     GREY_LEVEL,
     bernoulli_nll,
@@ -57,6 +62,6 @@ __all__ = [
     "dequantise", "discretized_logistic_nll", "discretized_logistic_nll_shared", "expectation", "free_bits", "full_gaussian_entropy", "full_gaussian_kl",
     "full_gaussian_log_prob", "gaussian_kl", "gaussian_kl_between", "gaussian_kl_by_latent", "gaussian_log_prob",
     "gaussian_mixture_log_prob", "gaussian_nll", "gaussian_nll_fixed", "gaussian_nll_optimal", "gaussian_nll_shared",
-    "logdet", "planar", "rank_one_kl", "rank_one_logdet", "rank_one_logvars", "reparameterize", "reparameterize_full",
+    "logdet", "mixture_kls", "planar", "rank_one_kl", "rank_one_logdet", "rank_one_logvars", "reparameterize", "reparameterize_full",
     "reparameterize_rank_one", "standard_normal_log_prob", "sum_of_logs", "triangle",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivae.backend import Array, Pullback
+from minivae.distributions.categorical import categorical_kl, expectation
 from minivae.distributions.gaussian import LOG_2PI
 from minivae.ops import log_softmax, logsumexp
 
@@ -78,6 +79,29 @@ def components_kl(mean_q: Array, logvar_q: Array, mean: Array, logvar: Array) ->
 
     kl = 0.5 * (offset * offset * precision + ratio + logvar - logvar_q[:, None] - 1.0).sum(axis=-1)
     return kl, pullback
+
+
+def mixture_kls(z: Array, mean_q: Array, logvar_q: Array, mean: Array, logvar: Array) -> tuple[tuple[Array, Array],
+                                                                                                  Pullback]:
+    """What a mixture costs a Gaussian q: its components, weighed by their responsibility for a draw z, and the choice
+
+        Σₖ p(k|z) KL( q ‖ N(μₖ, σₖ²) ),     KL( p(k|z) ‖ 1/K )        (B, Z) ×3 (B, K, Z) ×2 -> (B,) (B,)
+
+    p(k|z) = N(z; μₖ, σₖ²) / Σⱼ N(z; μⱼ, σⱼ²) is differentiated, too: a component is pulled to the z that it explains, and
+    z to the components from which q is near.   Dilokthanakul et al. 2016, eq. 5 (the first).
+    """
+    logits, pull_logits = components_log_prob(z, mean, logvar)                        # their softmax is p(k|z)
+    kls, pull_kls = components_kl(mean_q, logvar_q, mean, logvar)
+    expected, pull_expected = expectation(logits, kls)
+    choice, pull_choice = categorical_kl(logits)
+
+    def pullback(dexpected: Array, dchoice: Array) -> tuple[Array, ...]:
+        dlogits, dkls = pull_expected(dexpected)
+        dz, dmean, dlogvar = pull_logits(dlogits + pull_choice(dchoice))              # used twice, as the components are
+        dmean_q, dlogvar_q, dmean_kl, dlogvar_kl = pull_kls(dkls)
+        return dz, dmean_q, dlogvar_q, dmean + dmean_kl, dlogvar + dlogvar_kl
+
+    return (expected, choice), pullback
 
 
 def _per_example(z: Array, mean: Array, logvar: Array) -> None:

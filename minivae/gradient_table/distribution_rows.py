@@ -50,6 +50,8 @@ def mixture_cases(rng: Generator) -> list[Case]:
         row(D.components_log_prob, 3.0 * n((1, 2)), *n((2, 1, 1, 2)), note="one row, one component"),
         row(D.components_kl, *n((2, 4, 3)), *n((2, 4, 5, 3))),
         row(D.components_kl, *(2.0 * n((2, 1, 2))), *n((2, 1, 1, 2)), note="one row, one component"),
+        row(D.mixture_kls, *n((3, 4, 3)), *n((2, 4, 5, 3))),
+        row(D.mixture_kls, *n((3, 1, 2)), *n((2, 1, 1, 2)), note="one row, one component"),
     ]
 
 

@@ -40,14 +40,16 @@ def gmvae_cases(rng: Generator) -> list[Case]:
     rows = [layer_row(rng, given_w, n((4, 2))),
             row(prior.log_prob, n((4, 4)), parameters=prior.parameters()),
             layer_row(rng, OfZ(mlp(2, 3, 2, rng=rng, activation="tanh"), 2), n((4, 3)))]
-    for K, likelihood, B, L in ((3, "bernoulli", 3, 1), (2, "gaussian_shared", 2, 3), (1, "bernoulli", 2, 1)):
-        config = GMVAEConfig(pixels=4, hidden=(3,), latents=2, activation="tanh", likelihood=likelihood, components=K,
+    for K, likelihood, B, L, directions in ((3, "gaussian_shared", 2, 3, 4), (2, "bernoulli", 3, 1, None)):
+        config = GMVAEConfig(pixels=3, hidden=(2,), latents=2, activation="tanh", likelihood=likelihood, components=K,
                              w_latents=1)
         model, note = config.build(dtype=np.float64), f"K={K}, {likelihood}, L={L}"
-        rows += bounds_of(rng, model, note=note, B=B, L=L)
+        rows += bounds_of(rng, model, note=note, B=B, L=L, directions=directions)
+        x, eps, how = 1.0 * (n((B, 3)) > 0), n((L, B, 3)), {"note": note, "directions": directions}
         everything = dict(model.arena.parameters)
-        x, eps = 1.0 * (n((B, 4)) > 0), n((L, B, 3))
-        rows += [row(model.four_terms, note=note, parameters=everything, x=x, eps=eps),
-                 row(model.start_terms, note=note, x=x, eps=eps, parameters={
+        biases = {name: p for name, p in everything.items() if name.endswith(".b")}
+        rows += [row(model.four_terms, parameters=biases, x=x, eps=eps, note=f"{note}, biases alone"),
+                 row(model.four_terms, parameters=everything, x=x, eps=eps, **how),
+                 row(model.start_terms, x=x, eps=eps, **how, parameters={
                      name: p for name, p in everything.items() if not name.startswith("prior")})]
     return rows

@@ -36,12 +36,10 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device, to_numpy
 from minivae.batch import as_batch
 from minivae.distributions import (
-    categorical_kl,
-    components_kl,
     components_log_prob,
-    expectation,
     free_bits,
     gaussian_kl,
+    mixture_kls,
     reparameterize,
     standard_normal_log_prob,
 )
@@ -168,20 +166,14 @@ class GMVAE(VAE):
         outputs, pull_decoder = self.decoder(drawn)                              # p(x|z)
         nll, pull_nll = self.likelihood(outputs, x=repeat(x, samples=L)[0])
         components, pull_components = self.given_w(w)                            # p(z|w, c), of all c
-        logits, pull_logits = components_log_prob(z, *components)                # their softmax is p(c|z, w)
-        kls, pull_kls = components_kl(mean_z, logvar_z, *components)
-        kl_z, pull_kl_z = expectation(logits, kls)
+        (kl_z, kl_c), pull_kls = mixture_kls(z, mean_z, logvar_z, *components)
         kl_w, pull_kl_w = gaussian_kl(mean_w, logvar_w)
-        kl_c, pull_kl_c = categorical_kl(logits)
 
         def pullback(dnll: Array, dkl_z: Array, dkl_w: Array, dkl_c: Array) -> None:
             dnll, dkl_z, dkl_w, dkl_c = (repeat(d / L, samples=L)[0] for d in (dnll, dkl_z, dkl_w, dkl_c))
-            dlogits, dkls = pull_kl_z(dkl_z)
-            dz, dmeans, dlogvars = pull_logits(dlogits + pull_kl_c(dkl_c))       # p(c|z, w) is used twice
-            dmean_z, dlogvar_z, dmeans_kl, dlogvars_kl = pull_kls(dkls)
+            dz, dmean_z, dlogvar_z, *dcomponents = pull_kls(dkl_z, dkl_c)
             dmean_w, dlogvar_w = pull_kl_w(dkl_w)
-            dw = pull_components(dmeans + dmeans_kl, dlogvars + dlogvars_kl)
-            ddrawn = pull_decoder(pull_nll(dnll)) + pull_zw(dz, dw)
+            ddrawn = pull_decoder(pull_nll(dnll)) + pull_zw(dz, pull_components(*dcomponents))
             dmean, dlogvar = pull_drawn(ddrawn)
             pull_q(*pull_each(dmean + pull_means(dmean_z, dmean_w), dlogvar + pull_logvars(dlogvar_z, dlogvar_w)))
 

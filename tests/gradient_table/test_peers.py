@@ -62,6 +62,14 @@ def mixture(logits, mean, logvar):
     return MixtureSameFamily(Categorical(logits=logits), normal(mean, logvar), validate_args=False)
 
 
+def mixture_kls(z, mean_q, logvar_q, mean, logvar):
+    """Bayes' rule by torch.distributions, component by component."""
+    components = [normal(mean[:, k], logvar[:, k]) for k in range(mean.shape[1])]
+    choice = Categorical(logits=torch.stack([p.log_prob(z) for p in components], dim=1))
+    kls = torch.stack([kl_divergence(normal(mean_q, logvar_q), p) for p in components], dim=1)
+    return (choice.probs * kls).sum(dim=1), kl_divergence(choice, Categorical(logits=torch.zeros_like(kls)))
+
+
 def full_normal(mean, L):
     return MultivariateNormal(mean, scale_tril=L.tril(), validate_args=False)
 
@@ -160,6 +168,7 @@ TORCH = {
                                                         normal(m, v)),
     "expectation": lambda logits, values: (Categorical(logits=logits).probs * values).sum(dim=1),
     "categorical_kl": lambda logits: kl_divergence(Categorical(logits=logits), Categorical(logits=0.0 * logits)),
+    "mixture_kls": mixture_kls,
     "free_bits": lambda kl, least: kl.mean(dim=0).clamp(min=least),
     "capacity_gap": lambda kl, capacity: (kl.mean() - capacity).abs(),
     "gaussian_kl_between": lambda mq, vq, mp, vp: kl_divergence(normal(mq, vq), normal(mp, vp)),
