@@ -130,7 +130,7 @@ def test_nobody_draws_without_a_generator(name):
 
 
 def test_training_needs_nothing_but_numpy_and_its_few_helpers():
-    """NumPy, threadpoolctl, matplotlib, tqdm, safetensors, tyro and pooch: no autodiff comes in by a side door.
+    """NumPy, threadpoolctl, matplotlib, tqdm, safetensors, tyro, pooch, SciPy: no autodiff comes in by a side door.
 
     (IPython, which a notebook has anyway, shows pictures in it.)
     """
@@ -138,7 +138,8 @@ def test_training_needs_nothing_but_numpy_and_its_few_helpers():
                if file not in ("bench.torch_peer", "bench.jax_peer", "fast.loops")}      # our peers, and an extra
     outside -= set(sys.stdlib_module_names) | {"minivae"}
     outside -= {"wire", "sandbox", "things", "seccomp", "worlds", "watch"}         # alone in the student's process
-    assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch", "IPython"}
+    assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch", "scipy",
+                       "IPython"}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -10,10 +10,11 @@ import tyro
 from matplotlib.figure import Figure
 
 from minivae import data, plots
+from minivae.evaluation import cluster_map
 from minivae.training import Recipe, Record
 from minivae.training.models import question
 from minivae.vae import VAE
-from minivae.variants import CVAE
+from minivae.variants import CVAE, GMVAE
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Run = Annotated[Path, tyro.conf.Positional]
@@ -36,6 +37,11 @@ def _portrait(model: Any, dataset: data.Dataset, recipe: Recipe) -> Iterator[tup
     if isinstance(model, CVAE):
         whole = question(recipe, dataset).whole
         yield "completions", plots.completions(model, plots.spread(test, 10), whole, shape, seed=seed)
+    elif isinstance(model, GMVAE):
+        drawn = model.sample_clusters(10, model.device.rng(seed))
+        yield "clusters", plots.image_grid(drawn, shape, title="a row of every cluster")
+        if model.sizes[0] == 2 and dataset.test_labels is not None:
+            yield "latents", cluster_map(model, plots.spread(test.x, 2000), plots.spread(dataset.test_labels, 2000))
     else:
         yield from plots.portrait(model, test.x, dataset.test_labels, shape, seed=seed)
 

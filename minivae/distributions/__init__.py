@@ -59,9 +59,10 @@ from minivae.distributions.rank_one import rank_one_kl, rank_one_logdet, rank_on
 __all__ = [
     "GREY_LEVEL", "LOG_2PI", "affine", "bernoulli_nll", "bernoulli_sample", "bits_of_density", "bits_of_mass",
     "capacity_gap", "categorical_kl", "categorical_nll", "chain", "components_kl", "components_log_prob", "couple",
-    "dequantise", "discretized_logistic_nll", "discretized_logistic_nll_shared", "expectation", "free_bits", "full_gaussian_entropy", "full_gaussian_kl",
-    "full_gaussian_log_prob", "gaussian_kl", "gaussian_kl_between", "gaussian_kl_by_latent", "gaussian_log_prob",
-    "gaussian_mixture_log_prob", "gaussian_nll", "gaussian_nll_fixed", "gaussian_nll_optimal", "gaussian_nll_shared",
-    "logdet", "mixture_kls", "planar", "rank_one_kl", "rank_one_logdet", "rank_one_logvars", "reparameterize", "reparameterize_full",
-    "reparameterize_rank_one", "standard_normal_log_prob", "sum_of_logs", "triangle",
+    "dequantise", "discretized_logistic_nll", "discretized_logistic_nll_shared", "expectation", "free_bits",
+    "full_gaussian_entropy", "full_gaussian_kl", "full_gaussian_log_prob", "gaussian_kl", "gaussian_kl_between",
+    "gaussian_kl_by_latent", "gaussian_log_prob", "gaussian_mixture_log_prob", "gaussian_nll", "gaussian_nll_fixed",
+    "gaussian_nll_optimal", "gaussian_nll_shared", "logdet", "mixture_kls", "planar", "rank_one_kl", "rank_one_logdet",
+    "rank_one_logvars", "reparameterize", "reparameterize_full", "reparameterize_rank_one", "standard_normal_log_prob",
+    "sum_of_logs", "triangle",
 ]

@@ -87,8 +87,8 @@ def mixture_kls(z: Array, mean_q: Array, logvar_q: Array, mean: Array, logvar: A
 
         Σₖ p(k|z) KL( q ‖ N(μₖ, σₖ²) ),     KL( p(k|z) ‖ 1/K )        (B, Z) ×3 (B, K, Z) ×2 -> (B,) (B,)
 
-    p(k|z) = N(z; μₖ, σₖ²) / Σⱼ N(z; μⱼ, σⱼ²) is differentiated, too: a component is pulled to the z that it explains, and
-    z to the components from which q is near.   Dilokthanakul et al. 2016, eq. 5 (the first).
+    p(k|z) = N(z; μₖ, σₖ²) / Σⱼ N(z; μⱼ, σⱼ²) is differentiated, too: z is drawn to the components that are near to q, and
+    they move so as to be responsible for it, or not to be.   Dilokthanakul et al. 2016, eq. 5 (the first).
     """
     logits, pull_logits = components_log_prob(z, mean, logvar)                        # their softmax is p(k|z)
     kls, pull_kls = components_kl(mean_q, logvar_q, mean, logvar)
@@ -97,7 +97,7 @@ def mixture_kls(z: Array, mean_q: Array, logvar_q: Array, mean: Array, logvar: A
 
     def pullback(dexpected: Array, dchoice: Array) -> tuple[Array, ...]:
         dlogits, dkls = pull_expected(dexpected)
-        dz, dmean, dlogvar = pull_logits(dlogits + pull_choice(dchoice))              # used twice, as the components are
+        dz, dmean, dlogvar = pull_logits(dlogits + pull_choice(dchoice))              # used twice: derivatives add
         dmean_q, dlogvar_q, dmean_kl, dlogvar_kl = pull_kls(dkls)
         return dz, dmean_q, dlogvar_q, dmean + dmean_kl, dlogvar + dlogvar_kl
 

@@ -5,6 +5,10 @@
     diagnosis        which latents are used, and how much they say
     amortization     what one encoder for all images costs
     imputation       missing pixels, filled in
+    conditional      log p(y|x) of a conditional VAE
+    clustering       do clusters find classes: best assignment, mutual information; k-means
+    neighbours       distances between many points
+    mixture          the four terms of a GMVAE, and its clusters
 
 All of it runs in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
@@ -23,13 +27,16 @@ from minivae.evaluation.bounds import (
     log_mean_weights,
     over_parts,
 )
+from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
 from minivae.evaluation.conditional import ConditionalLikelihood, conditional_log_likelihood
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
 from minivae.evaluation.imputation import impute
+from minivae.evaluation.mixture import MixtureEvaluation, cluster_map, evaluate_mixture
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation", "active_units",
-    "amortization_gap", "annealed_importance_sampling", "bidirectional", "conditional_log_likelihood", "diagnose",
-    "evaluate", "fit_posteriors", "importance_weighted_bound", "impute", "information", "latent_variances",
-    "log_likelihoods", "log_mean_weights", "over_parts",
+    "AIS", "ROWS", "AmortizationGap", "Clusters", "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation",
+    "MixtureEvaluation", "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional",
+    "clustering_accuracy", "conditional_log_likelihood", "diagnose", "evaluate", "evaluate_mixture", "fit_posteriors",
+    "importance_weighted_bound", "impute", "information", "k_means", "latent_variances", "log_likelihoods",
+    "log_mean_weights", "normalised_mutual_information", "over_parts",
 ]

@@ -10,7 +10,9 @@ from minivae.distributions import flows
 from minivae.distributions import full_gaussian as F
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
+from minivae.nn import Linear, mlp
 from minivae.parts import POSTERIORS
+from minivae.vae import Encoder
 from minivae.variants import VAEConfig
 
 
@@ -104,6 +106,15 @@ def prior_cases(rng: Generator) -> list[Case]:
     return [row(normal.log_prob, n((4, 3))),
             row(mixture.log_prob, n((4, 3)), parameters=mixture.parameters()),
             row(mixture.log_prob, 3.0 * n((1, 3)), parameters=mixture.parameters(), note="one row, far")]
+
+
+def mixture_given_cases(rng: Generator) -> list[Case]:
+    """parts/mixture_given.py"""
+    n = rng.standard_normal
+    network = Encoder(mlp(2, 3, rng=rng, activation="tanh", last=True), *(Linear(3, 4, rng=rng) for _ in range(2)))
+    components = parts.Components(network, 2, 2)
+    prior = parts.MixtureGiven(components, (2, 2))
+    return [layer_row(rng, components, n((4, 2))), row(prior.log_prob, n((4, 4)), parameters=prior.parameters())]
 
 
 def posterior_model_cases(rng: Generator) -> list[Case]:

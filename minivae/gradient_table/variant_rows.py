@@ -7,10 +7,9 @@ import numpy as np
 from minivae.backend import Generator
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
-from minivae.nn import Linear, mlp
-from minivae.vae import Encoder
+from minivae.nn import mlp
 from minivae.variants import CVAEConfig, GMVAEConfig
-from minivae.variants.gmvae import Components, MixturePrior, OfZ
+from minivae.variants.gmvae import OfZ
 
 
 def cvae_cases(rng: Generator) -> list[Case]:
@@ -34,22 +33,16 @@ def cvae_cases(rng: Generator) -> list[Case]:
 def gmvae_cases(rng: Generator) -> list[Case]:
     """variants/gmvae.py: its layers, and every bound, all parameters of it"""
     n = rng.standard_normal
-    network = Encoder(mlp(2, 3, rng=rng, activation="tanh", last=True), *(Linear(3, 4, rng=rng) for _ in range(2)))
-    given_w = Components(network, 2, 2)
-    prior = MixturePrior(given_w, (2, 2))
-    rows = [layer_row(rng, given_w, n((4, 2))),
-            row(prior.log_prob, n((4, 4)), parameters=prior.parameters()),
-            layer_row(rng, OfZ(mlp(2, 3, 2, rng=rng, activation="tanh"), 2), n((4, 3)))]
+    rows = [layer_row(rng, OfZ(mlp(2, 3, 2, rng=rng, activation="tanh"), 2), n((4, 3)))]
     for K, likelihood, B, L, directions in ((3, "gaussian_shared", 2, 3, 4), (2, "bernoulli", 3, 1, None)):
         config = GMVAEConfig(pixels=3, hidden=(2,), latents=2, activation="tanh", likelihood=likelihood, components=K,
                              w_latents=1)
         model, note = config.build(dtype=np.float64), f"K={K}, {likelihood}, L={L}"
         rows += bounds_of(rng, model, note=note, B=B, L=L, directions=directions)
-        x, eps, how = 1.0 * (n((B, 3)) > 0), n((L, B, 3)), {"note": note, "directions": directions}
-        everything = dict(model.arena.parameters)
+        x, eps, everything = 1.0 * (n((B, 3)) > 0), n((L, B, 3)), dict(model.arena.parameters)
+        without_c = {name: p for name, p in everything.items() if not name.startswith("prior")}
         biases = {name: p for name, p in everything.items() if name.endswith(".b")}
         rows += [row(model.four_terms, parameters=biases, x=x, eps=eps, note=f"{note}, biases alone"),
-                 row(model.four_terms, parameters=everything, x=x, eps=eps, **how),
-                 row(model.start_terms, x=x, eps=eps, **how, parameters={
-                     name: p for name, p in everything.items() if not name.startswith("prior")})]
+                 row(model.four_terms, note=note, parameters=everything, directions=directions, x=x, eps=eps),
+                 row(model.start_terms, note=note, parameters=without_c, directions=directions, x=x, eps=eps)]
     return rows

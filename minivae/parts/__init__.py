@@ -1,6 +1,7 @@
 """What a VAE is made of, beside its networks: p(z), q(z|x), p(x|z), and what a training step climbs.
 
     priors                 p(z): N(0, I), a mixture that learns
+    mixture_given          a mixture whose components are computed from a second latent
     kl                     which KL belongs to which pair of posterior and prior
     likelihoods            p(x|z): what a decoder's outputs mean; Bernoulli
     gaussian_likelihoods   σ chosen, learned, in closed form, or of every pixel its own
@@ -21,6 +22,7 @@ from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, Gaussian
 from minivae.parts.kl import closed_form_kl, kl_by_latent
 from minivae.parts.likelihoods import Bernoulli, Likelihood
 from minivae.parts.logistic_likelihoods import Logistic, LogisticPixel, LogisticShared
+from minivae.parts.mixture_given import Components, MixtureGiven
 from minivae.parts.named import LIKELIHOODS, POSTERIORS, PRIORS, likelihood, posterior, prior
 from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
 from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
@@ -29,10 +31,11 @@ from minivae.parts.structured_posteriors import FullCovariance, RankOne
 from minivae.parts.units import InUnits, check_scale, units_of
 
 __all__ = [
-    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Coupling", "CouplingFlow", "DReG",
-    "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
+    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Components", "Coupling", "CouplingFlow",
+    "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
     "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "InUnits", "Likelihood", "Logistic",
-    "LogisticPixel", "LogisticShared", "Objective", "PlanarFlow", "Posterior", "Prior", "RankOne", "StandardNormal",
+    "LogisticPixel", "LogisticShared", "MixtureGiven", "Objective", "PlanarFlow", "Posterior", "Prior",
+    "RankOne", "StandardNormal",
     "WeightedKL", "check_scale", "closed_form_kl", "draw", "kl_by_latent", "likelihood", "posterior", "prior",
     "terms", "units_of", "warm_up",
 ]

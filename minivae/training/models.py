@@ -14,7 +14,8 @@ from minivae.backend import Device
 from minivae.batch import Batch
 from minivae.data import ByLabel, DataError, Dataset, Quadrants
 from minivae.nn import Model
-from minivae.variants import CVAEConfig
+from minivae.training.clusters import start_at_clusters
+from minivae.variants import CVAEConfig, GMVAEConfig, MixtureBound
 
 if TYPE_CHECKING:                                      # a recipe is what these are told about
     from minivae.training.recipe import Recipe
@@ -59,7 +60,18 @@ def build_cvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mo
     return sizes.build(seed=recipe.seed, on=on, optimizers=optimizers, targets=train.y, baseline_steps=first * steps)
 
 
+def build_gmvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The Gaussian mixture VAE: some epochs as a VAE, then a component on each cluster of its codes."""
+    sizes = GMVAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
+                        recipe.likelihood, components=recipe.components, scale=recipe.scale, w_latents=recipe.w_latents)
+    steps = recipe.steps(train)
+    return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, steps),
+                       samples=recipe.samples, images=train.x, start=start_at_clusters(train.x, seed=recipe.seed),
+                       objective=MixtureBound(recipe.information, min(recipe.vae_epochs, recipe.epochs) * steps))
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
+    "gmvae": Kind(as_it_is, build_gmvae),
 }

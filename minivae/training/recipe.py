@@ -27,10 +27,11 @@ from minivae.variants import ConvVAEConfig, VAEConfig
 
 OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
-OF_ONE_MODEL = {                       # the settings that mean something to one of the models alone
+OF_ONE_MODEL = {                       # the settings that mean something to some of the models alone
     "vae": ("network", "filters", "dense", "posterior", "prior", "components", "scale", "objective", "samples", "beta",
             "warm_up", "free_bits", "capacity", "gamma"),
     "cvae": ("given", "observed", "baseline_epochs", "alpha"),
+    "gmvae": ("w_latents", "vae_epochs", "information", "components", "samples", "scale"),
 }
 
 
@@ -40,8 +41,9 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, or a path to your own .npz or .npy"""
-    model: Literal["vae", "cvae"] = "vae"
-    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image"""
+    model: Literal["vae", "cvae", "gmvae"] = "vae"
+    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image, gmvae
+    finds clusters"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -63,7 +65,7 @@ class Recipe:
     prior: Literal["standard", "mixture"] = "standard"
     """p(z): N(0, I), or a mixture of Gaussians that learns"""
     components: int = 10
-    """of a mixture prior"""
+    """of a mixture prior, or of a gmvae: the number of clusters"""
     scale: Literal["none", "unit", "standard"] = "none"
     """units of the data, kept in the run: unit fits all into [0, 1] (pictures of 0 … 255), standard gives every column
     mean 0 and spread 1 (tables); samples, reconstructions and bounds stay in the data's own units"""
@@ -75,6 +77,14 @@ class Recipe:
     """the first so many epochs train the baseline, which guesses without a latent (model cvae)"""
     alpha: float = 1.0
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
+    w_latents: int = 10
+    """dimensions of w, that tells how an image differs from others of its cluster (model gmvae)"""
+    vae_epochs: int = 10
+    """the first so many epochs train a VAE; then its codes are clustered, and each component starts on a cluster
+    (model gmvae)"""
+    information: float = 0.0
+    """nats that the choice of a cluster has free, of the log K there are: with some, components draw together less
+    (model gmvae)"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
@@ -109,18 +119,20 @@ class Recipe:
     """of the weights, the order of the images and the noise"""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense"):
+        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "w_latents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha"):
+        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "vae_epochs",
+                     "information"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         for name, hint in get_type_hints(Recipe).items():
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(get_args(hint))}")
         for model, names in OF_ONE_MODEL.items():
-            changed = [f.name for f in fields(self) if f.name in names and getattr(self, f.name) != f.default]
-            if changed and self.model != model:
+            changed = [f.name for f in fields(self) if f.name in names and f.name not in OF_ONE_MODEL[self.model]
+                       and getattr(self, f.name) != f.default]
+            if changed:
                 raise ValueError(f"{changed[0]}: got {getattr(self, changed[0])!r}, which means nothing to model "
                                  f"{self.model}: it is of model {model}")
         self._check_objective()

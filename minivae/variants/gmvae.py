@@ -35,68 +35,13 @@ import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device, to_numpy
 from minivae.batch import as_batch
-from minivae.distributions import (
-    components_log_prob,
-    free_bits,
-    gaussian_kl,
-    mixture_kls,
-    reparameterize,
-    standard_normal_log_prob,
-)
+from minivae.distributions import components_log_prob, free_bits, gaussian_kl, mixture_kls, reparameterize
 from minivae.nn import Data, Layer, Linear, Optimizer, mlp
-from minivae.ops import log_mean_exp, log_softmax, repeat, repeat_each, split
-from minivae.parts import DiagonalGaussian, Likelihood, Objective, Prior
+from minivae.ops import log_softmax, repeat, repeat_each, split
+from minivae.parts import Components, DiagonalGaussian, Likelihood, MixtureGiven, Objective
 from minivae.parts.objectives import Terms, terms
 from minivae.vae import VAE, Encoder
 from minivae.variants.mlp_vae import VAEConfig
-
-
-class Components(Layer):
-    """p(z|w, c) of all c: a network's mean and logvar, K of each        w (B, W) -> (B, K, Z) (B, K, Z)"""
-
-    def __init__(self, network: Encoder, components: int, latents: int) -> None:
-        self.network, self.shape = network, (-1, components, latents)
-
-    def __call__(self, w: Array) -> tuple[tuple[Array, Array], Pullback]:
-        (mean, logvar), pull_network = self.network(w)
-
-        def pullback(dmean: Array, dlogvar: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
-            return pull_network(dmean.reshape(mean.shape), dlogvar.reshape(logvar.shape), need_dx=need_dx,
-                                need_dp=need_dp)
-
-        return (mean.reshape(self.shape), logvar.reshape(self.shape)), pullback
-
-
-class MixturePrior(Prior):
-    """p(z, w) = N(w; 0, I) (1/K) Σ_c N(z; μ_c(w), σ²_c(w)): all but x, with c summed out."""
-
-    def __init__(self, given_w: Components, sizes: tuple[int, int]) -> None:
-        self.given_w, self.sizes, self.latents = given_w, sizes, sum(sizes)
-
-    def log_prob(self, z: Array) -> tuple[Array, Pullback]:
-        """log p(z, w)        (B, Z + W) -> (B,)"""
-        (z, w), pull_split = split(z, sizes=self.sizes)
-        log_w, pull_w = standard_normal_log_prob(w)
-        components, pull_components = self.given_w(w)
-        each, pull_each = components_log_prob(z, *components)
-        log_z, pull_mean = log_mean_exp(each)
-
-        def pullback(dlog: Array, need_dp: bool = True) -> Array:
-            dz, *dcomponents = pull_each(pull_mean(dlog))
-            return pull_split(dz, pull_w(dlog) + pull_components(*dcomponents, need_dp=need_dp))
-
-        return log_w + log_z, pullback
-
-    def sample(self, n: int, rng: Generator, *, dtype: Any = np.float32) -> Array:
-        K = self.given_w.shape[1]
-        u = rng.random((n,), dtype=dtype)
-        return self.sample_of((u * K).astype(np.int64).clip(0, K - 1), rng, dtype=dtype)
-
-    def sample_of(self, clusters: Array, rng: Generator, *, dtype: Any = np.float32) -> Array:
-        """(z, w) ~ p(z, w|c), one of each of these clusters        (n,) -> (n, Z + W)"""
-        eps, w = (rng.standard_normal((len(clusters), size), dtype=dtype) for size in self.sizes)
-        mean, logvar = (np.take_along_axis(a, clusters[:, None, None], axis=1)[:, 0] for a in self.given_w(w)[0])
-        return np.concatenate([mean + np.exp(0.5 * logvar) * eps, w], axis=1)
 
 
 class OfZ(Layer):
@@ -133,7 +78,7 @@ class GMVAE(VAE):
                  start: Callable[[GMVAE], None] | None = None) -> None:
         self.sizes, self.start = sizes, start
         super().__init__(encoder, OfZ(decoder, sizes[0]), likelihood, pixels=pixels, latents=sum(sizes), device=device,
-                         prior=MixturePrior(components, sizes), dtype=dtype, optimizer=optimizer, samples=samples,
+                         prior=MixtureGiven(components, sizes), dtype=dtype, optimizer=optimizer, samples=samples,
                          objective=objective or MixtureBound())
 
     @property
