@@ -36,7 +36,7 @@ from minivae.evaluation.mixture import MixtureEvaluation, cluster_map, evaluate_
 __all__ = [
     "AIS", "ROWS", "AmortizationGap", "Clusters", "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation",
     "MixtureEvaluation", "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional",
-    "clustering_accuracy", "conditional_log_likelihood", "diagnose", "evaluate", "evaluate_mixture", "fit_posteriors",
-    "importance_weighted_bound", "impute", "information", "k_means", "latent_variances", "log_likelihoods",
-    "log_mean_weights", "normalised_mutual_information", "over_parts",
+    "cluster_map", "clustering_accuracy", "conditional_log_likelihood", "diagnose", "evaluate", "evaluate_mixture",
+    "fit_posteriors", "importance_weighted_bound", "impute", "information", "k_means", "latent_variances",
+    "log_likelihoods", "log_mean_weights", "normalised_mutual_information", "over_parts",
 ]

@@ -15,11 +15,12 @@ with one draw of z and w for all of them.  Everybody hears every term that depen
 too: by z, by w, and by the components.
 
 The second is read in three ways.  Ours is eq. 5 of the paper and its authors' code: the KL in closed form, over a z of
-its own, weighed by p(c|z, w) at the z that was drawn.  Another reading uses the drawn z in both places, log q(z|x) −
+its own, weighed by p(c|z, w) at the z that was drawn.  Others take the drawn z in both places, log q(z|x) −
 log p(z|w, c): then c is summed out, and second and fourth term together are log q(z|x) − log p(z|w).  That is
-`monte_carlo_terms`, and what importance weights are made of.  It is the higher bound, by E KL(p(c|z, w) ‖ p(c|z', w))
-for two draws z, z' of q(z|x).  A third draws z from the prior's component, which is no bound.  We climb the first: its
-KL has less noise, and what it lacks is a price on codes whose cluster is not sure.
+`monte_carlo_terms`, and what importance weights are made of; it is the higher bound, by E KL(p(c|z, w) ‖ p(c|z', w)) of
+two draws z, z' of q(z|x).  Others again average p(c|z, w) over draws of z and call that q(c|x), as VaDE does: a bound
+between the two.  We climb the first: its KL has the least noise, and by what it is lower it puts a price on codes whose
+cluster is not sure.
 
 Dilokthanakul et al. 2016, section 3, who write y, x, z for x, z, c.
 Shapes: B examples, X pixels, Z latents, W of w, K components; a row of latents is z and then w.  Nats.
