@@ -74,7 +74,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "max_norm": 5.0, "valid": 0.2, "seed": 3, "posterior": "full", "objective": "iwae", "warm_up": 0,
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
-        "observed": 1, "baseline_epochs": 10, "alpha": 1.0}
+        "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "w_latents": 10, "vae_epochs": 10, "information": 0.0}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -155,6 +155,33 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
     shown(capsys)
     for command, said in (("explore", "a run of a cvae; the page explores the latent space of a vae"),
                           ("evaluate --ais 5", "ais, latents: got a run of a CVAE, expected one of a VAE")):
+        assert main([*command.split(), str(run)]) == 2
+        assert said in shown(capsys)[1]
+
+
+@pytest.mark.parametrize("latents", ["2", "3"])
+def test_clusters_from_training_to_samples(latents, data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--model", "gmvae", "--components", "4", "--w-latents", "2", "--vae-epochs", "1",
+                 "--information", "0.5", "--data", str(data), *SMALL, "--latents", latents, "--epochs", "2",
+                 "--binarize", "--out", str(run)]) == 0
+    found = r"ELBO .* kl of z .* of w .* of c .*\nclusters: \d of 4 in use; accuracy by the best assignment [\d.]+%"
+    assert re.search(f"test: {found}", shown(capsys)[0])
+    pictures = {"clusters.png", "curves.png"} | ({"latents.png"} if latents == "2" else set())
+    assert {path.name for path in run.iterdir()} == FILES | pictures
+    of_c = [record["train_kl_c"] for record in read_history(run)]
+    assert of_c[0] == 0.0 < of_c[1]
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    assert main(["evaluate", str(run), "--samples", "7", "--ais", "3"]) == 0
+    out, _ = shown(capsys)
+    assert re.search(found, out)
+    assert "7 samples, 60 images" in out
+    assert main(["sample", str(run), "--n", "10", "--out", str(tmp_path / "s.npz")]) == 0
+    assert np.load(tmp_path / "s.npz")["images"].shape == (10, 4, 3)
+    assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
+    shown(capsys)
+    for command, said in (("explore", "a run of a gmvae; the page explores the latent space of a vae"),
+                          ("evaluate --latents", "latents: got a run of a GMVAE")):
         assert main([*command.split(), str(run)]) == 2
         assert said in shown(capsys)[1]
 
@@ -245,6 +272,9 @@ def test_gradcheck_of_everything(capsys):
     ("train --data DATA --valid 1", "valid: got 1.0, expected a share in [0, 1)"),
     ("train --data DATA --device cuda", 'device "cuda"'),
     ("train --resume TMP/none", "is not a run folder"),
+    ("train --model gmvae --posterior full", "posterior: got 'full', which means nothing to model gmvae: it is of"),
+    ("train --components 3 --information 1", "information: got 1.0, which means nothing to model vae: it is of model g"),
+    ("train --model gmvae --information -1", "information: got -1.0, expected at least 0"),
     ("evaluate TMP/none", "is not a run folder"),
     ("evaluate RUN --images 0", "images: got 0, expected at least 1"),
     ("evaluate RUN --samples -1", "samples: got -1, expected at least 1"),
