@@ -16,11 +16,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minivae import plots
-from minivae.backend import Generator, to_numpy
+from minivae.backend import Array, Generator, to_numpy
 from minivae.batch import Batch, as_batch
+from minivae.distributions import components_log_prob
 from minivae.evaluation.bounds import Estimate, over_parts
 from minivae.evaluation.clustering import clustering_accuracy, normalised_mutual_information
 from minivae.nn import Data
+from minivae.ops import log_softmax
 from minivae.variants.gmvae import GMVAE
 
 
@@ -33,7 +35,7 @@ class MixtureEvaluation:
     kl_z: Estimate
     kl_w: Estimate
     kl_c: Estimate
-    gap: Estimate                      # what the bound with c summed out has more, from the same draws
+    gap: Estimate                      # what the bound with c summed out has more
     clusters: np.ndarray               # (N,) the most probable component of every example
     components: int
     accuracy: float | None
@@ -52,17 +54,26 @@ def evaluate_mixture(model: GMVAE, data: Data, *, seed: int = 0) -> MixtureEvalu
     def work(part: Batch, rng: Generator) -> list[np.ndarray]:
         eps = rng.standard_normal((1, len(part), model.latents), dtype=model.dtype)
         four, _ = model.four_terms(x=part.x, eps=eps)
-        summed, _ = model.monte_carlo_terms(x=part.x, eps=eps)
-        return [to_numpy(a) for a in (*four, *summed, model.responsibilities(part).argmax(axis=1))]
+        clusters = model.responsibilities(part).argmax(axis=1)
+        return [to_numpy(a) for a in (*four, _disagreement(model, part, rng), clusters)]
 
     *found, clusters = (np.concatenate(column) for column in zip(*over_parts(model, data, work, seed=seed)))
-    nll, kl_z, kl_w, kl_c, nll_summed, kl_summed = (term.astype(np.float64) for term in found)
+    nll, kl_z, kl_w, kl_c, gap = (term.astype(np.float64) for term in found)
     elbo, labels = -(nll + kl_z + kl_w + kl_c), as_batch(data).arrays.get("y")
     scores = (None, None) if labels is None else (clustering_accuracy(clusters, labels),
                                                   normalised_mutual_information(clusters, labels))
-    gap = -(nll_summed + kl_summed) - elbo
     elbo, nll, kl_z, kl_w, kl_c, gap = (Estimate.of(term) for term in (elbo, nll, kl_z, kl_w, kl_c, gap))
     return MixtureEvaluation(elbo, nll, kl_z, kl_w, kl_c, gap, clusters, model.components, *scores)
+
+
+def _disagreement(model: GMVAE, part: Batch, rng: Generator) -> Array:
+    """KL( p(c|z', w) ‖ p(c|z, w) ) of two draws of z and one of w        (B, X) -> (B,)"""
+    mean, logvar = model.encode(part)
+    Z = model.sizes[0]
+    first, second = (mean + np.exp(0.5 * logvar) * rng.standard_normal(mean.shape, dtype=model.dtype) for _ in range(2))
+    components, _ = model.given_w(first[:, Z:])
+    one, other = (log_softmax(components_log_prob(z[:, :Z], *components)[0])[0] for z in (first, second))
+    return (np.exp(one) * (one - other)).sum(axis=1)
 
 
 def cluster_map(model: GMVAE, images: np.ndarray, labels: np.ndarray, *, draws: int = 200, seed: int = 0,

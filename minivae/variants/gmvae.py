@@ -53,7 +53,7 @@ class OfZ(Layer):
 
     def __call__(self, z: Array) -> tuple[Array, Pullback]:
         rest = np.zeros_like(z[:, self.latents:])
-        y, pull_network = self.network(np.ascontiguousarray(z[:, :self.latents]))
+        y, pull_network = self.network(z[:, :self.latents])
 
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             dz = pull_network(dy, need_dx=need_dx, need_dp=need_dp)
