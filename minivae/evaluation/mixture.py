@@ -62,8 +62,9 @@ def evaluate_mixture(model: GMVAE, data: Data, *, seed: int = 0) -> MixtureEvalu
     elbo, labels = -(nll + kl_z + kl_w + kl_c), as_batch(data).arrays.get("y")
     scores = (None, None) if labels is None else (clustering_accuracy(clusters, labels),
                                                   normalised_mutual_information(clusters, labels))
-    elbo, nll, kl_z, kl_w, kl_c, gap = (Estimate.of(term) for term in (elbo, nll, kl_z, kl_w, kl_c, gap))
-    return MixtureEvaluation(elbo, nll, kl_z, kl_w, kl_c, gap, clusters, model.components, *scores)
+    means = dict(zip(("elbo", "nll", "kl_z", "kl_w", "kl_c", "gap"),
+                     map(Estimate.of, (elbo, nll, kl_z, kl_w, kl_c, gap))))
+    return MixtureEvaluation(**means, clusters=clusters, components=model.components, accuracy=scores[0], nmi=scores[1])
 
 
 def _disagreement(model: GMVAE, part: Batch, rng: Generator) -> Array:

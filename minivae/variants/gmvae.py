@@ -73,6 +73,8 @@ class GMVAE(VAE):
     The rest as of a VAE.
     """
 
+    objective: MixtureBound
+
     def __init__(self, encoder: Layer, decoder: Layer, likelihood: Likelihood, components: Components, *, pixels: int,
                  sizes: tuple[int, int], device: Device, dtype: type = np.float32, optimizer: Optimizer | None = None,
                  samples: int = 1, objective: MixtureBound | None = None,
@@ -85,7 +87,7 @@ class GMVAE(VAE):
     @property
     def given_w(self) -> Components:
         """p(z|w, c), of all c"""
-        return self.prior.given_w                                            # type: ignore[attr-defined, no-any-return]
+        return self.prior.given_w                                            # type: ignore[attr-defined]
 
     @property
     def components(self) -> int:
