@@ -81,10 +81,10 @@ def cluster_map(model: GMVAE, images: np.ndarray, labels: np.ndarray, *, draws: 
                 title: str = "") -> Figure:
     """Codes of a GMVAE of two latents, coloured by label, over the density of each cluster with w averaged out.
 
-    draws   of w, for p(z|c) = E p(z|w, c): drawn are the lines at 5 and 40 % of its maximum
+    draws   of w, for p(z|c) = E p(z|w, c): each cluster's line is where it is 40% of its maximum
     """
     codes = to_numpy(model.codes(model.device.asarray(images, dtype=model.dtype)))
-    fig = plots.latent_scatter(codes, labels, title=title or "where unseen images lie; lines: p(z|c) of every cluster")
+    fig = plots.latent_scatter(codes, labels, title=title or "where unseen images lie; lines: the clusters, p(z|c)")
     ax = fig.axes[0]
     ax.patches[0].remove()                             # the circle of N(0, I)
     w = np.random.default_rng(seed).standard_normal((draws, model.sizes[1]))
@@ -96,5 +96,5 @@ def cluster_map(model: GMVAE, images: np.ndarray, labels: np.ndarray, *, draws: 
     for k in range(means.shape[1]):
         squares = (grid[None] - means[:, k, None, None]) ** 2 * np.exp(-logvars[:, k, None, None])
         density = np.exp(-0.5 * (squares + logvars[:, k, None, None]).sum(axis=-1)).mean(axis=0)
-        ax.contour(xs, ys, density, levels=np.array([0.05, 0.4]) * density.max(), colors="black", linewidths=(0.6, 1.1))
+        ax.contour(xs, ys, density, levels=[0.4 * density.max()], colors="black", linewidths=1.1)
     return fig
