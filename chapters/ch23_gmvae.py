@@ -321,4 +321,4 @@ if __name__ == "__main__":
 #    nevertheless.  Which networks no longer hear the fourth term at all?
 # 3. *Derive this.*  Let $\bar r = \mathbb E_{z}\, p(c \mid z, w)$, the responsibilities averaged over draws of $q(z \mid x)$, and use them
 #    in place of $\tilde r$ (VaDE, Jiang et al. 2016, does).  Show that the bound lies between the other two: KL is convex in its
-#    first argument.  Which of the three is the best $q(c \mid x, w)$ that does not know $z$?
+#    first argument.  And what is the best $q(c \mid x, w)$ of all that do not know $z$?  (A geometric mean.)
