@@ -316,9 +316,9 @@ if __name__ == "__main__":
 # ## Exercises
 #
 # 1. *Change this.*  Train with `--components 20` (`minivae train --model gmvae`), and look at a row of every cluster.  Which
-#    digits get two?  Why does the accuracy by the best *one-to-one* assignment fall, and the mutual information not?
-# 2. *Break this.*  Treat $p(c \mid z, w)$ as a constant in the pullback: set `da` to zero.  `gradcheck` objects; train
-#    nevertheless.  Which networks no longer hear the fourth term at all?
+#    digits get two?  What becomes of the accuracy by the best *one-to-one* assignment, what of the mutual information, and why?
+# 2. *Break this.*  Treat $p(c \mid z, w)$ as a constant in the pullback: set `da` to zero.  `gradcheck` objects; do it in
+#    `minivae.distributions.mixture_kls` and train nevertheless.  Who still hears the fourth term?  What holds the clusters apart?
 # 3. *Derive this.*  Let $\bar r = \mathbb E_{z}\, p(c \mid z, w)$, the responsibilities averaged over draws of $q(z \mid x)$, and use them
 #    in place of $\tilde r$ (VaDE, Jiang et al. 2016, does).  Show that the bound lies between the other two: KL is convex in its
 #    first argument.  And what is the best $q(c \mid x, w)$ of all that do not know $z$?  (A geometric mean.)

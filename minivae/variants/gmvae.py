@@ -155,8 +155,8 @@ class GMVAE(VAE):
         Raises ValueError for other numbers, or not one for each example.
         """
         if clusters.shape != (len(as_batch(data)),) or not 0 <= clusters.min() <= clusters.max() < self.components:
-            raise ValueError(f"clusters: got {clusters.shape} numbers, expected one of 0 … {self.components - 1} for each "
-                             f"of the {len(as_batch(data))} examples")
+            raise ValueError(f"clusters: got {clusters.shape} numbers, expected one of 0 … {self.components - 1} for "
+                             f"each of the {len(as_batch(data))} examples")
         mean, logvar = (to_numpy(a)[:, :self.sizes[0]] for a in self.encode(data))
         at, spread = (to_numpy(p.value).reshape(self.components, -1).copy() for p in self._biases())
         for k in np.unique(clusters):

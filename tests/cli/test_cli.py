@@ -273,7 +273,7 @@ def test_gradcheck_of_everything(capsys):
     ("train --data DATA --device cuda", 'device "cuda"'),
     ("train --resume TMP/none", "is not a run folder"),
     ("train --model gmvae --posterior full", "posterior: got 'full', which means nothing to model gmvae: it is of"),
-    ("train --components 3 --information 1", "information: got 1.0, which means nothing to model vae: it is of model g"),
+    ("train --components 3 --information 1", "information: got 1.0, which means nothing to model vae: it is of model"),
     ("train --model gmvae --information -1", "information: got -1.0, expected at least 0"),
     ("evaluate TMP/none", "is not a run folder"),
     ("evaluate RUN --images 0", "images: got 0, expected at least 1"),

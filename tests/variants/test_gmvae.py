@@ -271,7 +271,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"eps: got shape \(1, 5, 2\), expected \(L, 5, 3\)"):
         model().four_terms(x=IMAGES, eps=EPS[:, :, :2])
     for wrong in (np.zeros(B - 1, int), np.full(B, K)):
-        with pytest.raises(ValueError, match="clusters: got .* expected one of 0 … 2 for each of the 5 examples"):
+        with pytest.raises(ValueError, match=r"clusters: got .* expected one of 0 … 2 for each of the 5 examples"):
             model().place(IMAGES, wrong)
     with pytest.raises(ValueError, match="each: got 0, expected at least 1"):
         model().sample_clusters(0, RNG)
