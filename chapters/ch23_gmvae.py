@@ -126,6 +126,9 @@ def same_as_library(rng):
 #   $\log K$ nats are free (chapter 12's free bits);
 # - a **warm start**: first train a VAE, then cluster its codes by k-means, and put a component on each cluster.
 #
+# What they are worth is an open question, and `--seeds 5` asks it.  On our digits components that start apart do not merge,
+# with or without either; the warm start gains a little, free nats nothing (README.md has the table).
+#
 # ## Five arms
 #
 # A spiral, where no arm is round, so that k-means must cut some of them.  Here $w$ has one dimension: how far out along its
