@@ -126,8 +126,8 @@ def same_as_library(rng):
 #   $\log K$ nats are free (chapter 12's free bits);
 # - a **warm start**: first train a VAE, then cluster its codes by k-means, and put a component on each cluster.
 #
-# What they are worth is an open question, and `--seeds 5` asks it.  On our digits components that start apart do not merge,
-# with or without either; the warm start gains a little, free nats nothing (README.md has the table).
+# What they are worth, `--seeds 5` asks.  On our digits components that start apart do not merge, with or without either, and
+# neither gains more than the spread over seeds (README.md has the table).
 #
 # ## Five arms
 #
