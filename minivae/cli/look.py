@@ -21,19 +21,21 @@ from minivae.evaluation import (
     conditional_log_likelihood,
     diagnose,
     evaluate,
+    evaluate_mixture,
     importance_weighted_bound,
 )
 from minivae.runs import read_history, write_atomically
 from minivae.training import Recipe, load_run
 from minivae.training.models import question
-from minivae.variants import CVAE, M2
+from minivae.variants import CVAE, GMVAE, M2
 
 
 @dataclass
 class Evaluate:
     """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
 
-    Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.  Of m2 and m1m2: the error, too.
+    Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.  Of m2 and m1m2: the error, too.  Of a
+    gmvae: its four terms, and whether its clusters are the classes, where there are labels.
 
     Example: minivae evaluate runs/digits --samples 500
     """
@@ -75,7 +77,8 @@ class Evaluate:
         return OK
 
     def _of_images(self, model: Any, x: Batch) -> None:
-        print(evaluate(model, x, seed=self.seed))
+        print(evaluate_mixture(model, x, seed=self.seed) if isinstance(model, GMVAE) else
+              evaluate(model, x, seed=self.seed))
         print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
               f"active units: {active_units(model, x).sum()} of {model.latents}")
         self._importance_weighted(model, x)
@@ -104,7 +107,8 @@ class Evaluate:
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
 
-    A cvae completes test images, one after another; m2 and m1m2 draw their classes in turn, 0, 1, 2, …
+    A cvae completes test images, one after another; m2 and m1m2 draw their classes in turn, 0, 1, 2, …; a gmvae draws a
+    row of each of its clusters.
 
     Example: minivae sample runs/digits --n 100 --out samples.npz
     """
@@ -127,7 +131,9 @@ class Sample:
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
         images = _drawn(model, dataset, recipe, self.n, self.seed)
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
-        picture = plots.save(plots.image_grid(images, dataset.image_shape), self.out.with_suffix(".png"))
+        columns = _each(model, self.n) if isinstance(model, GMVAE) else 10
+        grid = plots.image_grid(images, dataset.image_shape, columns=columns)
+        picture = plots.save(grid, self.out.with_suffix(".png"))
         print(f"{self.n} images: {self.out}, picture: {picture}")
         return OK
 
@@ -153,14 +159,21 @@ class Plot:
 
 
 def _drawn(model: Any, dataset: Dataset, recipe: Recipe, n: int, seed: int) -> np.ndarray:
-    """n images (n, X): of a conditional model, each with what is given of a test image."""
+    """n images (n, X): of a conditional model, each with what is given of a test image; of a mixture, by cluster."""
     rng = model.device.rng(seed)
+    if isinstance(model, GMVAE):
+        return to_numpy(model.sample_clusters(_each(model, n), rng))[:n]
     if not isinstance(model, CVAE):
         return to_numpy(model.sample(n, rng))
     test = recipe.test(dataset)
     x = test.x[np.arange(n) % len(test)]
     y = model.predict(model.device.asarray(x, dtype=model.dtype), rng)
     return question(recipe, dataset).whole(x, to_numpy(y))
+
+
+def _each(model: GMVAE, n: int) -> int:
+    """How many of each cluster make n, or a few more."""
+    return -(-n // model.components)
 
 
 def _npz(**arrays: np.ndarray) -> bytes:

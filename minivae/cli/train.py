@@ -13,9 +13,10 @@ import tyro
 from minivae import data
 from minivae.backend import device
 from minivae.cli.shared import OK, DeviceName, draw
-from minivae.evaluation import evaluate
+from minivae.evaluation import evaluate, evaluate_mixture
 from minivae.parallel import processes
 from minivae.training import Recipe, free_folder, read_recipe
+from minivae.variants import GMVAE
 
 
 @dataclass
@@ -49,7 +50,9 @@ class Train:
         model, history = recipe.train(dataset, where, run=run, resume=self.resume is not None, threads=self.threads)
 
         def report() -> None:
-            print(f"test: {evaluate(model, recipe.test(dataset), seed=recipe.seed)}")
+            test = recipe.test(dataset)
+            judge = evaluate_mixture if isinstance(model, GMVAE) else evaluate
+            print(f"test: {judge(model, test, seed=recipe.seed)}")
             draw(model, dataset, recipe, history, run)
 
         group.once(report)

@@ -8,6 +8,7 @@
     rank_one         precisions that are diagonal plus one direction
     flows            maps of noise, with their log-determinants
     mixture          weighted sums of diagonal Gaussians
+    categorical      one of K choices: expectations over it, and its KL
     kl_charges       what an objective charges for a KL: free bits, capacity
 
 Read them in any order.  Change a formula and two judges have their say: finite differences about its pullback, and the
@@ -35,7 +36,12 @@ from minivae.distributions.gaussian import (
 )
 from minivae.distributions.grey_levels import bits_of_density, bits_of_mass, dequantise
 from minivae.distributions.kl_charges import capacity_gap, free_bits
-from minivae.distributions.mixture import gaussian_mixture_log_prob
+from minivae.distributions.mixture import (
+    components_kl,
+    components_log_prob,
+    gaussian_mixture_log_prob,
+    mixture_kls,
+)
 from minivae.distributions.nll import (
     GREY_LEVEL,
     bernoulli_nll,
@@ -53,10 +59,11 @@ from minivae.distributions.rank_one import rank_one_kl, rank_one_logdet, rank_on
 
 __all__ = [
     "GREY_LEVEL", "LOG_2PI", "affine", "bernoulli_nll", "bernoulli_sample", "bits_of_density", "bits_of_mass",
-    "capacity_gap", "categorical_kl", "categorical_nll", "chain", "couple", "dequantise", "discretized_logistic_nll",
-    "discretized_logistic_nll_shared", "expectation", "free_bits", "full_gaussian_entropy", "full_gaussian_kl",
-    "full_gaussian_log_prob", "gaussian_kl", "gaussian_kl_between", "gaussian_kl_by_latent", "gaussian_log_prob",
-    "gaussian_mixture_log_prob", "gaussian_nll", "gaussian_nll_fixed", "gaussian_nll_optimal", "gaussian_nll_shared",
-    "logdet", "planar", "rank_one_kl", "rank_one_logdet", "rank_one_logvars", "reparameterize", "reparameterize_full",
-    "reparameterize_rank_one", "standard_normal_log_prob", "sum_of_logs", "triangle",
+    "capacity_gap", "categorical_kl", "categorical_nll", "chain", "components_kl", "components_log_prob", "couple",
+    "dequantise", "discretized_logistic_nll", "discretized_logistic_nll_shared", "expectation", "free_bits",
+    "full_gaussian_entropy", "full_gaussian_kl", "full_gaussian_log_prob", "gaussian_kl", "gaussian_kl_between",
+    "gaussian_kl_by_latent", "gaussian_log_prob", "gaussian_mixture_log_prob", "gaussian_nll", "gaussian_nll_fixed",
+    "gaussian_nll_optimal", "gaussian_nll_shared", "logdet", "mixture_kls", "planar", "rank_one_kl",
+    "rank_one_logdet", "rank_one_logvars", "reparameterize", "reparameterize_full", "reparameterize_rank_one",
+    "standard_normal_log_prob", "sum_of_logs", "triangle",
 ]

@@ -15,6 +15,7 @@
     neighbours       distances between many points
     disentanglement  whether each latent stands for one factor
     linear_classifier   what can be told from a code by weighing and adding
+    mixture          the four terms of a GMVAE, and its clusters
 
 Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
@@ -52,6 +53,7 @@ from minivae.evaluation.generators import (
 )
 from minivae.evaluation.imputation import impute
 from minivae.evaluation.linear_classifier import LinearClassifier
+from minivae.evaluation.mixture import MixtureEvaluation, cluster_map, evaluate_mixture
 from minivae.evaluation.rivals import (
     LogisticRegression,
     error_rate,
@@ -63,12 +65,13 @@ from minivae.evaluation.svm import SupportVectors, support_vectors
 
 __all__ = [
     "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ConditionalLikelihood", "Diagnosis", "Estimate",
-    "Evaluation", "LinearClassifier", "LogisticRegression", "SampleQuality", "SupportVectors", "active_units",
-    "amortization_gap", "annealed_importance_sampling", "bidirectional", "classification_error",
-    "clustering_accuracy", "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features",
-    "error_rate", "evaluate", "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count",
-    "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound", "impute",
-    "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights", "logistic_regression", "mig",
-    "mutual_information", "nearest_neighbours", "normalised_mutual_information", "over_parts", "posterior_means",
-    "precision_recall", "predictability", "sample_quality", "sap", "support_vectors", "terms_by_image",
+    "Evaluation", "LinearClassifier", "LogisticRegression", "MixtureEvaluation", "SampleQuality", "SupportVectors",
+    "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional", "classification_error",
+    "cluster_map", "clustering_accuracy", "conditional_log_likelihood", "diagnose", "digit_classifier",
+    "digit_features", "error_rate", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
+    "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
+    "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
+    "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
+    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap", "support_vectors",
+    "terms_by_image",
 ]

@@ -36,11 +36,12 @@ from minivae.gradient_table.posterior_rows import (
     flow_cases,
     flow_posterior_cases,
     full_gaussian_cases,
+    mixture_given_cases,
     posterior_cases,
     posterior_model_cases,
     prior_cases,
 )
-from minivae.gradient_table.variant_rows import cvae_cases, m1m2_cases, m2_cases, two_stage_cases
+from minivae.gradient_table.variant_rows import cvae_cases, gmvae_cases, m1m2_cases, m2_cases, two_stage_cases
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, normalisation, softmax
 from minivae.parts import (
@@ -48,13 +49,14 @@ from minivae.parts import (
     gaussian_likelihoods,
     likelihoods,
     logistic_likelihoods,
+    mixture_given,
     posteriors,
     priors,
     structured_posteriors,
     units,
     vamp_prior,
 )
-from minivae.variants import cvae, deep_latent, mlp_vae, semi_supervised, stacked_semi_supervised, two_stage
+from minivae.variants import cvae, deep_latent, gmvae, mlp_vae, semi_supervised, stacked_semi_supervised, two_stage
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
@@ -80,6 +82,7 @@ TABLE = {
     semi_supervised: m2_cases, stacked_semi_supervised: m1m2_cases,
     two_stage: two_stage_cases,
     classifier: classifier_cases,
+    mixture_given: mixture_given_cases, gmvae: gmvae_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

@@ -125,6 +125,15 @@ def vamp_prior(rng: Generator, K: int) -> tuple[parts.VampPrior, dict[str, Param
     return prior, prior.parameters("prior.") | encoder.parameters("encoder.")
 
 
+def mixture_given_cases(rng: Generator) -> list[Case]:
+    """parts/mixture_given.py"""
+    n = rng.standard_normal
+    network = Encoder(mlp(2, 3, rng=rng, activation="tanh", last=True), *(Linear(3, 4, rng=rng) for _ in range(2)))
+    components = parts.Components(network, 2, 2)
+    prior = parts.MixtureGiven(components, (2, 2))
+    return [layer_row(rng, components, n((4, 2))), row(prior.log_prob, n((4, 4)), parameters=prior.parameters())]
+
+
 def posterior_model_cases(rng: Generator) -> list[Case]:
     """variants/mlp_vae.py: a VAE with each posterior, and with a prior that learns"""
     rows = []

@@ -9,7 +9,8 @@ from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
 from minivae.nn import mlp
 from minivae.ops import one_hot
-from minivae.variants import M2, CVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
+from minivae.variants import M2, CVAEConfig, GMVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
+from minivae.variants.gmvae import OfZ
 from minivae.variants.two_stage import Skip
 
 
@@ -78,3 +79,21 @@ def two_stage_cases(rng: Generator) -> list[Case]:
     second = config.build(dtype=float).second
     return [layer_row(rng, Skip(mlp(3, 2, rng=rng)), rng.standard_normal((4, 3))),
             *bounds_of(rng, second, note="second stage", B=3, L=2)]
+
+
+def gmvae_cases(rng: Generator) -> list[Case]:
+    """variants/gmvae.py: its layers, and every bound, all parameters of it"""
+    n = rng.standard_normal
+    rows = [layer_row(rng, OfZ(mlp(2, 3, 2, rng=rng, activation="tanh"), 2), n((4, 3)))]
+    for K, likelihood, B, L, directions in ((3, "gaussian_shared", 2, 3, 4), (2, "bernoulli", 3, 1, None)):
+        config = GMVAEConfig(pixels=3, hidden=(2,), latents=2, activation="tanh", likelihood=likelihood, components=K,
+                             w_latents=1)
+        model, note = config.build(dtype=np.float64), f"K={K}, {likelihood}, L={L}"
+        rows += bounds_of(rng, model, note=note, B=B, L=L, directions=directions)
+        x, eps, everything = 1.0 * (n((B, 3)) > 0), n((L, B, 3)), dict(model.arena.parameters)
+        without_c = {name: p for name, p in everything.items() if not name.startswith("prior")}
+        biases = {name: p for name, p in everything.items() if name.endswith(".b")}
+        rows += [row(model.four_terms, parameters=biases, x=x, eps=eps, note=f"{note}, biases alone"),
+                 row(model.four_terms, note=note, parameters=everything, directions=directions, x=x, eps=eps),
+                 row(model.start_terms, note=note, parameters=without_c, directions=directions, x=x, eps=eps)]
+    return rows

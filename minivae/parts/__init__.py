@@ -2,6 +2,7 @@
 
     priors                 p(z): N(0, I), a mixture that learns
     vamp_prior             a mixture of what the encoder says of images that are learned
+    mixture_given          a mixture whose components are computed from a second latent
     kl                     which KL belongs to which pair of posterior and prior
     likelihoods            p(x|z): what a decoder's outputs mean; Bernoulli
     gaussian_likelihoods   σ chosen, learned, in closed form, or of every pixel its own
@@ -22,6 +23,7 @@ from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, Gaussian
 from minivae.parts.kl import closed_form_kl, kl_by_latent
 from minivae.parts.likelihoods import Bernoulli, Likelihood
 from minivae.parts.logistic_likelihoods import Logistic, LogisticPixel, LogisticShared
+from minivae.parts.mixture_given import Components, MixtureGiven
 from minivae.parts.named import LIKELIHOODS, POSTERIORS, PRIORS, check_pair, likelihood, posterior, prior
 from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
 from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
@@ -31,10 +33,10 @@ from minivae.parts.units import InUnits, check_scale, units_of
 from minivae.parts.vamp_prior import VampPrior, first_pseudo_inputs
 
 __all__ = [
-    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Coupling", "CouplingFlow", "DReG",
-    "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
+    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Components", "Coupling", "CouplingFlow",
+    "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
     "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "InUnits", "Likelihood", "Logistic",
-    "LogisticPixel", "LogisticShared", "MixturePrior", "Objective", "PlanarFlow", "Posterior", "Prior", "RankOne",
-    "StandardNormal", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl", "first_pseudo_inputs",
-    "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of", "warm_up",
+    "LogisticPixel", "LogisticShared", "MixtureGiven", "MixturePrior", "Objective", "PlanarFlow", "Posterior",
+    "Prior", "RankOne", "StandardNormal", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl",
+    "first_pseudo_inputs", "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of", "warm_up",
 ]

@@ -4,14 +4,17 @@
     recipe           Recipe: everything that decides a run, kept as its config.json
     models           the models by the names that a recipe gives them: how each is built, and what its batches hold
     make_classifier  how evaluation/classifier.safetensors was made
+    clusters         where the components of a mixture start
 
 The loop knows nothing of VAEs.  What every run should be able to choose is a field of Recipe, and thereby an option of
 `minivae train`.
 """
 
+from minivae.training.clusters import start_at_clusters
 from minivae.training.loop import Callback, Interrupted, Record, fit
 from minivae.training.recipe import Recipe, free_folder, load_run, read_recipe
 
 __all__ = [
     "Callback", "Interrupted", "Recipe", "Record", "fit", "free_folder", "load_run", "read_recipe",
+    "start_at_clusters",
 ]

@@ -15,7 +15,8 @@ from minivae.backend import Device
 from minivae.batch import Batch
 from minivae.data import ByLabel, DataError, Dataset, HiddenLabels, Quadrants
 from minivae.nn import Model
-from minivae.variants import CVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
+from minivae.training.clusters import start_at_clusters
+from minivae.variants import CVAEConfig, GMVAEConfig, M1M2Config, M2Config, MixtureBound, TwoStageConfig, VAEConfig
 
 Recipe = Any                                           # training.recipe's, which is built upon this file
 
@@ -114,10 +115,21 @@ def build_two_stage(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) 
         seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
 
 
+def build_gmvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The Gaussian mixture VAE: some epochs as a VAE, then a component on each cluster of its codes."""
+    sizes = GMVAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
+                        recipe.likelihood, components=recipe.components, scale=recipe.scale, w_latents=recipe.w_latents)
+    steps = recipe.steps(train)
+    return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, steps),
+                       samples=recipe.samples, images=train.x, start=start_at_clusters(train.x, seed=recipe.seed),
+                       objective=MixtureBound(recipe.information, min(recipe.vae_epochs, recipe.epochs) * steps))
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
     "m2": Kind(hide_labels, build_m2, show_labels),
     "m1m2": Kind(hide_labels, build_m1m2, show_labels),
     "two_stage": Kind(as_it_is, build_two_stage),
+    "gmvae": Kind(as_it_is, build_gmvae),
 }

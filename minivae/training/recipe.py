@@ -28,13 +28,15 @@ from minivae.variants import ConvVAEConfig, VAEConfig
 OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
 OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
-    ("vae",): ("network", "filters", "dense", "posterior", "prior", "components", "scale", "objective", "samples",
-               "beta", "warm_up", "free_bits", "capacity", "gamma"),
+    ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "warm_up", "free_bits",
+               "capacity", "gamma"),
+    ("vae", "gmvae"): ("components", "scale", "samples"),
     ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
     ("two_stage",): ("second_hidden",),
     ("two_stage", "m1m2"): ("first_epochs",),
     ("m2", "m1m2"): ("labels", "label_weight"),
     ("m1m2",): ("m1_latents",),
+    ("gmvae",): ("w_latents", "vae_epochs", "information"),
 }
 
 
@@ -44,10 +46,10 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64, or a path to your .npz or .npy"""
-    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2"] = "vae"
+    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
-    many images, and m1m2 does so on the latents of a VAE"""
+    many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -70,7 +72,7 @@ class Recipe:
     """p(z): N(0, I); a mixture of Gaussians that learns; or the VampPrior, a mixture of what the encoder says of images
     that learn (pixels in [0, 1]; give it --components 500 and --warm-up)"""
     components: int = 10
-    """of a mixture, or pseudo-inputs of a VampPrior (papers: 500)"""
+    """of a mixture, pseudo-inputs of a VampPrior (papers: 500), or clusters of a gmvae"""
     scale: Literal["none", "unit", "standard"] = "none"
     """units of the data, kept in the run: unit fits all into [0, 1] (pictures of 0 … 255), standard gives every column
     mean 0 and spread 1 (tables); samples, reconstructions and bounds stay in the data's own units"""
@@ -93,6 +95,14 @@ class Recipe:
     epochs, and m2 wants 10 (models m2, m1m2)"""
     m1_latents: int = 50
     """latent dimensions of the VAE of images (model m1m2; `latents` are those above it)"""
+    w_latents: int = 10
+    """dimensions of w, that tells how an image differs from others of its cluster (model gmvae)"""
+    vae_epochs: int = 10
+    """the first so many epochs train a VAE; then its codes are clustered, and each component starts on a cluster
+    (model gmvae)"""
+    information: float = 0.0
+    """nats that the choice of a cluster has free, of the log K there are: with some, components draw together less
+    (model gmvae)"""
     objective: Literal["elbo", "iwae", "dreg"] = "elbo"
     """what a step climbs: the ELBO, or the importance-weighted bound of `samples` draws (dreg: by another gradient)"""
     samples: int = 1
@@ -127,11 +137,12 @@ class Recipe:
     """of the weights, the order of the images and the noise"""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents"):
+        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents",
+                     "w_latents"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
         for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
-                     "label_weight"):
+                     "label_weight", "vae_epochs", "information"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         for name, hint in get_type_hints(Recipe).items():

@@ -75,7 +75,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
-        "labels": 100, "label_weight": 1.0, "m1_latents": 50}
+        "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -218,6 +218,31 @@ def test_a_setting_of_another_model_is_refused(options, said, data, tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
+def test_clusters_from_training_to_samples(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--model", "gmvae", "--components", "4", "--w-latents", "2", "--vae-epochs", "1",
+                 "--information", "0.5", "--data", str(data), *SMALL, "--latents", "2", "--epochs", "2",
+                 "--binarize", "--out", str(run)]) == 0
+    found = r"ELBO .* kl of z .* of w .* of c .*\nclusters: \d of 4 in use; accuracy by the best assignment [\d.]+%"
+    assert re.search(f"test: {found}", shown(capsys)[0])
+    assert {path.name for path in run.iterdir()} == FILES | {"clusters.png", "curves.png", "latents.png"}
+    of_c = [record["train_kl_c"] for record in read_history(run)]
+    assert of_c[0] == 0.0 < of_c[1]
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    assert main(["evaluate", str(run), "--samples", "7", "--ais", "3"]) == 0
+    out, _ = shown(capsys)
+    assert re.search(found, out)
+    assert "7 samples, 60 images" in out
+    assert main(["sample", str(run), "--n", "10", "--out", str(tmp_path / "s.npz")]) == 0
+    assert np.load(tmp_path / "s.npz")["images"].shape == (10, 4, 3)
+    assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
+    shown(capsys)
+    for command, said in (("explore", "a run of a gmvae; the page explores the latent space of a vae"),
+                          ("evaluate --latents", "latents: got a run of a GMVAE")):
+        assert main([*command.split(), str(run)]) == 2
+        assert said in shown(capsys)[1]
+
+
 def test_data_lists_and_describes(data, capsys):
     assert main(["data"]) == 0
     out, _ = shown(capsys)
@@ -304,6 +329,9 @@ def test_gradcheck_of_everything(capsys):
     ("train --data DATA --valid 1", "valid: got 1.0, expected a share in [0, 1)"),
     ("train --data DATA --device cuda", 'device "cuda"'),
     ("train --resume TMP/none", "is not a run folder"),
+    ("train --model gmvae --posterior full", "posterior: got 'full', which means nothing to model gmvae: it is of"),
+    ("train --components 3 --information 1", "information: got 1.0, which means nothing to model vae: it is of model"),
+    ("train --model gmvae --information -1", "information: got -1.0, expected at least 0"),
     ("evaluate TMP/none", "is not a run folder"),
     ("evaluate RUN --images 0", "images: got 0, expected at least 1"),
     ("evaluate RUN --samples -1", "samples: got -1, expected at least 1"),

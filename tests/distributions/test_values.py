@@ -457,3 +457,52 @@ def test_a_model_starts_at_the_best_that_needs_no_latent(name):          # (a lo
     for key in ("decoder.2.b", "likelihood.logvar"):
         if key in model.arena.parameters:
             np.testing.assert_allclose(model.arena.parameters[key].grad, 0.0, atol=1e-9)
+
+
+# ── one of K ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_components_are_gaussians_one_by_one_and_their_softmax_is_bayes_rule(rng):
+    z, mean, logvar = rng.standard_normal((4, 2)), *rng.standard_normal((2, 4, 3, 2))
+    density = stats.norm.pdf(z[:, None], mean, np.exp(0.5 * logvar)).prod(axis=2)
+    logits, _ = D.components_log_prob(z, mean, logvar)
+    np.testing.assert_allclose(logits, np.log(density), rtol=1e-12)
+    posterior = np.exp(ops.log_softmax(logits)[0])
+    np.testing.assert_allclose(posterior, density / density.sum(axis=1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(posterior.sum(axis=1), 1.0, rtol=1e-12)
+    alike = D.components_log_prob(z, *(np.repeat(a[:1], 4, axis=0) for a in (mean, logvar)))[0]      # the same for all
+    np.testing.assert_allclose(ops.log_mean_exp(alike)[0],
+                               D.gaussian_mixture_log_prob(z, np.zeros(3), mean[0], logvar[0])[0], rtol=1e-12)
+
+
+def test_the_kl_to_components_is_the_kl_to_each(rng):
+    q, mean, logvar = rng.standard_normal((2, 4, 2)), *rng.standard_normal((2, 4, 3, 2))
+    kls, _ = D.components_kl(*q, mean, logvar)
+    for k in range(3):
+        np.testing.assert_allclose(kls[:, k], D.gaussian_kl_between(*q, mean[:, k], logvar[:, k])[0], rtol=1e-12)
+    own = D.components_kl(*q, q[0][:, None], q[1][:, None])[0]
+    np.testing.assert_allclose(own, 0.0, atol=1e-12)
+
+
+def test_what_a_mixture_costs_is_both_for_the_posterior_of_a_draw(rng):
+    z, mean_q, logvar_q = rng.standard_normal((3, 4, 2))
+    mean, logvar = rng.standard_normal((2, 4, 3, 2))
+    density = stats.norm.pdf(z[:, None], mean, np.exp(0.5 * logvar)).prod(axis=2)
+    r = density / density.sum(axis=1, keepdims=True)
+    draws = mean_q + np.exp(0.5 * logvar_q) * rng.standard_normal((40_000, 4, 2))
+    log_q = stats.norm.logpdf(draws, mean_q, np.exp(0.5 * logvar_q)).sum(axis=2)
+    log_p = stats.norm.logpdf(draws[:, :, None], mean, np.exp(0.5 * logvar)).sum(axis=3)             # (draws, B, K)
+    estimate, error = mean_and_error((r * (log_q[:, :, None] - log_p)).sum(axis=2))
+    (weighed, choice), _ = D.mixture_kls(z, mean_q, logvar_q, mean, logvar)
+    assert (np.abs(weighed - estimate) < 5 * error).all()
+    np.testing.assert_allclose(choice, (r * np.log(3 * r)).sum(axis=1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("shapes", [((4, 2), (4, 3, 1), (4, 3, 1)), ((4, 2), (3, 4, 2), (3, 4, 2)),
+                                    ((4, 2), (4, 3, 2), (4, 2, 2)), ((4, 2), (4, 2), (4, 2))])
+def test_components_that_do_not_fit_are_named(shapes):
+    arrays = [np.zeros(shape) for shape in shapes]
+    with pytest.raises(ValueError, match=r"components: .*expected \(B, Z\), \(B, K, Z\), \(B, K, Z\)"):
+        D.components_log_prob(*arrays)
+    with pytest.raises(ValueError, match=r"expected \(B, Z\), \(B, K, Z\), \(B, K, Z\)"):
+        D.components_kl(arrays[0], *arrays)

@@ -187,10 +187,11 @@ def losses_return_one_number_per_example(case: Case) -> None:
 
 PER_SAMPLE = {"VAE.monte_carlo_terms"}
 NO_LOSS = {"reparameterize", "gaussian_kl_by_latent", "free_bits", "VAE.elbo_terms_by_latent", "VAE.posterior_samples",
-           "VAE.q"}
+           "VAE.q", "components_log_prob", "components_kl"}
 
 
-DENSITIES = ("minivae.distributions.gaussian", "minivae.distributions.nll", "minivae.distributions.mixture")
+DENSITIES = ("minivae.distributions.gaussian", "minivae.distributions.nll", "minivae.distributions.mixture",
+             "minivae.distributions.categorical")
 
 
 def is_loss(case: Case) -> bool:

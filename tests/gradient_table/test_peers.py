@@ -63,6 +63,14 @@ def mixture(logits, mean, logvar):
     return MixtureSameFamily(Categorical(logits=logits), normal(mean, logvar), validate_args=False)
 
 
+def mixture_kls(z, mean_q, logvar_q, mean, logvar):
+    """Bayes' rule by torch.distributions, component by component."""
+    components = [normal(mean[:, k], logvar[:, k]) for k in range(mean.shape[1])]
+    choice = Categorical(logits=torch.stack([p.log_prob(z) for p in components], dim=1))
+    kls = torch.stack([kl_divergence(normal(mean_q, logvar_q), p) for p in components], dim=1)
+    return (choice.probs * kls).sum(dim=1), kl_divergence(choice, Categorical(logits=torch.zeros_like(kls)))
+
+
 def full_normal(mean, L):
     return MultivariateNormal(mean, scale_tril=L.tril(), validate_args=False)
 
@@ -157,6 +165,10 @@ TORCH = {
     "gaussian_kl": lambda m, v: kl_divergence(normal(m, v), normal(torch.zeros_like(m), torch.zeros_like(v))),
     "gaussian_kl_by_latent": lambda m, v: kl_divergence(Normal(m, (0.5 * v).exp()), Normal(0.0 * m, 0.0 * v + 1.0)),
     "gaussian_mixture_log_prob": lambda z, logits, mean, logvar: mixture(logits, mean, logvar).log_prob(z),
+    "components_log_prob": lambda z, mean, logvar: normal(mean, logvar).log_prob(z[:, None]),
+    "components_kl": lambda mq, vq, m, v: kl_divergence(normal(mq[:, None].expand_as(m), vq[:, None].expand_as(v)),
+                                                        normal(m, v)),
+    "mixture_kls": mixture_kls,
     "free_bits": lambda kl, least: kl.mean(dim=0).clamp(min=least),
     "capacity_gap": lambda kl, capacity: (kl.mean() - capacity).abs(),
     "gaussian_kl_between": lambda mq, vq, mp, vp: kl_divergence(normal(mq, vq), normal(mp, vp)),
