@@ -7,8 +7,8 @@ What you'll see  the five arms of a spiral told apart, and the same model that n
 
     python chapters/ch23_gmvae.py                                   a spiral and 4,000 digits, two minutes
     python chapters/ch23_gmvae.py --seeds 5                         the same five times, and two ablations: README.md's table
-    minivae train --model gmvae --components 10 --data mnist --binarize --hidden 500 500 --epochs 100 --vae-epochs 30
-                                                                    all of MNIST: half an hour or more
+    minivae train --model gmvae --data mnist --binarize --hidden 200 200 --latents 8 --w-latents 5 --epochs 10 --vae-epochs 5
+                                                                    all of MNIST, a few minutes
 """
 
 # %% [markdown]

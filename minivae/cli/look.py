@@ -77,8 +77,12 @@ class Evaluate:
         return OK
 
     def _of_images(self, model: Any, x: Batch) -> None:
-        print(evaluate_mixture(model, x, seed=self.seed) if isinstance(model, GMVAE) else
-              evaluate(model, x, seed=self.seed))
+        if isinstance(model, GMVAE):
+            if self.latents:
+                raise ValueError("latents: got a run of a GMVAE, whose latents are not independent under p(z, w)")
+            print(evaluate_mixture(model, x, seed=self.seed))
+        else:
+            print(evaluate(model, x, seed=self.seed))
         print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
               f"active units: {active_units(model, x).sum()} of {model.latents}")
         self._importance_weighted(model, x)
