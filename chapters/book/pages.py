@@ -213,7 +213,7 @@ def _row(where: ModuleType, op: Callable[..., Any], rows: int, worst: float) -> 
     cited = SOURCE.findall(" ".join(line.strip() for line in [right, *rest, *(line for lines in others for line in lines)]))
     shapes = right if "->" in right or "all (" in right else _shapes_of(op)
     notes = [f"`{shapes}`" if shapes else "", "; ".join(cited),
-             f"{rows} checks, worst error {worst:.0e}"]
+             f"{rows} checks, worst error {f'{worst:.0e}' if worst else 0}"]
     value = f"$$\n{formulas.displayed(value, 46)}\n$$" if formula else value
     name = full_name(where.__name__.removeprefix("minivae."), op.__name__)
     cell = [f"{{py:func}}`~{name}`", value, *(text for _, text in more), *filter(None, notes)]
