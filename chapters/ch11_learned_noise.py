@@ -52,6 +52,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minivae import distributions, plots
+from minivae.backend import to_numpy
 from minivae.chapter import options, parser
 from minivae.distributions import bits_of_density, bits_of_mass, dequantise
 from minivae.evaluation import evaluate
@@ -218,7 +219,7 @@ def pixels_alone(name, images, opt, *, raw, steps, batch=100):
         if step % 10 == 0:
             nll = p_x(outputs[:, paper], x=x[:, paper[:X]])[0].mean()
             curve.append((step, float(unit(nll, pixels=int(paper[:X].sum())))))
-    return curve, plots.to_numpy(scale.value)
+    return curve, to_numpy(scale.value)
 
 
 def collapse(digits, opt):
@@ -268,7 +269,7 @@ def faces(models, images, opt, columns=10):
     few = plots.spread(images.test, columns)
     rows = {"unseen image": few}
     for name in ("gaussian_fixed", "gaussian_shared", "gaussian_optimal", "gaussian_pixel", "logistic_pixel"):
-        rows[KINDS[name][0]] = plots.to_numpy(models[name].reconstruct(opt.device.asarray(few), opt.device.rng(opt.seed)))
+        rows[KINDS[name][0]] = to_numpy(models[name].reconstruct(opt.device.asarray(few), opt.device.rng(opt.seed)))
     photo = np.median(few) > 0.25                      # light on film, else ink on paper
     page = plots.mosaic(np.concatenate(list(rows.values())), images.image_shape, columns, paper=np.nan)
     fig, ax = plots.figure(width=8.0, height=8.0 * 0.82 * page.shape[0] / page.shape[1])

@@ -118,7 +118,7 @@ class M2(Model):
         p = np.full(self.classes, 1.0 / self.classes) if class_prior is None else np.asarray(class_prior, np.float64)
         if p.shape != (self.classes,) or not (p > 0.0).all() or abs(p.sum() - 1.0) > 1e-6:
             raise ValueError(f"class_prior: got {class_prior}, expected {self.classes} numbers > 0 that add up to 1")
-        self.log_prior = device.asarray(np.log(p), dtype=dtype)
+        self.log_p = np.log(p)
 
     # ── the bounds ────────────────────────────────────────────────────────────────────────────────
 
@@ -146,7 +146,7 @@ class M2(Model):
         """nll and kl of L(x, y) = −(nll + kl);   kl = KL(q(z|x, y) ‖ N(0, I)) − log p(y)    eps (B, Z) -> (B,) (B,)"""
         y = one_hot(labels, classes=self.classes, dtype=x.dtype)
         (nll, kl), pullback = self.conditional_terms(x=x, y=y, eps=eps)
-        return (nll, kl - y @ self.log_prior.astype(x.dtype, copy=False)), pullback           # log p(y) is a constant
+        return (nll, kl - y @ self.log_prior(x)), pullback           # log p(y) is a constant
 
     def unlabelled_terms(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         """nll and kl of U(x) = −(nll + kl), every class enumerated        x (B, X), eps (C, B, Z) -> (B,) (B,)
@@ -158,7 +158,7 @@ class M2(Model):
         logits, pull_classifier = self.classifier(x)
         each, pull_each = self.conditional_terms(x=x, y=self._every_class(x), eps=eps.reshape(C * B, -1))
         (nll, pull_nll), (kl, pull_kl) = (expectation(logits, term.reshape(C, B).T) for term in each)
-        kl_y, pull_y = categorical_kl(logits, log_prior=self.log_prior.astype(x.dtype, copy=False))
+        kl_y, pull_y = categorical_kl(logits, log_prior=self.log_prior(x))
 
         def pullback(dnll: Array, dkl: Array) -> None:
             dlogits_nll, dnll_each = pull_nll(dnll)
@@ -177,6 +177,10 @@ class M2(Model):
             pull_classifier(pull_nll(dnll), need_dx=False)
 
         return nll, pullback
+
+    def log_prior(self, x: Array) -> Array:
+        """log p(y) where x lives, in its dtype        -> (C,)"""
+        return array_module(x).asarray(self.log_p, dtype=x.dtype)
 
     def _every_class(self, x: Array) -> Array:
         """One-hot rows of class 0 for the whole batch, then of class 1, …        -> (C·B, C)"""
@@ -247,7 +251,7 @@ class M2(Model):
         z, _ = reparameterize(*q, eps=self._noise(rng, C * B))
         nll, _ = self.likelihood(self.decoder(concat(z, y)[0])[0], x=repeat(x, samples=C)[0])
         log_ratio = standard_normal_log_prob(z)[0] - gaussian_log_prob(z, *q)[0] - nll
-        return logsumexp(log_ratio.reshape(C, B).T + self.log_prior)[0]
+        return logsumexp(log_ratio.reshape(C, B).T + self.log_prior(x))[0]
 
     # ── predictions ───────────────────────────────────────────────────────────────────────────────
 

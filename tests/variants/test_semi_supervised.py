@@ -201,11 +201,11 @@ class WithoutThePrior(M2):
     """log p(y) commented out: "it works all the same", with uniform classes."""
 
     def unlabelled_terms(self, *, x, eps):
-        log_prior, self.log_prior = self.log_prior, np.zeros_like(self.log_prior)
+        log_p, self.log_p = self.log_p, np.zeros_like(self.log_p)
         try:
             return super().unlabelled_terms(x=x, eps=eps)
         finally:
-            self.log_prior = log_prior
+            self.log_p = log_p
 
 
 class AverageOfClasses(M2):
