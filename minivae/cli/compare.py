@@ -106,7 +106,7 @@ def table(runs: Sequence[Judged], *, samples: int, best: bool = False) -> list[R
     if samples:
         rows += [row(f"NLL, {samples:,} samples", lambda run: Estimate.of(run.weighted_nll)),
                  against(lambda run: run.weighted_nll)]
-    rows.append(row("active units", lambda run: f"{run.active} of {run.latents}"))
+    rows.append(row("active units", lambda run: "" if run.active is None else f"{run.active} of {run.latents}"))
     if any(run.quality for run in runs):
         rows += [(what, [_quality(run, name) for run in runs]) for what, name in (
             ("Fréchet distance", "frechet"), ("precision", "precision"), ("recall", "recall"))]

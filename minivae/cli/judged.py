@@ -14,8 +14,11 @@ from minivae.batch import Batch
 from minivae.data import Dataset
 from minivae.distributions import bernoulli_sample
 from minivae.evaluation import SampleQuality, active_units, log_likelihoods, sample_quality, terms_by_image
+from minivae.parts import Likelihood
 from minivae.runs import read_history
 from minivae.training import Recipe, load_run
+from minivae.training.recipe import OF_SOME_MODELS
+from minivae.variants import CVAE, M2
 
 PICTURED = 10              # images of a kind in the picture, and as many samples in each of two rows
 
@@ -31,7 +34,7 @@ class Judged:
     nll: np.ndarray                    # (N,) of each test image
     kl: np.ndarray                     # (N,)
     weighted_nll: np.ndarray           # (N,) minus the importance-weighted bound; empty, if it was not asked for
-    active: int
+    active: int | None                 # of latents that are the same whatever the label is
     latents: int
     quality: SampleQuality | None      # of 28×28 images in [0, 1]
     parameters: int
@@ -53,17 +56,23 @@ class Judged:
 
 def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | None = None, best: bool = False,
           seed: int = 0, folder: Path | None = None, progress: bool = True) -> Judged:
-    """Load a run and ask it everything.  Raises CheckpointError for a folder that is none."""
+    """Load a run and ask it everything.
+
+    Raises CheckpointError for a folder that is none, ValueError for a model that is none of images.
+    """
     model, dataset, recipe = load_run(run, on, folder=folder, best=best)
+    if isinstance(model, CVAE):
+        raise ValueError(f"{run}: a run of a cvae, which explains a part of an image, given another; what is compared "
+                         "are models of whole images")
     test = plots.spread(recipe.test(dataset), images)
     nll, kl = terms_by_image(model, test, seed=seed)
     bound = log_likelihoods(model, test, samples=samples, seed=seed, progress=progress) if samples else np.empty(0)
     rng, few = on.rng(seed), plots.spread(test, PICTURED).on(on, model.dtype)
     drawn, again = model.sample(2 * PICTURED, rng), model.reconstruct(few, rng)
-    seen = [to_numpy(model.likelihood.scaled(x)) for x in (drawn, few.x, again)]
+    seen = [to_numpy(_pixels(model).scaled(x)) for x in (drawn, few.x, again)]
     return Judged(
         name, recipe, dataset.image_shape, test, nll=nll, kl=kl, weighted_nll=-bound,
-        active=int(active_units(model, test).sum()), latents=model.latents,
+        active=None if isinstance(model, M2) else int(active_units(model, test).sum()), latents=model.latents,
         quality=_quality(model, dataset, on.rng(seed)), history=read_history(run),
         parameters=sum(network.arena.value.size for network in model.networks.values()),
         samples=seen[0], images=seen[1], reconstructions=seen[2])
@@ -78,18 +87,23 @@ def _quality(model: Any, dataset: Dataset, rng: Generator) -> SampleQuality | No
     if dataset.image_shape != (28, 28) or dataset.kind == "real" or len(dataset.test) < 4:
         return None
     images = model.sample(len(dataset.test), rng)
-    if dataset.kind == "binary" and not model.likelihood.density:
+    if dataset.kind == "binary" and not _pixels(model).density:
         images = bernoulli_sample(images, rng=rng)
     return sample_quality(to_numpy(images).clip(0.0, 1.0), dataset.test)
+
+
+def _pixels(model: Any) -> Likelihood:
+    """p(x|z) of the pixels: an M2 on the latents of an M1 has another one, too."""
+    return model.pixel_likelihood if isinstance(model, M2) else model.likelihood
 
 
 def option(recipe: Recipe, name: str) -> str:
     """An option of `minivae train` as one would type it; "" where, as the others are, it decides nothing."""
     only = {"hidden": recipe.network == "mlp", "activation": recipe.network == "mlp",
             "filters": recipe.network == "conv", "dense": recipe.network == "conv",
-            "components": recipe.prior == "mixture", "gamma": recipe.capacity is not None}
-    value = getattr(recipe, name)
-    if not only.get(name, True):
+            "components": recipe.prior != "standard" or recipe.model == "gmvae", "gamma": recipe.capacity is not None}
+    value, own = getattr(recipe, name), [models for models, names in OF_SOME_MODELS.items() if name in names]
+    if not only.get(name, True) or (own and not any(recipe.model in models for models in own)):
         return ""
     if value is None or isinstance(value, bool):
         return "yes" if value else "no"

@@ -231,3 +231,30 @@ def test_columns_stand_under_their_names():
                      "longer               100 ± 2"]
     assert as_markdown(["a", "b"], [("p(x|z)", ["1", "2"])]) == [
         "|  | a | b |", "| --- | --: | --: |", r"| p(x\|z) | 1 | 2 |"]
+
+
+def test_every_model_of_images_stands_beside_the_others(tmp_path, undrawn, capsys):
+    """A column each; of M2, whose codes depend on the label, no active units; a setting is shown for whom it is one."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", train=rng.random((160, 4, 3)), train_labels=np.arange(160) % 2,
+             test=rng.random((60, 4, 3)), test_labels=np.arange(60) % 2)
+    models = {"vae": {}, "two_stage": {"second_hidden": (8,)}, "m2": {"labels": 10}, "m1m2": {"labels": 20},
+              "gmvae": {"components": 3, "vae_epochs": 0}}
+    for name, options in models.items():
+        train_on(tmp_path / "mine.npz", tmp_path / name, model=name, **options)
+    assert compare(tmp_path, *models, out=tmp_path / "out") == 0
+    found = rows(capsys.readouterr().out)
+    assert found["model"] == list(models)
+    assert found["labels"] == ["10", "20"]
+    assert found["components"] == ["3"]
+    assert len(found["active units"]) == 3
+    assert len(found["ELBO"]) == 5
+
+
+def test_a_model_of_something_else_is_refused(tmp_path, capsys):
+    np.savez(tmp_path / "mine.npz", train=np.ones((60, 4, 4)), test=np.zeros((20, 4, 4)))
+    for name in ("vae", "cvae"):
+        train_on(tmp_path / "mine.npz", tmp_path / name, model=name)
+    assert compare(tmp_path, "vae", "cvae", out=tmp_path / "out") == 2
+    assert "cvae: a run of a cvae, which explains a part of an image, given another" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
