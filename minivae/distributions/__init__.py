@@ -8,7 +8,7 @@
     rank_one         precisions that are diagonal plus one direction
     flows            maps of noise, with their log-determinants
     mixture          weighted sums of diagonal Gaussians
-    categorical      one of K choices: expectations over it, and its KL
+    components       mixtures whose components every example has of its own
     kl_charges       what an objective charges for a KL: free bits, capacity
 
 Read them in any order.  Change a formula and two judges have their say: finite differences about its pullback, and the
@@ -16,6 +16,7 @@ tests of its value (densities integrate to one, closed forms equal Monte Carlo).
 """
 
 from minivae.distributions.categorical import categorical_kl, expectation
+from minivae.distributions.components import components_kl, components_log_prob, mixture_kls
 from minivae.distributions.flows import affine, chain, couple, planar
 from minivae.distributions.full_gaussian import (
     full_gaussian_entropy,
@@ -36,12 +37,7 @@ from minivae.distributions.gaussian import (
 )
 from minivae.distributions.grey_levels import bits_of_density, bits_of_mass, dequantise
 from minivae.distributions.kl_charges import capacity_gap, free_bits
-from minivae.distributions.mixture import (
-    components_kl,
-    components_log_prob,
-    gaussian_mixture_log_prob,
-    mixture_kls,
-)
+from minivae.distributions.mixture import gaussian_mixture_log_prob
 from minivae.distributions.nll import (
     GREY_LEVEL,
     bernoulli_nll,

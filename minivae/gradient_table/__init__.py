@@ -18,12 +18,23 @@ from types import ModuleType
 import numpy as np
 
 from minivae import vae
-from minivae.distributions import categorical, flows, full_gaussian, gaussian, kl_charges, mixture, nll, rank_one
+from minivae.distributions import (
+    categorical,
+    components,
+    flows,
+    full_gaussian,
+    gaussian,
+    kl_charges,
+    mixture,
+    nll,
+    rank_one,
+)
 from minivae.evaluation import classifier
 from minivae.gradient_table.case import Case, check
 from minivae.gradient_table.deep_rows import deep_latent_cases, rank_one_cases
 from minivae.gradient_table.distribution_rows import (
     categorical_cases,
+    components_cases,
     gaussian_cases,
     kl_charge_cases,
     mixture_cases,
@@ -63,7 +74,7 @@ __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 TABLE = {
     dense: op_cases, arrays: op_cases, softmax: op_cases,
     convolutions: convolution_cases, normalisation: convolution_cases,
-    gaussian: gaussian_cases, nll: nll_cases, mixture: mixture_cases,
+    gaussian: gaussian_cases, nll: nll_cases, mixture: mixture_cases, components: components_cases,
     kl_charges: kl_charge_cases, categorical: categorical_cases,
     full_gaussian: full_gaussian_cases,
     rank_one: rank_one_cases,

@@ -64,6 +64,13 @@ def mixture_cases(rng: Generator) -> list[Case]:
         row(D.gaussian_mixture_log_prob, n((4, 3)), n(5), *n((2, 5, 3))),
         row(D.gaussian_mixture_log_prob, n((3, 1)), n(1), *n((2, 1, 1)), note="one component"),
         row(D.gaussian_mixture_log_prob, 3.0 * n((1, 2)), n(4), *n((2, 4, 2)), note="one row, far"),
+    ]
+
+
+def components_cases(rng: Generator) -> list[Case]:
+    """distributions/components.py"""
+    n = rng.standard_normal
+    return [
         row(D.components_log_prob, n((4, 3)), *n((2, 4, 5, 3))),
         row(D.components_log_prob, 3.0 * n((1, 2)), *n((2, 1, 1, 2)), note="one row, one component"),
         row(D.components_kl, *n((2, 4, 3)), *n((2, 4, 5, 3))),
