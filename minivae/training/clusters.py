@@ -9,6 +9,7 @@ import numpy as np
 from minivae.backend import to_numpy
 from minivae.evaluation import over_parts
 from minivae.evaluation.clustering import k_means
+from minivae.plots import spread
 from minivae.variants import GMVAE
 
 
@@ -18,7 +19,7 @@ def start_at_clusters(images: np.ndarray, *, seed: int = 0, most: int = 5000) ->
     images   some training images (N, X); of more than `most`, so many of them, evenly spread
     seed     of k-means
     """
-    chosen = images if len(images) <= most else images[np.linspace(0, len(images) - 1, most).astype(int)]
+    chosen = spread(images, most)
 
     def start(model: GMVAE) -> None:
         codes = np.concatenate(over_parts(model, chosen, lambda part, rng: to_numpy(model.codes(part))))
