@@ -127,6 +127,12 @@ class Model(Layer):
         """nll and kl of every example, (B,) (B,), in nats: −(nll + kl) is a lower bound on log p."""
         raise NotImplementedError(f"{type(self).__name__} must define terms")
 
+    @staticmethod
+    def mean_of(drawn: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+        """nll and kl, averaged over draws of both        [(B,) (B,)] × L -> (B,) (B,)"""
+        nll, kl = (sum(term[1:], term[0]) / len(drawn) for term in zip(*drawn))
+        return nll, kl
+
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(x, z) − log q(z|x) for K draws of q        -> (K, B)"""
         raise NotImplementedError(f"{type(self).__name__} has no importance weights")

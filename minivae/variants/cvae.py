@@ -31,7 +31,7 @@ from minivae.batch import as_batch
 from minivae.distributions import gaussian_kl_between, gaussian_log_prob, reparameterize
 from minivae.nn import Data, Layer, Linear, Model, Optimizer, Sequential, mlp
 from minivae.ops import concat, repeat
-from minivae.parts import Likelihood, likelihood
+from minivae.parts import Likelihood, likelihood, terms
 from minivae.vae import Encoder
 from minivae.variants.mlp_vae import start_at
 
@@ -140,7 +140,7 @@ class CVAE(Model):
         def share(model: CVAE, rows: slice) -> tuple[Array, ...]:
             step = model._baseline_step if first else model._step
             nll, kl = step(batch.x[rows], batch.y[rows], eps[:, rows], weight)
-            return -weight * (nll + kl).sum(), weight * nll.sum(), weight * kl.sum()
+            return terms(nll, kl, weight)
 
         moved = self.workers.step(share, len(batch), ["baseline" if first else "cvae"])
         return dict(zip(("elbo", "nll", "kl"), moved))
@@ -163,8 +163,7 @@ class CVAE(Model):
     def terms(self, batch: Data, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
         batch = as_batch(batch)
         drawn = [self.elbo_terms(x=batch.x, y=batch.y, eps=self._noise(rng, len(batch)))[0] for _ in range(samples)]
-        nll, kl = (sum(term[1:], term[0]) / samples for term in zip(*drawn))
-        return nll, kl
+        return self.mean_of(drawn)
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(y, z|x) − log q(z|x, y) for K draws of q        -> (K, B)"""

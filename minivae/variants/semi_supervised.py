@@ -237,8 +237,7 @@ class M2(Model):
         """nll and kl of U(x): as if no label were known"""
         x = as_batch(batch).x
         drawn = [self.unlabelled_terms(x=x, eps=self._noise(rng, self.classes, len(x)))[0] for _ in range(samples)]
-        nll, kl = (sum(term[1:], term[0]) / samples for term in zip(*drawn))
-        return nll, kl
+        return self.mean_of(drawn)
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log Σ_y p(x, y, z_y) / q(z_y|x, y) for K draws of a z for each class: no guess of y is needed    -> (K, B)"""

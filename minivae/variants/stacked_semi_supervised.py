@@ -123,8 +123,7 @@ class M1M2(M2):
             z, log_q = self.draw(x, self._m1_noise(rng, len(x)))
             nll, kl = self.unlabelled_terms(x=z, eps=self._noise(rng, self.classes, len(x)))[0]
             drawn.append((self.m1_likelihood(self.m1_decoder(z)[0], x=x)[0], log_q + nll + kl))
-        nll, kl = (sum(term[1:], term[0]) / samples for term in zip(*drawn))
-        return nll, kl
+        return self.mean_of(drawn)
 
     def _log_weight(self, x: Array, rng: Generator) -> Array:
         """log p(x|z₁) + log Σ_y p(z₁, y, z_y) / q(z_y|z₁, y) − log q(z₁|x)        -> (B,)"""

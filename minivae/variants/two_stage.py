@@ -134,8 +134,7 @@ class TwoStage(Model):
         for _ in range(samples):
             z, nll, log_q = self.codes(x=x, eps=rng.standard_normal((len(x), self.latents), dtype=self.dtype))
             drawn.append((nll, log_q - self.second.elbo(z, rng)))
-        nll, kl = (sum(term[1:], term[0]) / samples for term in zip(*drawn))
-        return nll, kl
+        return self.mean_of(drawn)
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(x, z, u) − log q(z, u|x) for K draws of both        (B, X) -> (K, B)"""
