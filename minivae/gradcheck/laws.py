@@ -195,10 +195,12 @@ def _overwritten(subject: Subject, pullback: Callable[..., Any], v: Any, first: 
 
 
 def _is_random(subject: Subject, outputs: list[Array]) -> str:
-    now = subject.outputs()
-    if now is None or any(a.shape != b.shape or _differ(a, b, ANOTHER_NUMBER) for a, b in zip(now, outputs)):
-        return ("a second call at the same inputs gives another value: it is random, or it remembers; noise is passed "
-                "in as a constant, eps=...")
+    """The sentence, or "".  Six coins fall as before once in 64 times: a small op is asked often."""
+    for _ in range(8 if sum(y.size for y in outputs) < 64 else 1):
+        now = subject.outputs()
+        if now is None or any(a.shape != b.shape or _differ(a, b, ANOTHER_NUMBER) for a, b in zip(now, outputs)):
+            return ("a second call at the same inputs gives another value: it is random, or it remembers; noise is "
+                    "passed in as a constant, eps=...")
     return ""
 
 
