@@ -27,7 +27,7 @@ from minivae.nn.workers import Crew, Workers, by_rows, rows_worth, team_on
 
 __all__ = [
     "SGD", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew", "Data",
-    "Initialiser", "Layer", "Linear", "Model", "Moment", "Momentum", "Network", "Optimizer", "Parameter", "Reshape", "Schedule",
-    "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "glorot", "he", "learning", "mlp",
-    "rows_worth", "stepwise", "team_on", "warmup",
+    "Initialiser", "Layer", "Linear", "Model", "Moment", "Momentum", "Network", "Optimizer", "Parameter", "Reshape",
+    "Schedule", "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "glorot", "he", "learning",
+    "mlp", "rows_worth", "stepwise", "team_on", "warmup",
 ]

@@ -14,7 +14,7 @@ from minivae.plots.runs import learning_curves, portrait
 from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, svg, use_style
 
 __all__ = [
-    "COLOURS", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation", "kl_by_latent",
-    "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions", "save", "side_by_side",
-    "spread", "svg", "traversals", "use_style",
+    "COLOURS", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation",
+    "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions", "save",
+    "side_by_side", "spread", "svg", "traversals", "use_style",
 ]
