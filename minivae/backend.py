@@ -1,4 +1,4 @@
-"""Devices: the array module of an array, random generators, transfers.
+"""Devices: the array module of an array, random generators, transfers; and where this machine keeps things.
 
 Every other file is written in plain `np.`: CuPy arrays answer NumPy's functions and stay on
 their GPU.  Only here is CuPy imported, and only when a GPU is asked for.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -125,3 +126,8 @@ def at_least_one(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name}: got {size}, expected at least 1")
+
+
+def cache_folder() -> Path:
+    """Where what can be had again is kept: the operating system's cache folder for minivae."""
+    return Path(importlib.import_module("pooch").os_cache("minivae"))       # which is slow to import, and seldom needed

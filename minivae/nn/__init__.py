@@ -23,11 +23,11 @@ from minivae.nn.network import Network
 from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer, clip_norm
 from minivae.nn.parameter import Parameter
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
-from minivae.nn.workers import Workers, by_rows, rows_worth, team_on
+from minivae.nn.workers import Workers, by_rows, team_on
 
 __all__ = [
     "SGD", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Data",
     "Initialiser", "Layer", "Linear", "Model", "Momentum", "Network", "Optimizer", "Parameter", "Reshape", "Schedule",
     "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "glorot", "he", "learning", "mlp",
-    "rows_worth", "stepwise", "team_on", "warmup",
+    "stepwise", "team_on", "warmup",
 ]

@@ -63,6 +63,15 @@ class Hired:
             workers.hire(threads, processes)
 
     @property
+    def crossover(self) -> int | None:
+        return self.both[0].crossover or self.both[1].crossover
+
+    @crossover.setter
+    def crossover(self, crossover: int | None) -> None:
+        for workers in self.both:
+            workers.crossover = crossover
+
+    @property
     def processes(self) -> Processes:
         return self.both[0].processes
 
