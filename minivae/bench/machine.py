@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minivae.parallel.rehearsal import processor
+from minivae.backend import processor
 
 # a contender may be slower (seldom quicker) because of them; how many threads there are the contest says itself
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES",

@@ -20,10 +20,12 @@ import numpy as np
 from minivae.backend import Array, Device
 from minivae.nn.batch_norm import batch_learners, learning
 from minivae.nn.network import Network
-from minivae.parallel import ALONE, SOLO, Processes, Team, crossover, quiet_blas, shares
+from minivae.nn.rehearsal import crossover
+from minivae.parallel import ALONE, SOLO, Processes, Team, quiet_blas, shares
 
-FEW = 32                   # rows: a product of fewer takes hardly less time
-ROW = 2**18                # multiplications: no row costs less, however small the network; it has pixels, too
+FEW, MANY = 32, 64         # rows: a product of fewer takes hardly less time; more are worth a thread in any network
+WORK = 2**24               # between: rows × weights.  Right on two AVX2 cores; both hold where nothing was measured
+ROW = 2**17                # weights: a row costs as much as so many more, for its pixels' exponentials and logarithms
 Share = Callable[[Any, slice], tuple[Array, ...]]
 
 
@@ -44,8 +46,8 @@ class Workers:
 
     rows_each   how many rows a thread must have to be worth it; None: by the crossover
     uses        how often a step takes every row through the networks (L draws, say), which makes fewer rows worth it
-    crossover   how many multiplications a thread must have, for handing Python over costs, too; a run keeps it.  None
-                until threads are asked to share a batch: then this machine's (`parallel.rehearsal`)
+    crossover   how many rows × weights a thread must have, for handing Python over costs, too; a run keeps it.  None
+                until threads are asked to share a batch: then this machine's (`rehearsal`)
     """
 
     def __init__(self, model: Any, *, rows_each: int | None = None, uses: int = 1) -> None:
@@ -68,7 +70,7 @@ class Workers:
             teams = np.array([float(self.team.threads > 1)])
             processes.sum(teams)
             if teams[0] > 0:
-                self.crossover = processes.once(lambda: self.crossover or crossover())
+                self.crossover = processes.once(self._crossover)
 
     def step(self, share: Share, rows: int, names: Sequence[str] | None = None) -> list[Array]:
         """Set the gradients, as below, and let optimizers take a step; return this process's part of the values.
@@ -131,9 +133,13 @@ class Workers:
         """How many rows a thread must have to be worth it: fewer, the more numbers each is multiplied by."""
         if self.rows_each is not None:
             return self.rows_each
-        self.crossover = self.crossover or crossover()
+        self.crossover = self._crossover()
         size = sum(network.arena.value.size for network in self.model.networks.values())
-        return max(1, max(FEW, self.crossover // max(size, ROW)) // self.uses)
+        rows = self.crossover // (size + ROW) if self.crossover else min(MANY, WORK // size)
+        return max(1, max(FEW, rows) // self.uses)
+
+    def _crossover(self) -> int:
+        return crossover() if self.crossover is None else self.crossover
 
     @property
     def undivided(self) -> bool:

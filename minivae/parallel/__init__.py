@@ -2,16 +2,13 @@
 
     team             threads of one process
     mpi              processes, on one machine or on many, started by mpiexec
-    rehearsal        what two threads lose to each other on this machine, and so when another is worth having
 
 Nothing here knows of networks or images: who shares the work of a training step is decided in `nn.workers`.
 """
 
 from minivae.parallel.mpi import ALONE, Processes, ProcessesError, processes
-from minivae.parallel.rehearsal import UNMEASURED, crossover
 from minivae.parallel.team import SOLO, Team, quiet_blas, shares
 
 __all__ = [
-    "ALONE", "SOLO", "UNMEASURED", "Processes", "ProcessesError", "Team", "crossover", "processes", "quiet_blas",
-    "shares",
+    "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "processes", "quiet_blas", "shares",
 ]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Generator, rng_state
-from minivae.nn import Model
-from minivae.parallel import ALONE, UNMEASURED, Processes
+from minivae.nn import UNMEASURED, Model
+from minivae.parallel import ALONE, Processes
 from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"

@@ -64,7 +64,7 @@ class Hired:
 
     @property
     def crossover(self) -> int | None:
-        return self.both[0].crossover or self.both[1].crossover
+        return next((workers.crossover for workers in self.both if workers.crossover is not None), None)
 
     @crossover.setter
     def crossover(self, crossover: int | None) -> None:

@@ -1,16 +1,16 @@
 """A rehearsal: what two threads lose to each other on this machine, and so when another thread is worth having.
 
 Two threads share one Python.  Whenever NumPy comes back to it, a thread waits until the other lets go, and wakes up:
-tens of microseconds, some sixty times in the half of a training step that threads share out (`nn.workers`).  That loss
-does not depend on how many rows they have.  What they save does: a multiplication of a weight for every row.  So
+tens of microseconds, some sixty times in the half of a training step that threads share out (`workers`).  That loss
+does not depend on how many rows they have.  What they save does: in that half every row meets every weight 1.5 times,
+forwards, and backwards but in the first layer.  So a thread must have more rows × weights than the
 
-    crossover = loss / seconds per multiplication
+    crossover = loss / (1.5 · seconds per multiplication)
 
-is how many multiplications a thread must take over before two are quicker than one.  Both depend on the processor, so
-both are measured, in some 40 ms, when threads are first asked to share a batch; and kept, so that the same seed gives
-the same bits the next time.
+before two are quicker than one.  Both depend on the processor, so both are measured, in about 50 ms, when threads are
+first asked to share a batch; and kept, so that the same seed gives the same bits the next time.
 
-    python -c "from minivae.parallel.rehearsal import measured; print(measured())"        measures, and keeps nothing
+    python -c "from minivae.nn.rehearsal import measured; print(measured())"        measures, and keeps nothing
 """
 
 from __future__ import annotations
@@ -30,30 +30,33 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from minivae.backend import cache_folder
-from minivae.parallel.team import Team
+from minivae.backend import cache_folder, device, processor
+from minivae.nn.arena import Arena
+from minivae.nn.layers import mlp
+from minivae.parallel import Team
 
-UNMEASURED = 2**24         # where nothing can be measured, and in runs that kept nothing: two AVX2 cores
+UNMEASURED = 0             # the constants of `workers` decide: nothing could be measured, or a run is older than this
 LEAST, MOST = 2**21, 2**27
-CALLS = 60                 # of NumPy, in the half of a step that threads share
-LINKS, ROWS, WIDTH = 10, 32, 128             # of the rehearsal's chain: a product and two small calls each
-REPEATS = 9
+MEETINGS = 1.5             # of a row and a weight, in the half of a step that threads share
+LAYERS, WIDTH, ROWS = 5, 64, 32              # of a network that loses as much as a VAE of any size does
+PRODUCT = (128, 128, 1280)                   # one call so long that it is nothing how long a thread takes to wake up
+REPEATS = 7
 VARIABLE, FILE = "MINIVAE_CROSSOVER", "crossover.json"
 
 
 @cache
 def crossover() -> int:
-    """How many multiplications another thread must be given to be worth it: a power of two.
+    """How many rows × weights another thread must be given to be worth it: a power of two.
 
     The environment's MINIVAE_CROSSOVER, if it is set; else what is kept in the cache folder for this processor and
     these versions; else measured now, and kept.  Beside other work, when there is no second core to be had, nothing can
-    be measured and nothing is kept: 2²⁴ until the next process asks.
+    be measured and nothing is kept: 0, until the next process asks.
 
-    Raises ValueError if the variable is no whole number of at least 1.
+    Raises ValueError if the variable is no whole number.
     """
     if said := os.environ.get(VARIABLE):
-        if not said.isdecimal() or int(said) < 1:
-            raise ValueError(f"{VARIABLE}: got {said!r} in the environment, expected a whole number of at least 1")
+        if not (said.isascii() and said.isdecimal()):
+            raise ValueError(f"{VARIABLE}: got {said!r} in the environment, expected a whole number of at least 0")
         return int(said)
     path, here = cache_folder() / FILE, machine()
     kept = _read(path)
@@ -72,16 +75,6 @@ def machine() -> str:
                       *blas])
 
 
-def processor() -> str:
-    """The processor's model, as far as the system tells."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
 # ── measuring ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -90,38 +83,39 @@ def measured() -> int | None:
     return weighed(*rehearsed(Team(2)))
 
 
-def rehearsed(team: Team) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Seconds that a chain of small calls takes one thread, and two at once; and one call as long, one and two."""
-    rng = np.random.default_rng(0)
-    W = rng.standard_normal((WIDTH, WIDTH), np.float32) * np.float32(WIDTH**-0.5)
-    wide, xs = np.tile(W, LINKS), [rng.random((ROWS, WIDTH), np.float32) for _ in range(2)]
+def rehearsed(team: Team) -> list[list[float]]:
+    """Seconds that half a step takes one thread, and two at once; and that a long product takes one, and two."""
+    rng, cpu = np.random.default_rng(0), device("cpu")
+    x, (m, k, n) = rng.random((ROWS, WIDTH), np.float32), PRODUCT
+    a, b, out = rng.random((m, k), np.float32), rng.random((k, n), np.float32), np.empty((2, m, n), np.float32)
+    nets = [mlp(*[WIDTH] * (LAYERS + 1), rng=rng, activation="tanh") for _ in range(2)]
+    arenas = [Arena(net.parameters(), cpu) for net in nets]
 
-    def chain(i: int) -> None:
-        h = xs[i]
-        for _ in range(LINKS):
-            h = np.float32(1.1) * np.maximum(h @ W, 0.0)
+    def half_step(i: int) -> None:
+        arenas[i].zero_grad(owes=True)
+        y, pullback = nets[i](x)
+        pullback(y)
 
-    def one_call(i: int) -> None:
-        np.matmul(xs[i], wide)
+    def product(i: int) -> None:
+        np.matmul(a, b, out=out[i])
 
-    works: list[Callable[[], object]] = [lambda: chain(0), lambda: team.run(chain, 2),
-                                         lambda: one_call(0), lambda: team.run(one_call, 2)]
-    rounds = [[_seconds(work) for work in works] for _ in range(REPEATS + 1)]          # the first one warms
-    chains, pair, call, calls = map(list, zip(*rounds[1:]))
-    return chains, pair, call, calls
+    works: list[Callable[[], object]] = [lambda: half_step(0), lambda: team.run(half_step, 2),
+                                         lambda: product(0), lambda: team.run(product, 2)]
+    rounds = [[_seconds(work) for work in works] for _ in range(REPEATS + 1)]
+    return [list(times) for times in zip(*rounds[1:])]                                 # the first one warms
 
 
-def weighed(chain: Sequence[float], chains: Sequence[float], call: Sequence[float],
-            calls: Sequence[float]) -> int | None:
-    """The crossover that these times tell, to a power of two; None if two calls were not made at the same time.
+def weighed(half: Sequence[float], halves: Sequence[float], product: Sequence[float],
+            products: Sequence[float]) -> int | None:
+    """The crossover that these times tell, up to a power of two; None if two products were not made at the same time.
 
     The quickest of each counts, what the machine can do; but most must show that there are two cores.
     """
-    if statistics.median(calls) > 1.5 * statistics.median(call):
+    if statistics.median(products) > 1.5 * statistics.median(product):
         return None
-    loss = (min(chains) - min(chain)) * CALLS / (3 * LINKS)
-    multiplication = min(chain) / (LINKS * ROWS * WIDTH**2)
-    return 2**round(math.log2(min(max(loss / multiplication, LEAST), MOST)))
+    meeting = MEETINGS * min(product) / math.prod(PRODUCT)
+    found = (min(halves) - min(half)) / meeting
+    return 2**math.ceil(math.log2(min(max(found, LEAST), MOST)))
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -152,4 +146,3 @@ def _write(path: Path, kept: dict[str, int]) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-
