@@ -20,7 +20,6 @@ import math
 import os
 import platform
 import secrets
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -40,7 +39,7 @@ LEAST, MOST = 2**21, 2**27
 MEETINGS = 1.5             # of a row and a weight, in the half of a step that threads share
 LAYERS, WIDTH, ROWS = 5, 64, 32              # of a network that loses as much as a VAE of any size does
 PRODUCT = (128, 128, 1280)                   # one call so long that it is nothing how long a thread takes to wake up
-REPEATS = 7
+REPEATS, DISTURBED, SLOWER = 7, 2, 1.5       # so many may be slower than so many times the quickest
 VARIABLE, FILE = "MINIVAE_CROSSOVER", "crossover.json"
 
 
@@ -107,11 +106,13 @@ def rehearsed(team: Team) -> list[list[float]]:
 
 def weighed(half: Sequence[float], halves: Sequence[float], product: Sequence[float],
             products: Sequence[float]) -> int | None:
-    """The crossover that these times tell, up to a power of two; None if two products were not made at the same time.
+    """The crossover that these times tell, up to a power of two; None if they do not tell it.
 
-    The quickest of each counts, what the machine can do; but most must show that there are two cores.
+    The quickest of each counts, what the machine can do.  But most must come near it, and two products must have been
+    made at the same time: what was measured beside other work would be kept for quiet days.
     """
-    if statistics.median(products) > 1.5 * statistics.median(product):
+    near = [(half, min(half)), (halves, min(halves)), (product, min(product)), (products, min(product))]
+    if any(sorted(times)[-1 - DISTURBED] > SLOWER * quickest for times, quickest in near):
         return None
     meeting = MEETINGS * min(product) / math.prod(PRODUCT)
     found = (min(halves) - min(half)) / meeting
