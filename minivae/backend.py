@@ -142,4 +142,5 @@ def processor() -> str:
 
 def cache_folder() -> Path:
     """Where what can be had again is kept: the operating system's cache folder for minivae."""
-    return Path(importlib.import_module("pooch").os_cache("minivae"))       # which is slow to import, and seldom needed
+    from platformdirs import user_cache_dir            # as pooch asks, which takes long to import
+    return Path(user_cache_dir("minivae"))

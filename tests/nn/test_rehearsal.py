@@ -3,12 +3,15 @@
 import json
 import math
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pooch
 import pytest
 from conftest import python
 
+from minivae.backend import cache_folder
 from minivae.nn import UNMEASURED, crossover, rehearsal
 from minivae.nn import workers as nn_workers
 from minivae.nn.rehearsal import LEAST, MEETINGS, MOST, PRODUCT, REPEATS, rehearsed, weighed
@@ -82,6 +85,10 @@ def test_a_real_rehearsal():
     assert all(0.0 < seconds < 60.0 for times in found for seconds in times)
     assert rehearsal.measured() in {None, *(2**i for i in range(21, 28))}
     assert (LEAST, MOST) == (2**21, 2**27)
+
+
+def test_the_cache_is_where_downloads_are():
+    assert cache_folder() == Path(pooch.os_cache("minivae"))
 
 
 # ── keeping ───────────────────────────────────────────────────────────────────────────────────
