@@ -142,5 +142,6 @@ def processor() -> str:
 
 def cache_folder() -> Path:
     """Where what can be had again is kept: the operating system's cache folder for minivae."""
-    from platformdirs import user_cache_dir            # as pooch asks, which takes long to import
-    return Path(user_cache_dir("minivae"))
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("minivae"))             # pooch's answer too, which takes long to import
