@@ -279,7 +279,7 @@ def main(argv=None):
     for name, percent in wrong.items():
         print(f"linear classifier, 10 labels a class, on {name:22} {percent:5.1f}% wrong")
     biggest, sizes = model.mixture()[0][:-1][:8], np.sort(model.sizes)[::-1]
-    opt.save(plots.atlas(biggest, data.image_shape, titles=[f"{n:,} images" for n in sizes]), "atlas",
+    opt.save(plots.atlas(biggest, data.image_shape, titles=[f"{n:,} images" for n in sizes[:len(biggest)]]), "atlas",
              alt="Eight square maps, each of eight by eight small images that change smoothly: some maps show clothes, some digits, "
              "some both, in different parts of the map.")
     opt.save(plots.atlas([one], data.image_shape, size=12, titles=["one VAE with as many parameters"]), "one_map",

@@ -75,7 +75,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "free_bits": 0.0, "network": "mlp", "filters": [32, 64], "dense": 256, "prior": "standard", "components": 10,
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
-        "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0}
+        "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0,
+        "concentration": 1.0}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -155,7 +156,7 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
     assert np.load(tmp_path / "s.npz")["images"].shape == (70, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
     shown(capsys)
-    for command, said in (("explore", "a run of a cvae; the page explores the latent space of a vae"),
+    for command, said in (("explore", "a run of model cvae; the page explores the latent space of a vae"),
                           ("evaluate --ais 5", "ais, latents: got a run of a CVAE, expected one of a VAE")):
         assert main([*command.split(), str(run)]) == 2
         assert said in shown(capsys)[1]
@@ -178,7 +179,7 @@ def test_a_semi_supervised_model_from_training_to_samples(model, data, tmp_path,
     assert np.load(tmp_path / "s.npz")["images"].shape == (7, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
     shown(capsys)
-    for command, said in (("explore", f"a run of a {model}; the page explores the latent space of a vae"),
+    for command, said in (("explore", f"a run of model {model}; the page explores the latent space of a vae"),
                           ("evaluate --ais 5", "ais, latents: got a run of a M"),
                           ("train --labels 12 --data DATA",
                            "labels: got 12, which means nothing to model vae: it is of model m2 or m1m2"),
@@ -237,10 +238,32 @@ def test_clusters_from_training_to_samples(data, tmp_path, capsys):
     assert np.load(tmp_path / "s.npz")["images"].shape == (10, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
     shown(capsys)
-    for command, said in (("explore", "a run of a gmvae; the page explores the latent space of a vae"),
+    for command, said in (("explore", "a run of model gmvae; the page explores the latent space of a vae"),
                           ("evaluate --latents", "latents: got a run of a GMVAE")):
         assert main([*command.split(), str(run)]) == 2
         assert said in shown(capsys)[1]
+
+
+def test_as_many_vaes_as_the_data_ask_for(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--model", "infinite", "--components", "4", "--concentration", "2", "--first-epochs", "1",
+                 "--data", str(data), *SMALL, "--latents", "2", "--epochs", "3", "--binarize", "--out", str(run)]) == 0
+    shown(capsys)
+    assert {path.name for path in run.iterdir()} == FILES | {"atlas.png", "clusters.png", "curves.png",
+                                                             "reconstructions.png"}
+    components = [record["train_components"] for record in read_history(run)]
+    assert components[0] == 0.0 < components[-1] <= 4.0
+    assert main(["train", "--resume", str(run), "--epochs", "4"]) == 0
+    assert main(["evaluate", str(run), "--samples", "7"]) == 0
+    out, _ = shown(capsys)
+    assert re.search(r"components: \d in use, of [\d, ]+ training images\n60 examples: [\d.]+% are of the class", out)
+    assert re.search(r"active units: \d of 2\nNLL", out)
+    assert main(["sample", str(run), "--n", "9", "--out", str(tmp_path / "s.npz")]) == 0
+    assert np.load(tmp_path / "s.npz")["images"].shape == (9, 4, 3)
+    assert main(["explore", str(run)]) == 2
+    assert "a run of model infinite; the page explores the latent space of a vae" in shown(capsys)[1]
+    assert main(["train", "--model", "infinite", "--concentration", "0", "--data", str(data)]) == 2
+    assert "concentration: got 0.0, expected a number > 0" in shown(capsys)[1]
 
 
 def test_data_lists_and_describes(data, capsys):
