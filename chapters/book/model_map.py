@@ -1,6 +1,6 @@
 """The map of the models: README's table, as a page of the book and as a picture.
 
-    python chapters/book/models.py           draws README's picture anew
+    python chapters/book/model_map.py           draws README's picture anew
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minivae import plots
 from minivae.console import readable
 
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
-PICTURE = Path(__file__).parent / "static" / "models.png"
+PICTURE = Path(__file__).parent / "static" / "model_map.png"
 HEADING = "### A map of the models\n"
 UNCHANGED = "·"
 CELL = re.compile(r"(?<!\\)\|")                         # a bar between cells; within one it is written \|
