@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import wrap
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from minivae.batch import Batch
 from minivae.plots.style import figure
 
 Rows = TypeVar("Rows", np.ndarray, Batch)
+STRIP = (20, 8)                        # of models side by side: images in a line of samples, and of reconstructions
 
 
 def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, paper: float = 0.0) -> np.ndarray:
@@ -85,25 +87,43 @@ def analogies(model: Any, images: Any, shape: tuple[int, int], *, title: str = "
                       title=title or "left: an image; right: its style, in every class")
 
 
-def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any]]) -> Figure:
-    """A line for each model: its samples, and beside them test images above their reconstructions.
+def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any, Any]]) -> Figure:
+    """A strip for each model, its name, samples and reconstructions; above them what these should look like.
 
-    rows   of (name, shape of its images, samples, test images, reconstructions): as many images in each of the last two
+    rows   of (name, shape of its images, samples, as many images of the data, reconstructions, their originals).  The
+           data are shown once for models of the same data that stand below each other.
     """
     if not rows:
         raise ValueError("rows: got none, expected one for each model")
-    pages = []
-    for name, shape, samples, x, x_hat in rows:
-        columns = 1 if is_table(shape) else len(x)
-        pairs = np.concatenate([to_numpy(x), to_numpy(x_hat)])
-        pages.append((name, mosaic(samples, shape, columns), mosaic(pairs, shape, columns)))
-    height = sum(4.6 * page.shape[0] / page.shape[1] + 0.4 for _, page, _ in pages)
-    fig, axes = figure(len(rows), 2, width=9.6, height=height, squeeze=False)
-    fig.get_layout_engine().set(wspace=0.05)           # type: ignore[union-attr, call-arg]
-    for (left, right), (name, samples, pairs) in zip(axes, pages):
-        show_page(left, samples, f"{name}: samples")
-        show_page(right, pairs, f"{name}: test images, and below their reconstructions")
+    strips, shown = [], np.empty(0)
+    for name, shape, samples, data, x_hat, x in rows:
+        if not np.array_equal(shown, to_numpy(x)):
+            shown = to_numpy(x)
+            strips.append(("the data", shape, data, x))
+        strips.append((_folded(name), shape, samples, x_hat))
+    heights = [_height(name, shape, len(samples)) for name, shape, samples, _ in strips]
+    fig, axes = figure(len(strips), 2, width=10.2, height=sum(heights) + 0.3, squeeze=False, width_ratios=STRIP,
+                       height_ratios=heights)
+    fig.get_layout_engine().set(w_pad=0.04, h_pad=0.02, wspace=0.02, hspace=0.0)       # type: ignore[union-attr, call-arg]
+    for pair, (name, shape, *both) in zip(axes, strips):
+        for ax, images, columns in zip(pair, both, STRIP):
+            show_page(ax, mosaic(images, shape, 1 if is_table(shape) else columns), "")
+            ax.set_aspect("auto" if is_table(shape) else "equal")
+        pair[0].text(-0.01, 0.5, name, transform=pair[0].transAxes, ha="right", va="center", fontsize=10)
+    for ax, title in zip(axes[0], ("samples", "reconstructions")):
+        ax.set_title(title, fontsize=11)
     return fig
+
+
+def _height(name: str, shape: tuple[int, int], samples: int) -> float:
+    """Inches of a strip: those of its images, or of its name, if that has more lines."""
+    lines, inch = -(-samples // STRIP[0]), 8.6 / sum(STRIP)
+    return max(1.2 if is_table(shape) else lines * inch * shape[0] / shape[1] + 0.07, 0.18 * (1 + name.count("\n")))
+
+
+def _folded(name: str, width: int = 18) -> str:
+    """A name in lines of about so many letters; a path is broken between its folders."""
+    return "\n".join(wrap(name.replace("/", "/ "), width)).replace("/ ", "/")
 
 
 def is_table(shape: tuple[int, int]) -> bool:
