@@ -67,10 +67,15 @@ def models(readme: str) -> list[Model]:
 def page(readme: str) -> str:
     """The picture and the section, with formulas set as such, and links that lead to pages of the book."""
     _, said = section(readme).split("</p>\n", 1)       # README shows the picture as it is stored, the page as it is drawn
-    lines = [re.sub(r"`([^`]+)`", _formula, line) if line.startswith("|") else line for line in said.splitlines()]
-    text = re.sub(r"\]\((chapters|minivae)/([\w/]+)\.py\)", _link, "\n".join(lines))
-    picture = f"```{{raw}} html\n{plots.svg(drawn(models(readme)), alt=SAYS)}\n```"
-    return f"# A map of the models\n\n{picture}\n\n{text}\n"
+    text, head, rows = said.partition("\n|")
+    table = re.sub(r"`([^`]+)`", _formula, re.sub(r"\]\((chapters|minivae)/([\w/]+)\.py\)", _link, head.strip() + rows))
+    parts = ["# A map of the models", _html(plots.svg(drawn(models(readme)), alt=SAYS)), text.strip(),
+             _html('<div class="model-map">'), table, _html("</div>")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _html(text: str) -> str:
+    return f"```{{raw}} html\n{text}\n```"
 
 
 def _formula(found: re.Match[str]) -> str:
