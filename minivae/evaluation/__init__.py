@@ -56,7 +56,6 @@ from minivae.evaluation.linear_classifier import LinearClassifier
 from minivae.evaluation.mixture import MixtureEvaluation, cluster_map, evaluate_mixture
 from minivae.evaluation.rivals import (
     LogisticRegression,
-    error_rate,
     few_labels,
     logistic_regression,
     nearest_neighbours,
@@ -68,7 +67,7 @@ __all__ = [
     "Evaluation", "LinearClassifier", "LogisticRegression", "MixtureEvaluation", "SampleQuality", "SupportVectors",
     "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional", "classification_error",
     "cluster_map", "clustering_accuracy", "conditional_log_likelihood", "diagnose", "digit_classifier",
-    "digit_features", "error_rate", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
+    "digit_features", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
     "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
     "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
     "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
