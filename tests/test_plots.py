@@ -89,6 +89,14 @@ def test_models_side_by_side_share_the_data_that_they_share():
     assert boxes[0][0].height / boxes[0][0].width == pytest.approx(SHAPE[0] / (SHAPE[1] * 20 + 2 * 19), rel=0.02)
 
 
+def test_models_side_by_side_are_drawn_as_their_data_are():
+    """Means of a Gaussian that leave [0, 1] are cut off there; of themselves they would be drawn as light."""
+    ink = np.zeros((8, 12), np.float32)
+    ink[:, :2] = 1.0
+    fig = plots.side_by_side([("gaussian", SHAPE, 3.0 * ink - 1.5, ink, ink, ink), ("b", SHAPE, ink, ink, ink, ink)])
+    assert {(ax.images[0].get_cmap().name, ax.images[0].get_clim()) for ax in fig.axes} == {("gray_r", (0.0, 1.0))}
+
+
 @pytest.mark.parametrize("name", ["manifold", "latent_scatter", "learning_curves", "kl_by_latent"])
 def test_axes_are_labelled(name, flat):
     for ax in MAKERS[name](flat).axes:

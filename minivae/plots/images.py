@@ -99,15 +99,15 @@ def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any, Any]]
     for name, shape, samples, data, x_hat, x in rows:
         if not np.array_equal(shown, to_numpy(x)):
             shown = to_numpy(x)
-            strips.append(("the data", shape, data, x))
-        strips.append((_folded(name), shape, samples, x_hat))
-    heights = [_height(name, shape, len(samples)) for name, shape, samples, _ in strips]
+            strips.append(("the data", shape, shown, data, x))
+        strips.append((_folded(name), shape, shown, samples, x_hat))
+    heights = [_height(name, shape, len(samples)) for name, shape, _, samples, _ in strips]
     fig, axes = figure(len(strips), 2, width=10.2, height=sum(heights) + 0.3, squeeze=False, width_ratios=STRIP,
                        height_ratios=heights)
-    fig.get_layout_engine().set(w_pad=0.04, h_pad=0.02, wspace=0.02, hspace=0.0)       # type: ignore[union-attr, call-arg]
-    for pair, (name, shape, *both) in zip(axes, strips):
+    fig.get_layout_engine().set(w_pad=0.04, h_pad=0.02, wspace=0.06, hspace=0.0)       # type: ignore[union-attr, call-arg]
+    for pair, (name, shape, shown, *both) in zip(axes, strips):
         for ax, images, columns in zip(pair, both, STRIP):
-            show_page(ax, mosaic(images, shape, 1 if is_table(shape) else columns), "")
+            show_page(ax, mosaic(images, shape, 1 if is_table(shape) else columns), "", like=shown)
             ax.set_aspect("auto" if is_table(shape) else "equal")
         pair[0].text(-0.01, 0.5, name, transform=pair[0].transAxes, ha="right", va="center", fontsize=10)
     for ax, title in zip(axes[0], ("samples", "reconstructions")):
@@ -136,11 +136,15 @@ def seen(model: Any, images: Any) -> np.ndarray:
     return to_numpy(model.likelihood.scaled(images))
 
 
-def show_page(ax: Any, page: np.ndarray, title: str) -> None:
-    """Draw the array on these axes: mostly empty pages as ink on paper, others as light."""
-    unit = page.min() >= -1.0 and page.max() <= 2.0
-    low, high = (0.0, 1.0) if unit else np.percentile(page, (0.5, 99.5))
-    photo = np.median(page) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
+def show_page(ax: Any, page: np.ndarray, title: str, *, like: np.ndarray | None = None) -> None:
+    """Draw the array on these axes: mostly empty pages as ink on paper, others as light.
+
+    like   numbers that decide which, and what is black and white; the page's own if None
+    """
+    like = page if like is None else like
+    unit = like.min() >= -1.0 and like.max() <= 2.0
+    low, high = (0.0, 1.0) if unit else np.percentile(like, (0.5, 99.5))
+    photo = np.median(like) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
     height, width = page.shape
     ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=low, vmax=high, extent=(0, width, height, 0))
     ax.set_axis_off()

@@ -97,3 +97,10 @@ def test_the_picture_has_every_model_below_every_term_that_it_changes():
 def test_the_picture_that_is_stored_was_drawn_from_this_table():
     with Image.open(model_map.PICTURE) as picture:
         assert picture.info["Comment"] == model_map.mark(README), "python chapters/book/model_map.py draws it anew"
+
+
+def test_every_link_and_picture_of_readme_leads_somewhere():
+    links = re.findall(r'\]\(([^)#]+)\)|src="([^"]+)"', README)
+    assert len(links) > 60
+    for link in map("".join, links):
+        assert link.startswith("http") or (ROOT / link).exists(), link
