@@ -97,6 +97,15 @@ def test_models_side_by_side_are_drawn_as_their_data_are():
     assert {(ax.images[0].get_cmap().name, ax.images[0].get_clim()) for ax in fig.axes} == {("gray_r", (0.0, 1.0))}
 
 
+def test_samples_that_stray_are_drawn_as_the_data_are():
+    ink = np.zeros((9, 12), np.float32)
+    ink[:, :2] = 1.0
+    stray = 3.0 * ink - 1.5
+    alone, beside = (plots.image_grid(stray, SHAPE, like=like).axes[0].images[0] for like in (None, ink))
+    assert alone.get_clim() != (0.0, 1.0)
+    assert (beside.get_cmap().name, beside.get_clim()) == ("gray_r", (0.0, 1.0))
+
+
 @pytest.mark.parametrize("name", ["manifold", "latent_scatter", "learning_curves", "kl_by_latent"])
 def test_axes_are_labelled(name, flat):
     for ax in MAKERS[name](flat).axes:

@@ -12,19 +12,19 @@ from PIL import Image
 from minivae.console import readable
 
 HERE = Path(__file__).parent / "static"
-HEIGHTS = {"manifold": 480, "samples": 480, "latents": 480, "comparison": 1000}          # at most
+SMALL = {"manifold": (480, 160), "samples": (480, 160), "latents": (480, 160), "comparison": (860, 32)}      # rows, colours
 
 
 def main(folder: str = "out/ch10") -> None:
     readable()
-    found = [path for path in sorted(Path(folder).glob("*.png")) if path.stem in HEIGHTS]
+    found = [path for path in sorted(Path(folder).glob("*.png")) if path.stem in SMALL]
     if not found:
-        raise SystemExit(f"{folder}: has none of {', '.join(HEIGHTS)}")
+        raise SystemExit(f"{folder}: has none of {', '.join(SMALL)}")
     for path in found:
         picture = Image.open(path).convert("RGB")
-        height = min(HEIGHTS[path.stem], picture.height)
+        height, colours = SMALL[path.stem]
         size = round(picture.width * height / picture.height), height
-        small = picture.resize(size, Image.Resampling.LANCZOS).quantize(160, dither=Image.Dither.NONE)
+        small = picture.resize(size, Image.Resampling.LANCZOS).quantize(colours, dither=Image.Dither.NONE)
         small.save(HERE / path.name, optimize=True)
         print(f"{HERE / path.name}: {size[0]}×{height}, {(HERE / path.name).stat().st_size / 1000:.0f} kB")
 

@@ -37,13 +37,16 @@ def spread(images: Rows, n: int | None) -> Rows:
     return images if n is None or n >= len(images) else images[np.linspace(0, len(images) - 1, n).astype(int)]
 
 
-def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "") -> Figure:
-    """Images (N, X) in a grid: samples, for instance.  Rows of a table lie below each other."""
+def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "", like: Any = None) -> Figure:
+    """Images (N, X) in a grid: samples, for instance.  Rows of a table lie below each other.
+
+    like   images of the data, if they are samples: how these are drawn, and so are those that stray from their range
+    """
     table = is_table(shape)
     page = to_numpy(images) if table else mosaic(images, shape, columns)
     height = 4.0 if table else 6.0 * page.shape[0] / page.shape[1]
     fig, ax = figure(width=6.0, height=height + (0.35 if title else 0.0))
-    show_page(ax, page, title)
+    show_page(ax, page, title, like=None if like is None else to_numpy(like))
     if table:
         ax.set_aspect("auto")
     return fig
