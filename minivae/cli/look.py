@@ -18,6 +18,7 @@ from minivae.evaluation import (
     active_units,
     annealed_importance_sampling,
     classification_error,
+    components_found,
     conditional_log_likelihood,
     diagnose,
     evaluate,
@@ -27,7 +28,7 @@ from minivae.evaluation import (
 from minivae.runs import read_history, write_atomically
 from minivae.training import Recipe, load_run
 from minivae.training.models import question
-from minivae.variants import CVAE, GMVAE, M2
+from minivae.variants import CVAE, GMVAE, M2, InfiniteVAE
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Evaluate:
     """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
 
     Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.  Of m2 and m1m2: the error, too.  Of a
-    gmvae: its four terms, and whether its clusters are the classes, where there are labels.
+    gmvae: its four terms, and whether its clusters are the classes, where there are labels; of an infinite one: how many
+    components it found, and the same.
 
     Example: minivae evaluate runs/digits --samples 500
     """
@@ -83,6 +85,8 @@ class Evaluate:
             print(evaluate_mixture(model, x, seed=self.seed))
         else:
             print(evaluate(model, x, seed=self.seed))
+        if isinstance(model, InfiniteVAE):
+            print(components_found(model, x))
         print(diagnose(model, x, seed=self.seed, progress=True) if self.latents else
               f"active units: {active_units(model, x).sum()} of {model.latents}")
         self._importance_weighted(model, x)
@@ -111,8 +115,8 @@ class Evaluate:
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
 
-    A cvae completes test images, one after another; m2 and m1m2 draw their classes in turn, 0, 1, 2, …; a gmvae draws a
-    row of each of its clusters.
+    A cvae completes test images, one after another; m2 and m1m2 draw their classes in turn, 0, 1, 2, …; a gmvae
+    and an infinite one draw a row of each of their clusters.
 
     Example: minivae sample runs/digits --n 100 --out samples.npz
     """
@@ -135,7 +139,7 @@ class Sample:
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
         images = _drawn(model, dataset, recipe, self.n, self.seed)
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
-        columns = _each(model, self.n) if isinstance(model, GMVAE) else 10
+        columns = _each(model, self.n) if isinstance(model, GMVAE | InfiniteVAE) else 10
         grid = plots.image_grid(images, dataset.image_shape, columns=columns, like=plots.spread(dataset.test, 100))
         picture = plots.save(grid, self.out.with_suffix(".png"))
         print(f"{self.n} images: {self.out}, picture: {picture}")
@@ -165,7 +169,7 @@ class Plot:
 def _drawn(model: Any, dataset: Dataset, recipe: Recipe, n: int, seed: int) -> np.ndarray:
     """n images (n, X): of a conditional model, each with what is given of a test image; of a mixture, by cluster."""
     rng = model.device.rng(seed)
-    if isinstance(model, GMVAE):
+    if isinstance(model, GMVAE | InfiniteVAE):
         return to_numpy(model.sample_clusters(_each(model, n), rng))[:n]
     if not isinstance(model, CVAE):
         return to_numpy(model.sample(n, rng))
@@ -175,9 +179,9 @@ def _drawn(model: Any, dataset: Dataset, recipe: Recipe, n: int, seed: int) -> n
     return question(recipe, dataset).whole(x, to_numpy(y))
 
 
-def _each(model: GMVAE, n: int) -> int:
+def _each(model: GMVAE | InfiniteVAE, n: int) -> int:
     """How many of each cluster make n, or a few more."""
-    return -(-n // model.components)
+    return -(-n // max(model.components, 1))
 
 
 def _npz(**arrays: np.ndarray) -> bytes:

@@ -15,7 +15,7 @@ from minivae.evaluation import cluster_map
 from minivae.training import Recipe, Record
 from minivae.training.models import question
 from minivae.vae import VAE
-from minivae.variants import CVAE, GMVAE, M2, TwoStage
+from minivae.variants import CVAE, GMVAE, M2, InfiniteVAE, TwoStage
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Run = Annotated[Path, tyro.conf.Positional]
@@ -44,10 +44,15 @@ def _portrait(model: Any, dataset: data.Dataset, recipe: Recipe) -> Iterator[tup
                                           title="draws of z and, in columns, every class")
         yield "analogies", plots.analogies(model, plots.spread(test.x, 10), shape)
         yield "reconstructions", plots.reconstructions(few, model.reconstruct(Batch(x=few), rng), shape)
-    elif isinstance(model, GMVAE):
+    elif isinstance(model, GMVAE | InfiniteVAE):
         drawn = model.sample_clusters(10, model.device.rng(seed))
         yield "clusters", plots.image_grid(drawn, shape, title="a row of every cluster")
-        if model.sizes[0] == 2 and dataset.test_labels is not None:
+        if isinstance(model, InfiniteVAE):
+            rng, few = model.device.rng(seed), model.device.asarray(plots.spread(test.x, 48), dtype=model.dtype)
+            yield "reconstructions", plots.reconstructions(few, model.reconstruct(few, rng), shape)
+            if model.latents == 2:
+                yield "atlas", plots.atlas(model.mixture()[0][:8], shape)
+        elif model.sizes[0] == 2 and dataset.test_labels is not None:
             yield "latents", cluster_map(model, plots.spread(test.x, 2000), plots.spread(dataset.test_labels, 2000))
     else:
         yield from plots.portrait(model, test.x, dataset.test_labels, shape, seed=seed)

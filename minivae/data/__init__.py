@@ -13,6 +13,7 @@ Where to look:
     sources          the table of names: files, sizes, hashes, addresses; a new data set is a row here
     download         folders that are searched, files that are fetched and verified
     formats          idx, amat, npz, npy
+    mixed            several data sets as one: "digits+sprites"
     own              a reader's own images
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made

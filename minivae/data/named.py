@@ -12,13 +12,14 @@ import numpy as np
 from minivae.data.dataset import DataError, Dataset, flat_grey, hold_out
 from minivae.data.download import PathLike, fetch, find, search_places
 from minivae.data.formats import read_amat, read_arrays, read_idx, unpack
+from minivae.data.mixed import mix
 from minivae.data.own import load_own
 from minivae.data.sources import SOURCES, Source, canonical
 from minivae.data.sprites import load_sprites
 
 
 def load(name_or_path: PathLike, *, folder: PathLike | None = None) -> Dataset:
-    """A named data set ("digits", "mnist", …), or your own .npz or .npy file by its path.
+    """A named data set ("digits", "mnist", …), several as one ("digits+sprites"), or your own .npz or .npy file.
 
     A named one is looked for in `folder`, in the folder named by MINIVAE_DATA and in the cache, and
     downloaded where it is in none of them; "digits" is part of the package, "sprites" are drawn.
@@ -27,6 +28,8 @@ def load(name_or_path: PathLike, *, folder: PathLike | None = None) -> Dataset:
     """
     if _is_path(name_or_path):
         return load_own(Path(name_or_path).expanduser())
+    if "+" in str(name_or_path):
+        return mix([load(name, folder=folder) for name in str(name_or_path).split("+")])
     name = canonical(str(name_or_path))
     return LOADERS[name](name, fetch(name, folder=folder))
 

@@ -16,6 +16,7 @@
     disentanglement  whether each latent stands for one factor
     linear_classifier   what can be told from a code by weighing and adding
     mixture          the four terms of a GMVAE, and its clusters
+    components       those of an infinite VAE
 
 Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
@@ -39,6 +40,7 @@ from minivae.evaluation.bounds import (
 from minivae.evaluation.classification import classification_error
 from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
 from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
+from minivae.evaluation.components import ComponentsFound, components_found
 from minivae.evaluation.conditional import ConditionalLikelihood, conditional_log_likelihood
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
 from minivae.evaluation.disentanglement import gaps, higgins_score, mig, mutual_information, predictability, sap
@@ -56,6 +58,7 @@ from minivae.evaluation.linear_classifier import LinearClassifier
 from minivae.evaluation.mixture import MixtureEvaluation, cluster_map, evaluate_mixture
 from minivae.evaluation.rivals import (
     LogisticRegression,
+    error_rate,
     few_labels,
     logistic_regression,
     nearest_neighbours,
@@ -63,11 +66,11 @@ from minivae.evaluation.rivals import (
 from minivae.evaluation.svm import SupportVectors, support_vectors
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ConditionalLikelihood", "Diagnosis", "Estimate",
+    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ComponentsFound", "ConditionalLikelihood", "Diagnosis", "Estimate",
     "Evaluation", "LinearClassifier", "LogisticRegression", "MixtureEvaluation", "SampleQuality", "SupportVectors",
     "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional", "classification_error",
-    "cluster_map", "clustering_accuracy", "conditional_log_likelihood", "diagnose", "digit_classifier",
-    "digit_features", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
+    "cluster_map", "clustering_accuracy", "components_found", "conditional_log_likelihood", "diagnose", "digit_classifier",
+    "digit_features", "error_rate", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
     "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
     "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
     "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",

@@ -14,7 +14,6 @@ class LinearClassifier:
 
     W = argmin Σ −log softmax(x W)[label] + ½ ridge ‖W‖² over standardised x and a column of ones, by Newton's method.
     There is one minimum, and it does not depend on the units, signs or order of the columns.
-    It is for few columns, a code's: a step costs (D · classes)³.  For pixels there is `logistic_regression`.
     Raises ValueError if a label is not one of the classes.
     """
 

@@ -5,6 +5,7 @@ Whoever has a hundred labels should beat these, on the same hundred:
     few_labels               which examples keep their labels
     logistic_regression      linear in the pixels (or in a VAE's latents), by the hand-derived gradient of ops and nll
     nearest_neighbours       the label of the nearest labelled image
+    error_rate               the share of wrong answers, and its standard error
 """
 
 from __future__ import annotations
@@ -15,8 +16,21 @@ import numpy as np
 
 from minivae.backend import at_least_one
 from minivae.distributions import categorical_nll
+from minivae.evaluation.bounds import Estimate
 from minivae.evaluation.neighbours import distances_by_rows
 from minivae.ops import linear, log_softmax
+
+
+def error_rate(predicted: np.ndarray, labels: np.ndarray) -> Estimate:
+    """The share of wrong labels and its standard error over examples        (N,) (N,)
+
+    It does not say how far other labelled examples or another seed would move it: for that, several runs.
+    Raises ValueError for arrays that do not fit, or none.
+    """
+    if predicted.shape != labels.shape or labels.ndim != 1 or len(labels) == 0:
+        raise ValueError(f"predicted: got shape {predicted.shape}, expected {labels.shape}, a label for each of at "
+                         "least 1 example")
+    return Estimate.of(predicted != labels)
 
 
 def few_labels(labels: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:

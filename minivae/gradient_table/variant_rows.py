@@ -9,7 +9,16 @@ from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
 from minivae.nn import mlp
 from minivae.ops import one_hot
-from minivae.variants import M2, CVAEConfig, GMVAEConfig, M1M2Config, M2Config, TwoStageConfig, VAEConfig
+from minivae.variants import (
+    M2,
+    CVAEConfig,
+    GMVAEConfig,
+    InfiniteVAEConfig,
+    M1M2Config,
+    M2Config,
+    TwoStageConfig,
+    VAEConfig,
+)
 from minivae.variants.gmvae import OfZ
 from minivae.variants.two_stage import Skip
 
@@ -79,6 +88,19 @@ def two_stage_cases(rng: Generator) -> list[Case]:
     second = config.build(dtype=float).second
     return [layer_row(rng, Skip(mlp(3, 2, rng=rng)), rng.standard_normal((4, 3))),
             *bounds_of(rng, second, note="second stage", B=3, L=2)]
+
+
+def infinite_cases(rng: Generator) -> list[Case]:
+    """variants/infinite.py: the mixture's bound, all parameters of two components and the base (each bound is a VAE's)"""
+    n, config = rng.standard_normal, InfiniteVAEConfig(VAEConfig(3, (2,), 2, "tanh"), 3, concentration=0.7)
+    model = config.build(examples=5, dtype=float)
+    model.seats.value[...] = 0, 2, 2, 0, 0                             # the one in between is free, and hears nothing
+    heard = {}
+    for name in ("0", "2", "base"):
+        arena = model.networks[name].arena
+        arena.value[...] += 0.5 * n(arena.value.shape)
+        heard |= {f"{name}.{key}": p for key, p in arena.parameters.items()}
+    return [row(model.mixture_bound, parameters=heard, x=1.0 * (n((3, 3)) > 0), eps=n((2, 3, 2)))]
 
 
 def gmvae_cases(rng: Generator) -> list[Case]:

@@ -19,15 +19,15 @@ from minivae.nn.batch_norm import BatchNorm, batch_learners, learning
 from minivae.nn.image_layers import Conv2d, ConvTranspose2d, Reshape
 from minivae.nn.layers import Activation, Initialiser, Layer, Linear, Sequential, glorot, he, mlp
 from minivae.nn.model import Data, Model
-from minivae.nn.network import Network
+from minivae.nn.network import Moment, Network
 from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer, clip_norm
 from minivae.nn.parameter import Parameter
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
-from minivae.nn.workers import Workers, by_rows, rows_worth, team_on
+from minivae.nn.workers import Crew, Workers, by_rows, rows_worth, team_on
 
 __all__ = [
-    "SGD", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Data",
-    "Initialiser", "Layer", "Linear", "Model", "Momentum", "Network", "Optimizer", "Parameter", "Reshape", "Schedule",
+    "SGD", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew", "Data",
+    "Initialiser", "Layer", "Linear", "Model", "Moment", "Momentum", "Network", "Optimizer", "Parameter", "Reshape", "Schedule",
     "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "glorot", "he", "learning", "mlp",
     "rows_worth", "stepwise", "team_on", "warmup",
 ]

@@ -148,6 +148,32 @@ class Workers:
         return other
 
 
+class Crew:
+    """The workers of a model that is made of models: whoever is hired works for all of these."""
+
+    def __init__(self, *each: Workers) -> None:
+        self.each = each
+
+    def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
+        """As Workers.hire: the same threads for all."""
+        self.each[0].hire(threads, processes)
+        for workers in self.each[1:]:
+            workers.team, workers.processes = self.each[0].team, processes
+
+    @property
+    def team(self) -> Team:
+        return self.each[0].team
+
+    @property
+    def processes(self) -> Processes:
+        return self.each[0].processes
+
+    @processes.setter
+    def processes(self, processes: Processes) -> None:
+        for workers in self.each:
+            workers.processes = processes
+
+
 def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 250) -> Array:
     """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn.
 

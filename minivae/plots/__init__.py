@@ -18,12 +18,12 @@ from minivae.plots.images import (
     side_by_side,
     spread,
 )
-from minivae.plots.latents import interpolation, kl_by_latent, latent_scatter, manifold, traversals
+from minivae.plots.latents import atlas, interpolation, kl_by_latent, latent_scatter, manifold, traversals
 from minivae.plots.runs import learning_curves, portrait
 from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, svg, use_style
 
 __all__ = [
-    "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "completions", "figure", "image_grid", "interpolation",
+    "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation",
     "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions", "save",
     "side_by_side", "spread", "svg", "traversals", "use_style",
 ]

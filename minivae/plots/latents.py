@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from statistics import NormalDist
 from typing import Any
 
@@ -26,12 +27,8 @@ def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str =
     prior, so that each image stands for the same share of N(0, I)        (Kingma and Welling 2013, figure 4).
     Raises ValueError for a model whose latent space is not a plane.
     """
-    if model.latents != 2:
-        raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
-    line = np.array([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
+    page = _plane(model, shape, size)
     mean, std = _center_and_spread(model.prior)
-    z = mean + std * np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ right, z₂ up
-    page = mosaic(seen(model, model.decode(model.device.array(z, dtype=model.dtype))), shape, size, gap=0)
     fig, ax = figure(width=6.4, height=6.4 * page.shape[0] / page.shape[1] + 0.3)
     show_page(ax, page, title or "the decoder over the latent plane, evenly in probability")
     ax.set_axis_on()
@@ -42,6 +39,29 @@ def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str =
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
     ax.grid(False)
     return fig
+
+
+def atlas(models: Sequence[Any], shape: tuple[int, int], *, size: int = 8, titles: Sequence[str] = ()) -> Figure:
+    """`manifold` of several models, one map beside the other, four in a row."""
+    columns = min(4, len(models))
+    rows = -(-len(models) // columns)
+    fig, axes = figure(rows, columns, width=2.4 * columns, height=(2.4 * shape[0] / shape[1] + 0.3) * rows)
+    for ax, model, title in zip_longest(np.ravel(axes), models, titles):
+        if model is None:
+            ax.set_axis_off()
+        else:
+            show_page(ax, _plane(model, shape, size), title or "")
+    return fig
+
+
+def _plane(model: Any, shape: tuple[int, int], size: int) -> np.ndarray:
+    """size × size images, evenly in probability, in one array.  Raises ValueError if there are not two latents."""
+    if model.latents != 2:
+        raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
+    line = np.array([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
+    mean, std = _center_and_spread(model.prior)
+    z = mean + std * np.stack([np.tile(line, size), np.repeat(line[::-1], size)], axis=1)        # z₁ right, z₂ up
+    return mosaic(seen(model, model.decode(model.device.array(z, dtype=model.dtype))), shape, size, gap=0)
 
 
 def _center_and_spread(prior: Any) -> tuple[np.ndarray, np.ndarray]:

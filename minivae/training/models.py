@@ -11,12 +11,23 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minivae.backend import Device
 from minivae.batch import Batch
 from minivae.data import ByLabel, DataError, Dataset, HiddenLabels, Quadrants
 from minivae.nn import Model
 from minivae.training.clusters import start_at_clusters
-from minivae.variants import CVAEConfig, GMVAEConfig, M1M2Config, M2Config, MixtureBound, TwoStageConfig, VAEConfig
+from minivae.variants import (
+    CVAEConfig,
+    GMVAEConfig,
+    InfiniteVAEConfig,
+    M1M2Config,
+    M2Config,
+    MixtureBound,
+    TwoStageConfig,
+    VAEConfig,
+)
 
 Recipe = Any                                           # training.recipe's, which is built upon this file
 
@@ -125,6 +136,21 @@ def build_gmvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> M
                        objective=MixtureBound(recipe.information, min(recipe.vae_epochs, recipe.epochs) * steps))
 
 
+def number_images(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
+    """The images, and which each is: a model that remembers something of each has to know."""
+    return part.but(index=np.arange(len(part)))
+
+
+def build_infinite(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The infinite VAE: some epochs for the base, the others for a sweep each and the components."""
+    steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
+    sizes = VAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
+                      recipe.likelihood)
+    return InfiniteVAEConfig(sizes, recipe.components, recipe.concentration).build(
+        examples=len(train), seed=recipe.seed, on=on, images=train.x, first_steps=first * steps,
+        optimizer=lambda: recipe.new_optimizer(recipe.epochs, steps))
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
@@ -132,4 +158,5 @@ MODELS: dict[str, Kind] = {
     "m1m2": Kind(hide_labels, build_m1m2, show_labels),
     "two_stage": Kind(as_it_is, build_two_stage),
     "gmvae": Kind(as_it_is, build_gmvae),
+    "infinite": Kind(number_images, build_infinite, as_it_is),
 }

@@ -30,10 +30,12 @@ OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
 OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
     ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "warm_up", "free_bits",
                "capacity", "gamma"),
-    ("vae", "gmvae"): ("components", "scale", "samples"),
+    ("vae", "gmvae"): ("scale", "samples"),
+    ("vae", "gmvae", "infinite"): ("components",),
     ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
     ("two_stage",): ("second_hidden",),
-    ("two_stage", "m1m2"): ("first_epochs",),
+    ("two_stage", "m1m2", "infinite"): ("first_epochs",),
+    ("infinite",): ("concentration",),
     ("m2", "m1m2"): ("labels", "label_weight"),
     ("m1m2",): ("m1_latents",),
     ("gmvae",): ("w_latents", "vae_epochs", "information"),
@@ -45,11 +47,13 @@ class Recipe:
     """Data, model, and how to train it."""
 
     data: str = "digits"
-    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64, or a path to your .npz or .npy"""
-    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae"] = "vae"
+    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64; several as one,
+    digits+sprites; or a path to your .npz or .npy"""
+    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
-    many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters"""
+    many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters; infinite is a mixture of VAEs, as many
+    as the data ask for"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -72,7 +76,8 @@ class Recipe:
     """p(z): N(0, I); a mixture of Gaussians that learns; or the VampPrior, a mixture of what the encoder says of images
     that learn (pixels in [0, 1]; give it --components 500 and --warm-up)"""
     components: int = 10
-    """of a mixture, pseudo-inputs of a VampPrior (papers: 500), or clusters of a gmvae"""
+    """of a mixture, pseudo-inputs of a VampPrior (papers: 500), clusters of a gmvae, or the most that an infinite one can
+    have"""
     scale: Literal["none", "unit", "standard"] = "none"
     """units of the data, kept in the run: unit fits all into [0, 1] (pictures of 0 … 255), standard gives every column
     mean 0 and spread 1 (tables); samples, reconstructions and bounds stay in the data's own units"""
@@ -85,9 +90,12 @@ class Recipe:
     alpha: float = 1.0
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
     first_epochs: int = 15
-    """the first so many epochs train the VAE of images, the others what comes after it (models two_stage, m1m2)"""
+    """the first so many epochs train the VAE of images, the others what comes after it (models two_stage, m1m2,
+    infinite)"""
     second_hidden: tuple[int, ...] = (256, 256)
     """hidden units of the VAE of codes (model two_stage)"""
+    concentration: float = 1.0
+    """α of the Dirichlet process: a new component is as likely as one of α images (model infinite)"""
     labels: int = 100
     """images whose label is known, as many of each class (models m2, m1m2)"""
     label_weight: float = 1.0
@@ -145,6 +153,8 @@ class Recipe:
                      "label_weight", "vae_epochs", "information"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
+        if not self.concentration > 0:
+            raise ValueError(f"concentration: got {self.concentration}, expected a number > 0")
         for name, hint in get_type_hints(Recipe).items():
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(get_args(hint))}")

@@ -26,9 +26,8 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, device
 from minivae.batch import as_batch
 from minivae.distributions import standard_normal_log_prob
-from minivae.nn import Data, Layer, Linear, Model, Optimizer, Sequential, Workers, mlp
+from minivae.nn import Crew, Data, Layer, Linear, Model, Optimizer, Sequential, mlp
 from minivae.ops import concat, repeat
-from minivae.parallel import ALONE, Processes
 from minivae.parts import GaussianShared, InUnits, Objective
 from minivae.vae import VAE, Encoder
 from minivae.variants.mlp_vae import VAEConfig
@@ -52,26 +51,6 @@ class Skip(Layer):
         return y, pullback
 
 
-class Hired:
-    """The workers of both VAEs: whoever is hired for one works for the other, too."""
-
-    def __init__(self, *both: Workers) -> None:
-        self.both = both
-
-    def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
-        for workers in self.both:
-            workers.hire(threads, processes)
-
-    @property
-    def processes(self) -> Processes:
-        return self.both[0].processes
-
-    @processes.setter
-    def processes(self, processes: Processes) -> None:
-        for workers in self.both:
-            workers.processes = processes
-
-
 class TwoStage(Model):
     """Reads batch.x (B, X).
 
@@ -87,7 +66,7 @@ class TwoStage(Model):
                              "the first")
         self.first, self.second, self.first_steps = first, second, first_steps
         self.networks = {"first": first.network, "second": second.network}
-        self.workers: Any = Hired(first.workers, second.workers)
+        self.workers: Any = Crew(first.workers, second.workers)
         self.latents, self.pixels = first.latents, first.pixels
         self.likelihood, self.prior = first.likelihood, first.prior
 

@@ -5,10 +5,18 @@ import pytest
 from scipy.special import log_softmax
 
 from minivae.data import load
-from minivae.evaluation import few_labels, logistic_regression, nearest_neighbours
+from minivae.evaluation import error_rate, few_labels, logistic_regression, nearest_neighbours
 
 RNG = np.random.default_rng(0)
 Y = np.arange(90) % 3
+
+
+def test_the_error_rate_and_its_standard_error():
+    error = error_rate(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 1]))
+    assert error.mean == 0.5
+    assert error.standard_error == pytest.approx(np.sqrt(0.25 * 4 / 3 / 4))
+    with pytest.raises(ValueError, match=r"predicted: got shape \(3,\), expected \(4,\)"):
+        error_rate(np.zeros(3), np.zeros(4))
 
 
 def test_few_labels_are_balanced_different_and_drawn_anew_by_the_seed():
@@ -61,7 +69,7 @@ def test_it_recovers_the_odds_that_made_the_labels():
 def test_a_plane_divides_what_a_plane_can():
     x = RNG.standard_normal((90, 2)) + 8.0 * np.array([[0, 0], [1, 0], [0, 1]])[Y]
     fitted = logistic_regression(x, Y)
-    assert (fitted.predict(x) == Y).all()
+    assert error_rate(fitted.predict(x), Y).mean == 0.0
     assert np.linalg.norm(logistic_regression(x, Y, decay=100.0).W) < np.linalg.norm(fitted.W)
     assert logistic_regression(x, Y, classes=5).predict(x).max() == 2
 
@@ -103,6 +111,6 @@ def test_on_digits_a_hundred_labels_do_what_is_known_of_them():
     few = few_labels(digits.train_labels, 100)
     x, y, test, truth = digits.train[few], digits.train_labels[few], digits.test[:500], digits.test_labels[:500]
     for predicted in (logistic_regression(x, y).predict(test), nearest_neighbours(x, y, test)):
-        assert 0.15 < (predicted != truth).mean() < 0.45
+        assert 0.15 < error_rate(predicted, truth).mean < 0.45
     everyone = nearest_neighbours(digits.train, digits.train_labels, test)
-    assert (everyone != truth).mean() < 0.1
+    assert error_rate(everyone, truth).mean < 0.1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,15 +43,22 @@ def objection(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, asked: list[str] 
     asked, name = [] if asked is None else asked, ""
     with installed(mutant, monkeypatch):
         try:
-            rows = SECTIONS[mutant.module.__name__](np.random.default_rng(0))
-            for case in sorted(rows, key=lambda case: asked.index(case.name) if case.name in asked else len(asked)):
-                if f"{case.subject}.".startswith(f"{mutant.owner}." if mutant.owner else ""):
+            rows = [case for case in SECTIONS[mutant.module.__name__](np.random.default_rng(0))
+                    if f"{case.subject}.".startswith(f"{mutant.owner}." if mutant.owner else "")]
+            rows.sort(key=lambda case: asked.index(case.name) if case.name in asked else len(asked))
+            for look in (glance, judge):
+                for case in rows:
                     name = case.name
-                    judge(case)
+                    look(case)
         except Exception as error:      # any refusal will do: GradientError, a law, a shape that does not fit
             asked.insert(0, name)
             return type(error).__name__
     return None
+
+
+def glance(case: Case) -> None:
+    """One random direction sees every wrong entry, mostly, in a tenth of the time."""
+    check(replace(case, directions=1))
 
 
 def judge(case: Case) -> None:
