@@ -107,6 +107,8 @@ class TextbookAdam(Adam):
 #    it is near.  (Whoever made the gradient of his own rows would have to add it to the others': as many numbers as the
 #    model has, read and written once more.)  Each matrix product uses one thread.  BLAS could share out the products
 #    alone; but its threads spin while they wait for each other, and two programs that do so take many times as long.
+#    Threads that share Python lose about a millisecond a step to each other, however large the batch: a small one stays
+#    with one core.  Where that ends is measured on your machine (`minivae/nn/rehearsal.py`).
 #
 # With Numba (`pip install "minivae[fast]"`) idea 3 goes further: Adam's ten passes become one compiled loop, and so do
 # the pullbacks of relu and of the loss.  Numbers and formulas stay the same.

@@ -72,10 +72,10 @@ from minivae.evaluation import (
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Layer, Linear
 from minivae.ops import logsumexp
-from minivae.parts import GaussianFixed, crp_log_prob, crp_sweep
+from minivae.parts import GaussianFixed
 from minivae.training import fit
 from minivae.vae import VAE, Encoder
-from minivae.variants import InfiniteVAE, InfiniteVAEConfig, VAEConfig
+from minivae.variants import InfiniteVAE, InfiniteVAEConfig, VAEConfig, crp_log_prob, crp_sweep
 
 
 # %%

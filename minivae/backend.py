@@ -1,4 +1,4 @@
-"""Devices: the array module of an array, random generators, transfers.
+"""Devices: the array module of an array, random generators, transfers; what this machine is, and where it keeps things.
 
 Every other file is written in plain `np.`: CuPy arrays answer NumPy's functions and stay on
 their GPU.  Only here is CuPy imported, and only when a GPU is asked for.
@@ -7,8 +7,11 @@ their GPU.  Only here is CuPy imported, and only when a GPU is asked for.
 from __future__ import annotations
 
 import importlib
+import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -125,3 +128,20 @@ def at_least_one(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name}: got {size}, expected at least 1")
+
+
+def processor() -> str:
+    """The processor's model, as far as the system tells."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def cache_folder() -> Path:
+    """Where what can be had again is kept: the operating system's cache folder for minivae."""
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("minivae"))             # pooch's answer too, which takes long to import

@@ -26,7 +26,7 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one
 from minivae.batch import as_batch
 from minivae.distributions import standard_normal_log_prob
-from minivae.nn import Data, Layer, Model, Optimizer, Sequential, by_rows, rows_worth
+from minivae.nn import Data, Layer, Model, Optimizer, Sequential, by_rows
 from minivae.ops import repeat, repeat_each
 from minivae.parallel import Team
 from minivae.parts import (
@@ -72,7 +72,7 @@ class VAE(Model):
     optimizer       how `train_step` moves them; Adam(1e-3) if None
     samples         L, the number of z drawn per image in a training step
     objective       what a training step climbs; the ELBO if None
-    rows_each       how many images of a batch, of a draw each, make another thread worth having; `rows_worth` if None
+    rows_each       how many images of a batch, of a draw each, make another thread worth having; measured if None
     """
 
     def __init__(self, encoder: Layer, decoder: Layer, likelihood: Likelihood, *, pixels: int, latents: int,
@@ -88,9 +88,8 @@ class VAE(Model):
                 raise ValueError(f"{name}: got one of {part.latents} latents, expected {latents}")
         self.pixels, self.latents, self.samples = pixels, latents, samples
         self.objective = objective or Objective()
-        parameters = self.parameters()
-        self.learns(vae=parameters, optimizers={"vae": optimizer} if optimizer else None, device=device, dtype=dtype,
-                    rows_each=max(1, (rows_each or rows_worth(parameters)) // samples))
+        self.learns(vae=self.parameters(), optimizers={"vae": optimizer} if optimizer else None, device=device,
+                    dtype=dtype, rows_each=rows_each, uses=samples)
 
     # ── the bound ─────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("MINIVAE_TEST_THREADS", "1")
+os.environ["MINIVAE_CROSSOVER"] = "0"                  # not measured beside other tests, nor kept for their user
 os.environ["MPLBACKEND"] = "Agg"                                            # no window, no display; all before NumPy
 
 import pytest

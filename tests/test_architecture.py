@@ -132,14 +132,14 @@ def test_nobody_draws_without_a_generator(name):
 def test_training_needs_nothing_but_numpy_and_its_few_helpers():
     """NumPy, threadpoolctl, matplotlib, tqdm, safetensors, tyro, pooch, SciPy: no autodiff comes in by a side door.
 
-    (IPython, which a notebook has anyway, shows pictures in it.)
+    (platformdirs is pooch's.  IPython, which a notebook has anyway, shows pictures in it.)
     """
     outside = {name.split(".")[0] for file, path in FILES.items() for name in imports(tree(path))
                if file not in ("bench.torch_peer", "bench.jax_peer", "fast.loops")}      # our peers, and an extra
     outside -= set(sys.stdlib_module_names) | {"minivae"}
     outside -= {"wire", "sandbox", "things", "seccomp", "worlds", "watch"}         # alone in the student's process
-    assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch", "scipy",
-                       "IPython"}
+    assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch",
+                       "platformdirs", "scipy", "IPython"}
 
 
 @pytest.mark.parametrize("name", FILES)

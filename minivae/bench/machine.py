@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from minivae.backend import processor
+
 # a contender may be slower (seldom quicker) because of them; how many threads there are the contest says itself
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES",
            "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA",
@@ -21,11 +23,7 @@ WIDE = ("AVX512F", "AVX512_SKX", "AVX2", "AVX", "SSE42", "SVE", "ASIMD", "NEON",
 
 def machine() -> dict[str, Any]:
     """CPU model, instruction sets, caches and system, as far as the system tells."""
-    found: dict[str, Any] = {"system": platform.platform(terse=True), "cpu": platform.processor() or platform.machine()}
-    for line in _lines(Path("/proc/cpuinfo")):
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            found["cpu"] = value.strip()
+    found: dict[str, Any] = {"system": platform.platform(terse=True), "cpu": processor()}
     caches = [[" ".join(_lines(index / part)) for part in ("level", "type", "size")]
               for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))]
     found["caches"] = ", ".join(f"L{level}{kind[0].lower() if kind != 'Unified' else ''} {size}"

@@ -98,7 +98,8 @@ def option(recipe: Recipe, name: str) -> str:
     """An option of `minivae train` as one would type it; "" where, as the others are, it decides nothing."""
     only = {"hidden": recipe.network == "mlp", "activation": recipe.network == "mlp",
             "filters": recipe.network == "conv", "dense": recipe.network == "conv",
-            "components": recipe.prior != "standard" or recipe.model in ("gmvae", "infinite"), "gamma": recipe.capacity is not None}
+            "components": recipe.prior != "standard" or recipe.model in ("gmvae", "infinite"),
+            "gamma": recipe.capacity is not None}
     value, own = getattr(recipe, name), [models for models, names in OF_SOME_MODELS.items() if name in names]
     if not only.get(name, True) or (own and not any(recipe.model in models for models in own)):
         return ""

@@ -36,8 +36,8 @@ class Evaluate:
     """The bound of a run on its test images: ELBO and its terms, importance-weighted NLL, active units.
 
     Of a cvae: log p(y|x) by draws of q and of the prior, beside its baseline's.  Of m2 and m1m2: the error, too.  Of a
-    gmvae: its four terms, and whether its clusters are the classes, where there are labels; of an infinite one: how many
-    components it found, and the same.
+    gmvae: its four terms, and whether its clusters are the classes, where there are labels; of an infinite one the same
+    of its components, and how many there are.
 
     Example: minivae evaluate runs/digits --samples 500
     """

@@ -8,17 +8,13 @@ from pathlib import Path
 import pooch
 from tqdm import tqdm
 
+from minivae.backend import cache_folder
 from minivae.data.dataset import DataError
 from minivae.data.sources import SOURCES, File, Source, canonical
 
 PathLike = str | os.PathLike[str]
 
 pooch.get_logger().setLevel("WARNING")                 # the progress bar says what is being downloaded
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: the operating system's cache folder for minivae."""
-    return Path(pooch.os_cache("minivae"))
 
 
 def fetch(name: str, *, folder: PathLike | None = None) -> list[Path]:

@@ -19,8 +19,8 @@ def mix(datasets: Sequence[Dataset]) -> Dataset:
     first = datasets[0]
     for other in datasets[1:]:
         if other.image_shape != first.image_shape:
-            raise DataError(f"{other.name} has images of {_size(other)}, {first.name} of {_size(first)}: only images of "
-                            "one shape can be mixed")
+            raise DataError(f"{other.name} has images of {_size(other)}, {first.name} of {_size(first)}: only images "
+                            "of one shape can be mixed")
     train, train_labels = _together(datasets, "train")
     test, test_labels = _together(datasets, "test")
     return Dataset("+".join(d.name for d in datasets), train, test, train_labels, test_labels, None, first.image_shape,

@@ -66,14 +66,14 @@ from minivae.evaluation.rivals import (
 from minivae.evaluation.svm import SupportVectors, support_vectors
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ComponentsFound", "ConditionalLikelihood", "Diagnosis", "Estimate",
-    "Evaluation", "LinearClassifier", "LogisticRegression", "MixtureEvaluation", "SampleQuality", "SupportVectors",
-    "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional", "classification_error",
-    "cluster_map", "clustering_accuracy", "components_found", "conditional_log_likelihood", "diagnose", "digit_classifier",
-    "digit_features", "error_rate", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
-    "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
-    "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
-    "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
-    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap", "support_vectors",
-    "terms_by_image",
+    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ComponentsFound", "ConditionalLikelihood", "Diagnosis",
+    "Estimate", "Evaluation", "LinearClassifier", "LogisticRegression", "MixtureEvaluation", "SampleQuality",
+    "SupportVectors", "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional",
+    "classification_error", "cluster_map", "clustering_accuracy", "components_found", "conditional_log_likelihood",
+    "diagnose", "digit_classifier", "digit_features", "error_rate", "evaluate", "evaluate_mixture", "few_labels",
+    "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit", "gaps",
+    "higgins_score", "importance_weighted_bound", "impute", "information", "k_means", "latent_variances",
+    "log_likelihoods", "log_mean_weights", "logistic_regression", "mig", "mutual_information", "nearest_neighbours",
+    "normalised_mutual_information", "over_parts", "posterior_means", "precision_recall", "predictability",
+    "sample_quality", "sap", "support_vectors", "terms_by_image",
 ]

@@ -26,8 +26,9 @@ class ComponentsFound:
 
     def __str__(self) -> str:
         scores = "" if self.accuracy is None else (
-            f"\n{len(self.clusters):,} examples: {100.0 * (self.purity or 0.0):.1f}% are of the class most usual in their "
-            f"component, accuracy by the best assignment {100.0 * self.accuracy:.1f}%, mutual information {self.nmi:.3f}")
+            f"\n{len(self.clusters):,} examples: {100.0 * (self.purity or 0.0):.1f}% are of the class most usual in "
+            f"their component, accuracy by the best assignment {100.0 * self.accuracy:.1f}%, mutual information "
+            f"{self.nmi:.3f}")
         sizes = ", ".join(f"{n:,}" for n in np.sort(self.sizes)[::-1])
         return f"components: {len(self.sizes)} in use, of {sizes or 'no'} training images{scores}"
 

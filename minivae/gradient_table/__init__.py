@@ -52,7 +52,14 @@ from minivae.gradient_table.posterior_rows import (
     posterior_model_cases,
     prior_cases,
 )
-from minivae.gradient_table.variant_rows import cvae_cases, gmvae_cases, m1m2_cases, m2_cases, two_stage_cases
+from minivae.gradient_table.variant_rows import (
+    cvae_cases,
+    gmvae_cases,
+    infinite_cases,
+    m1m2_cases,
+    m2_cases,
+    two_stage_cases,
+)
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, normalisation, softmax
 from minivae.parts import (
@@ -67,7 +74,16 @@ from minivae.parts import (
     units,
     vamp_prior,
 )
-from minivae.variants import cvae, deep_latent, gmvae, mlp_vae, semi_supervised, stacked_semi_supervised, two_stage
+from minivae.variants import (
+    cvae,
+    deep_latent,
+    gmvae,
+    infinite,
+    mlp_vae,
+    semi_supervised,
+    stacked_semi_supervised,
+    two_stage,
+)
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
@@ -93,7 +109,7 @@ TABLE = {
     semi_supervised: m2_cases, stacked_semi_supervised: m1m2_cases,
     two_stage: two_stage_cases,
     classifier: classifier_cases,
-    mixture_given: mixture_given_cases, gmvae: gmvae_cases,
+    mixture_given: mixture_given_cases, gmvae: gmvae_cases, infinite: infinite_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

@@ -7,7 +7,7 @@ import numpy as np
 from minivae.backend import Array, Generator
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
-from minivae.nn import mlp
+from minivae.nn import Parameter, mlp
 from minivae.ops import one_hot
 from minivae.variants import (
     M2,
@@ -91,11 +91,11 @@ def two_stage_cases(rng: Generator) -> list[Case]:
 
 
 def infinite_cases(rng: Generator) -> list[Case]:
-    """variants/infinite.py: the mixture's bound, all parameters of two components and the base (each bound is a VAE's)"""
+    """variants/infinite.py: the mixture's bound, two components and the base (each bound is a VAE's)"""
     n, config = rng.standard_normal, InfiniteVAEConfig(VAEConfig(3, (2,), 2, "tanh"), 3, concentration=0.7)
     model = config.build(examples=5, dtype=float)
     model.seats.value[...] = 0, 2, 2, 0, 0                             # the one in between is free, and hears nothing
-    heard = {}
+    heard: dict[str, Parameter] = {}
     for name in ("0", "2", "base"):
         arena = model.networks[name].arena
         arena.value[...] += 0.5 * n(arena.value.shape)

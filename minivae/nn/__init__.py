@@ -9,6 +9,7 @@
     schedules        learning rates that change: warmup, cosine, stepwise
     network          an arena and the optimizer that moves it: a model has one, or several
     model            what the loop, the evaluation and checkpoints ask of every model
+    rehearsal        when another thread is worth having: measured on this machine, once, and kept
     workers          the threads and processes that share a training step
 
 A new layer needs `y, pullback = layer(x)` and a row in the gradient table, nothing else.
@@ -22,12 +23,13 @@ from minivae.nn.model import Data, Model
 from minivae.nn.network import Moment, Network
 from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer, clip_norm
 from minivae.nn.parameter import Parameter
+from minivae.nn.rehearsal import UNMEASURED, crossover
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
-from minivae.nn.workers import Crew, Workers, by_rows, rows_worth, team_on
+from minivae.nn.workers import Crew, Workers, by_rows, team_on
 
 __all__ = [
-    "SGD", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew", "Data",
-    "Initialiser", "Layer", "Linear", "Model", "Moment", "Momentum", "Network", "Optimizer", "Parameter", "Reshape", "Schedule",
-    "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "glorot", "he", "learning", "mlp",
-    "rows_worth", "stepwise", "team_on", "warmup",
+    "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew",
+    "Data", "Initialiser", "Layer", "Linear", "Model", "Moment", "Momentum", "Network", "Optimizer", "Parameter",
+    "Reshape", "Schedule", "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover",
+    "glorot", "he", "learning", "mlp", "stepwise", "team_on", "warmup",
 ]

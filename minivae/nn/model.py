@@ -32,7 +32,7 @@ from minivae.nn.layers import Layer
 from minivae.nn.network import Network
 from minivae.nn.optimizers import Adam, Optimizer
 from minivae.nn.parameter import Parameter
-from minivae.nn.workers import Workers, rows_worth
+from minivae.nn.workers import Workers
 from minivae.parallel import Team
 
 Data = Array | Batch                                   # an array alone is x
@@ -54,19 +54,20 @@ class Model(Layer):
     workers: Workers
 
     def learns(self, *, device: Device, dtype: type, optimizers: Mapping[str, Optimizer] | None = None,
-               rows_each: int | None = None, **networks: Mapping[str, Parameter]) -> None:
+               rows_each: int | None = None, uses: int = 1, **networks: Mapping[str, Parameter]) -> None:
         """Move the parameters into arenas, one for each named network.
 
         networks     name=parameters, such as critic=self.critic.parameters("critic.")
         optimizers   by the same names; Adam(1e-3) for those that are not named
-        rows_each    how many rows of a batch make another thread worth having; None: `rows_worth` of all parameters
+        rows_each    how many rows of a batch make another thread worth having; None: as this machine's crossover says
+        uses         how often a step takes each row through the networks
         """
         given = optimizers or {}
         if given.keys() - networks.keys():
             raise ValueError(f"optimizers: got {sorted(given)}, expected some of {sorted(networks)}, the networks")
         self.networks = {name: Network(parameters, given.get(name) or Adam(1e-3), device=device, dtype=dtype)
                          for name, parameters in networks.items()}
-        self.workers = Workers(self, rows_each=rows_each or rows_worth(*networks.values()))
+        self.workers = Workers(self, rows_each=rows_each, uses=uses)
 
     @property
     def device(self) -> Device:

@@ -10,7 +10,7 @@ shared out instead: each thread makes the gradient of its tiles, of all rows, an
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -20,18 +20,13 @@ import numpy as np
 from minivae.backend import Array, Device
 from minivae.nn.batch_norm import batch_learners, learning
 from minivae.nn.network import Network
-from minivae.nn.parameter import Parameter
+from minivae.nn.rehearsal import crossover
 from minivae.parallel import ALONE, SOLO, Processes, Team, quiet_blas, shares
 
 FEW, MANY = 32, 64         # rows: a product of fewer takes hardly less time; more are worth a thread in any network
-WORK = 2**24               # between: multiplications that take longer than what two threads lose to each other
+WORK = 2**24               # between: rows × weights.  Right on two AVX2 cores; both hold where nothing was measured
+ROW = 2**17                # weights: a row costs as much as so many more, for its pixels' exponentials and logarithms
 Share = Callable[[Any, slice], tuple[Array, ...]]
-
-
-def rows_worth(*networks: Mapping[str, Parameter]) -> int:
-    """How many rows of a batch make another thread worth having: fewer, the more numbers each is multiplied by."""
-    size = sum(p.value.size for network in networks for p in network.values())
-    return min(MANY, max(FEW, WORK // max(size, 1)))
 
 
 @cache
@@ -49,20 +44,33 @@ class Workers:
 
     A copy shares the values of the parameters; it has its own gradients.
 
-    rows_each   how many rows a thread must have to be worth it (`rows_worth`): handing Python over costs, too
+    rows_each   how many rows a thread must have to be worth it; None: by the crossover
+    uses        how often a step takes every row through the networks (L draws, say), which makes fewer rows worth it
+    crossover   how many rows × weights a thread must have, for handing Python over costs, too; a run keeps it.  None
+                until threads are asked to share a batch: then this machine's (`rehearsal`)
     """
 
-    def __init__(self, model: Any, *, rows_each: int) -> None:
-        self.model, self.rows_each = model, rows_each
+    def __init__(self, model: Any, *, rows_each: int | None = None, uses: int = 1) -> None:
+        self.model, self.uses = model, uses
+        self.rows_each = None if rows_each is None else max(1, rows_each // uses)
+        self.crossover: int | None = None
         self.copies = [model]
         self.learners = batch_learners(model)
         self.hire()
 
     def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
-        """From now on: so many threads (None: those that all models share), and these processes."""
+        """From now on: so many threads (None: those that all models share), and these processes.
+
+        Several processes call it together: all go by the crossover of rank 0.
+        """
         self.team = team_on(self.model.device) if threads is None else Team(threads)
         self.processes = processes
         quiet_blas()                                  # a single thread is one thread, too
+        if processes.size > 1:
+            teams = np.array([float(self.team.threads > 1)])
+            processes.sum(teams)
+            if teams[0] > 0:
+                self.crossover = processes.once(self._crossover)
 
     def step(self, share: Share, rows: int, names: Sequence[str] | None = None) -> list[Array]:
         """Set the gradients, as below, and let optimizers take a step; return this process's part of the values.
@@ -117,9 +125,21 @@ class Workers:
         return [sum(value[1:], value[0]) for value in zip(*values)]
 
     def _threads(self, mine: slice) -> int:
-        if self.undivided:
+        if self.undivided or self.team.threads == 1:
             return 1
-        return min(self.team.threads, max(1, (mine.stop - mine.start) // self.rows_each))
+        return min(self.team.threads, max(1, (mine.stop - mine.start) // self.rows_worth()))
+
+    def rows_worth(self) -> int:
+        """How many rows a thread must have to be worth it: fewer, the more numbers each is multiplied by."""
+        if self.rows_each is not None:
+            return self.rows_each
+        self.crossover = self._crossover()
+        size = sum(network.arena.value.size for network in self.model.networks.values())
+        rows = self.crossover // (size + ROW) if self.crossover else min(MANY, WORK // size)
+        return max(1, max(FEW, rows) // self.uses)
+
+    def _crossover(self) -> int:
+        return crossover() if self.crossover is None else self.crossover
 
     @property
     def undivided(self) -> bool:
@@ -158,11 +178,20 @@ class Crew:
         """As Workers.hire: the same threads for all."""
         self.each[0].hire(threads, processes)
         for workers in self.each[1:]:
-            workers.team, workers.processes = self.each[0].team, processes
+            workers.team, workers.processes, workers.crossover = self.team, processes, self.each[0].crossover
 
     @property
     def team(self) -> Team:
         return self.each[0].team
+
+    @property
+    def crossover(self) -> int | None:
+        return next((workers.crossover for workers in self.each if workers.crossover is not None), None)
+
+    @crossover.setter
+    def crossover(self, crossover: int | None) -> None:
+        for workers in self.each:
+            workers.crossover = crossover
 
     @property
     def processes(self) -> Processes:

@@ -7,7 +7,6 @@
     likelihoods            p(x|z): what a decoder's outputs mean; Bernoulli
     gaussian_likelihoods   σ chosen, learned, in closed form, or of every pixel its own
     logistic_likelihoods   masses of 8-bit grey levels
-    restaurant             which component an example belongs to, when nobody says how many there are
     units                  a likelihood of data in units of their own
     posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
     structured_posteriors  full covariance, rank one plus diagonal
@@ -29,7 +28,6 @@ from minivae.parts.named import LIKELIHOODS, POSTERIORS, PRIORS, check_pair, lik
 from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
 from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
 from minivae.parts.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
-from minivae.parts.restaurant import crp_log_prob, crp_sweep
 from minivae.parts.structured_posteriors import FullCovariance, RankOne
 from minivae.parts.units import InUnits, check_scale, units_of
 from minivae.parts.vamp_prior import VampPrior, first_pseudo_inputs
@@ -40,5 +38,5 @@ __all__ = [
     "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "InUnits", "Likelihood", "Logistic",
     "LogisticPixel", "LogisticShared", "MixtureGiven", "MixturePrior", "Objective", "PlanarFlow", "Posterior",
     "Prior", "RankOne", "StandardNormal", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl",
-    "crp_log_prob", "crp_sweep", "first_pseudo_inputs", "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of", "warm_up",
+    "first_pseudo_inputs", "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of", "warm_up",
 ]

@@ -1,7 +1,7 @@
 """A run folder: config.json, metrics.jsonl and checkpoint.safetensors, each whole or not at all.
 
 The checkpoint holds everything that decides how training goes on: of every network its parameters and its optimizer's
-moments, the place in the epoch, and the state of both random generators.
+moments, the place in the epoch, the state of both random generators, and the crossover by which threads shared a batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Generator, rng_state
-from minivae.nn import Model
+from minivae.nn import UNMEASURED, Model
 from minivae.parallel import ALONE, Processes
 from minivae.runs.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, write_atomically
 
@@ -43,7 +43,7 @@ def save_run(folder: Path, model: Model, position: Position, config: Mapping[str
                 for key, network in model.networks.items()}
     save_checkpoint(folder / CHECKPOINT, arrays, {
         "format": FORMAT, "config": dict(config), "position": asdict(position), "networks": networks,
-        "order_state": order_state, "noise_state": rng_state(noise)})
+        "order_state": order_state, "noise_state": rng_state(noise), "crossover": model.workers.crossover})
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in position.history))
 
@@ -80,6 +80,7 @@ def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Ge
     order.bit_generator.state = metadata["order_state"]
     if metadata["noise_state"] is not None and isinstance(noise, np.random.Generator):
         noise.bit_generator.state = metadata["noise_state"]
+    model.workers.crossover = metadata.get("crossover", UNMEASURED)          # older runs were shared out so
     return Position(**metadata["position"])
 
 

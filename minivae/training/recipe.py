@@ -76,8 +76,8 @@ class Recipe:
     """p(z): N(0, I); a mixture of Gaussians that learns; or the VampPrior, a mixture of what the encoder says of images
     that learn (pixels in [0, 1]; give it --components 500 and --warm-up)"""
     components: int = 10
-    """of a mixture, pseudo-inputs of a VampPrior (papers: 500), clusters of a gmvae, or the most that an infinite one can
-    have"""
+    """of a mixture, pseudo-inputs of a VampPrior (papers: 500), clusters of a gmvae, or the most that an infinite one
+    can have"""
     scale: Literal["none", "unit", "standard"] = "none"
     """units of the data, kept in the run: unit fits all into [0, 1] (pictures of 0 … 255), standard gives every column
     mean 0 and spread 1 (tables); samples, reconstructions and bounds stay in the data's own units"""

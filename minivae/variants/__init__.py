@@ -8,6 +8,7 @@
     semi_supervised_sizes  M2Config(pixels), M1M2Config(pixels): build them
     gmvae                  GMVAEConfig(pixels, components=10).build(): clusters that nobody named
     infinite               InfiniteVAEConfig(VAEConfig(…)).build(): as many VAEs as the data ask for
+    restaurant             which component an example belongs to, when nobody says how many there are
     deep_latent            noise at every layer of the decoder
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
@@ -23,6 +24,7 @@ from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
 from minivae.variants.gmvae import GMVAE, GMVAEConfig, MixtureBound
 from minivae.variants.infinite import InfiniteVAE, InfiniteVAEConfig
 from minivae.variants.mlp_vae import VAEConfig
+from minivae.variants.restaurant import crp_log_prob, crp_sweep
 from minivae.variants.semi_supervised import M2, LabelEncoder
 from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
 from minivae.variants.stacked_semi_supervised import M1M2
@@ -30,5 +32,6 @@ from minivae.variants.two_stage import TwoStage, TwoStageConfig
 
 __all__ = [
     "CVAE", "GMVAE", "M1M2", "M2", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "GMVAEConfig",
-    "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config", "M2Config", "MixtureBound", "Noise", "TwoStage", "TwoStageConfig", "VAEConfig",
+    "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config", "M2Config", "MixtureBound", "Noise", "TwoStage",
+    "TwoStageConfig", "VAEConfig", "crp_log_prob", "crp_sweep",
 ]

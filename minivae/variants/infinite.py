@@ -4,8 +4,8 @@
     c ~ π                              whose image it is
     z ~ N(0, I),    x ~ p_c(x|z)       each component is a VAE with an encoder and a decoder of its own
 
-The weights are integrated out, and what is left of them is the Chinese restaurant process (`parts.restaurant`): an image
-goes where many are and where it is explained well,
+The weights are integrated out, and what is left of them is the Chinese restaurant process (`variants.restaurant`): an
+image goes where many are and where it is explained well,
 
     P(cᵢ = c | the others, xᵢ)  ∝  n_c exp(bound_c(xᵢ)),      P(cᵢ is new | …)  ∝  α exp(bound₀(xᵢ))
 
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ from minivae.backend import Array, Device, Generator, Pullback, at_least_one, to
 from minivae.batch import as_batch
 from minivae.nn import SGD, Crew, Data, Model, Moment, Network, Optimizer, Parameter
 from minivae.ops import log_mean_exp, log_softmax, logsumexp
-from minivae.parts.restaurant import check_concentration, crp_sweep
 from minivae.vae import VAE
 from minivae.variants.mlp_vae import VAEConfig
+from minivae.variants.restaurant import check_concentration, crp_sweep
 
 
 class InfiniteVAE(Model):
@@ -108,7 +109,7 @@ class InfiniteVAE(Model):
         return bound, pullback
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
-        """One step of the base, or, from then on, a block of a sweep and a step of every component that has images in it.
+        """One step of the base; after its steps, a block of a sweep and a step of every component with images in it.
 
         elbo is the mean over images of ELBO_c(x) + log π_c at the c drawn, a lower bound on log p(x); kl has −log π_c.
         Which image goes where is decided on the host: the bounds are brought there, once a step.
@@ -149,18 +150,17 @@ class InfiniteVAE(Model):
 
     def _climb(self, x: Array, eps: Array, seats: np.ndarray) -> dict[str, Array]:
         """Each component's step on its own images of the batch        x (B, X), eps (1, B, Z), seats (B,)"""
-        sizes, processes, weight = self.sizes, self.workers.processes, 1.0 / len(x)
+        sizes, processes, B = self.sizes, self.workers.processes, len(x)
         total: Any = 0.0
+
+        def share(vae: VAE, rows: slice, *, x: Array, eps: Array) -> tuple[Array, ...]:
+            return vae.objective(vae, x=x[rows], eps=eps[:, rows], weight=1.0 / B, step=vae.optimizer.steps)
+
         for c in np.unique(seats):
             own = self.device.asarray(np.flatnonzero(seats == c))
-            images, noise, step = x[own], eps[:, own], self.vaes[c].optimizer.steps
-
-            def share(vae: VAE, rows: slice) -> tuple[Array, ...]:
-                return vae.objective(vae, x=images[rows], eps=noise[:, rows], weight=weight, step=step)
-
-            elbo, nll, kl, *_ = self.vaes[c].workers.step(share, len(own))
-            mine = processes.rows(len(own))
-            log_pi = weight * (mine.stop - mine.start) * float(np.log(sizes[c] / (sizes.sum() + self.concentration)))
+            elbo, nll, kl, *_ = self.vaes[c].workers.step(partial(share, x=x[own], eps=eps[:, own]), len(own))
+            mine = processes.rows(len(own))                          # the others add theirs
+            log_pi = (mine.stop - mine.start) / B * float(np.log(sizes[c] / (sizes.sum() + self.concentration)))
             total = total + np.stack([elbo + log_pi, nll, kl - log_pi])
         elbo, nll, kl = total
         return {"elbo": elbo, "nll": nll, "kl": kl,
@@ -278,4 +278,5 @@ class InfiniteVAEConfig:
         """
         base, *vaes = (self.vae.build(seed=seed, on=on, dtype=dtype, optimizer=optimizer() if optimizer else None,
                                       images=images) for _ in range(1 + self.components))
-        return InfiniteVAE(base, vaes, images=examples, concentration=self.concentration, draws=self.draws, first_steps=first_steps)
+        return InfiniteVAE(base, vaes, images=examples, concentration=self.concentration, draws=self.draws,
+                           first_steps=first_steps)

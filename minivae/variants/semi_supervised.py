@@ -49,7 +49,7 @@ from minivae.distributions import (
     reparameterize,
     standard_normal_log_prob,
 )
-from minivae.nn import Data, Layer, Linear, Model, Optimizer, Parameter, rows_worth
+from minivae.nn import Data, Layer, Linear, Model, Optimizer, Parameter
 from minivae.ops import concat, log_softmax, logsumexp, one_hot, repeat
 from minivae.parts import Likelihood
 
@@ -101,9 +101,8 @@ class M2(Model):
                  labelled_share: float = 0.0, label_weight: float = 0.1) -> None:
         self._parts(classifier, encoder, decoder, likelihood, (pixels, classes, latents), class_prior,
                     (labelled_share, label_weight), device, dtype)
-        parameters = self.parameters()
-        self.learns(m2=parameters, optimizers={"m2": optimizer} if optimizer else None, device=device, dtype=dtype,
-                    rows_each=max(1, rows_worth(parameters) // classes))
+        self.learns(m2=self.parameters(), optimizers={"m2": optimizer} if optimizer else None, device=device,
+                    dtype=dtype, uses=classes)
 
     def _parts(self, classifier: Layer, encoder: LabelEncoder, decoder: Layer, likelihood: Likelihood,
                sizes: tuple[int, int, int], class_prior: Sequence[float] | None, weights: tuple[float, float],

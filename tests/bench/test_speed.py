@@ -229,10 +229,10 @@ def test_a_batch_of_few_rows_stays_with_one_thread():
 
 def test_another_thread_is_worth_its_rows_by_what_is_multiplied():
     """Two AVX2 cores, two threads against one: 784-400-20 takes 0.78 of the time at a batch of 64, 784-200-8 1.24."""
-    found = [VAEConfig(784, (hidden,), 8).build().workers.rows_each for hidden in (1000, 400, 200, 32)]
+    found = [VAEConfig(784, (hidden,), 8).build().workers.rows_worth() for hidden in (1000, 400, 200, 32)]
     assert found == [32, 32, 52, 64]
-    assert VAEConfig(784, (400,), 20).build(samples=8).workers.rows_each == 4
-    assert VAEConfig(784, (400,), 20).build(samples=50).workers.rows_each == 1
+    assert VAEConfig(784, (400,), 20).build(samples=8).workers.rows_worth() == 4
+    assert VAEConfig(784, (400,), 20).build(samples=50).workers.rows_worth() == 1
 
 
 def test_a_copy_shares_values_and_nothing_else():

@@ -225,6 +225,20 @@ os.write(1, f"{group.here} {before} {after} {group.threads}\\n".encode())
 
 
 @mpi
+@pytest.mark.parametrize("threads", [1, 2])
+def test_all_go_by_the_crossover_of_rank_0(threads):
+    """… if there are threads to share a batch with: it says which rows each of them takes, and so the last bits."""
+    code, out, err = script(2, f"""
+import os
+os.environ["MINIVAE_CROSSOVER"] = str(1000 + group.rank)
+training.fit(model, images[:300], **options | {{"epochs": 1, "threads": {threads}}})
+say("rank", group.rank, model.workers.crossover)
+""")
+    assert code == 0, err
+    assert [re.search(rf"rank {rank} (\w+)", out)[1] for rank in (0, 1)] == ["None" if threads == 1 else "1000"] * 2
+
+
+@mpi
 def test_only_rank_0_needs_to_see_the_folder_and_the_callback_is_called_there():
     code, out, err = script(2, """
 import tempfile

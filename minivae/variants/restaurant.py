@@ -27,7 +27,8 @@ def crp_log_prob(seats: np.ndarray, *, concentration: float) -> float:
     """
     check_concentration(concentration)
     _, sizes = np.unique(seats, return_counts=True)
-    return float(len(sizes) * np.log(concentration) + gammaln(sizes).sum() + gammaln(concentration) - gammaln(len(seats) + concentration))
+    together = len(sizes) * np.log(concentration) + gammaln(sizes).sum()
+    return float(together + gammaln(concentration) - gammaln(len(seats) + concentration))
 
 
 def crp_sweep(log_p: np.ndarray, seats: np.ndarray, *, guests: np.ndarray, concentration: float,

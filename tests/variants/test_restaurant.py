@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from minivae.parts import crp_log_prob, crp_sweep
+from minivae.variants import crp_log_prob, crp_sweep
 
 
 def one_after_another(seats, concentration):
@@ -70,7 +70,7 @@ def test_a_guest_goes_where_it_is_explained_and_counts_weigh():
     drawn = Counter()
     rng = np.random.default_rng(1)
     for _ in range(4000):
-        now, opened = crp_sweep(log_p, seats, guests=np.array([4]), concentration=1.0, gumbel=rng.gumbel(size=(1, 4)))
+        now, _ = crp_sweep(log_p, seats, guests=np.array([4]), concentration=1.0, gumbel=rng.gumbel(size=(1, 4)))
         drawn[int(now[4])] += 1
         assert (now[:4] == seats[:4]).all()
     assert abs(drawn[0] / 4000 - 3 / 5) < 0.04                               # 3 · 1 against 1 · 2
