@@ -134,8 +134,9 @@ def _several(row: Model) -> bool:
 
 
 def mark(readme: str) -> str:
-    """Of the table that a picture was drawn from; it is kept in the picture."""
-    return hashlib.sha256(repr(models(readme)).encode()).hexdigest()[:16]
+    """Of all that the picture shows; it is kept in the picture, which is old when README's is another."""
+    shown = [(row.called, row.chapter, [getattr(row, term) != UNCHANGED for term in TERMS]) for row in models(readme)]
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 def main() -> None:
