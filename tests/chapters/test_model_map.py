@@ -98,7 +98,7 @@ def test_the_picture_that_is_stored_was_drawn_from_this_table():
     with Image.open(model_map.PICTURE) as picture:
         assert picture.info["Comment"] == model_map.mark(README), "python chapters/book/model_map.py draws it anew"
     assert model_map.mark(README.replace("| `nll + β KL` |", "| · |")) != model_map.mark(README)
-    assert model_map.mark(README.replace("--beta 4`", "--beta 5`")) == model_map.mark(README), "which is not in the picture"
+    assert model_map.mark(README.replace("--beta 4`", "--beta 5`")) == model_map.mark(README), "it shows no options"
 
 
 def test_every_link_and_picture_of_readme_leads_somewhere():
