@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import struct
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -41,8 +42,8 @@ def completed(asked):
 MAKERS = {
     "image_grid": lambda model: plots.image_grid(X, SHAPE, title="title"),
     "reconstructions": lambda model: plots.reconstructions(X, X, SHAPE),
-    "side_by_side": lambda model: plots.side_by_side([("one", SHAPE, X[:10], X[10:15], X[15:20]),
-                                                      ("two", (3, 4), X[:10], X[10:15], X[15:20])]),
+    "side_by_side": lambda model: plots.side_by_side([("one", SHAPE, X[:10], X[10:20], X[:4], X[15:19]),
+                                                      ("two", (3, 4), X[:10], X[10:20], X[4:8], X[15:19])]),
     "completions": lambda model: completed(Quadrants(SHAPE, 2)),
     "analogies": lambda model: plots.analogies(M2Config(12, 3, (5,), 2).build(), X[:4], SHAPE),
     "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
@@ -60,6 +61,49 @@ def test_every_picture_is_a_figure_with_a_title(name, flat, tmp_path):
     assert isinstance(fig, Figure)
     assert fig.axes[0].get_title()
     assert plots.save(fig, tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_models_side_by_side_share_the_data_that_they_share():
+    """A strip of the data above all that had the same; a long name is broken, and keeps clear of the images."""
+    path = "runs/of/a/folder/with_a_long/name"
+    fig = plots.side_by_side([("one", SHAPE, X[:20], X[5:25], X[:8], X[20:28]),
+                              ("two", SHAPE, X[:20], X[5:25], X[1:9], X[20:28]),
+                              (path, SHAPE, X[:20], X[5:25], X[:8], X[:8])])
+    strips = [fig.axes[i:i + 2] for i in range(0, len(fig.axes), 2)]
+    names = [left.texts[0].get_text() for left, _ in strips]
+    assert names[:4] == ["the data", "one", "two", "the data"]
+    assert names[4].replace("\n", "") == path
+    assert max(map(len, names[4].splitlines())) <= 20
+    shown = [[np.asarray(ax.images[0].get_array()) for ax in strip] for strip in strips]
+    np.testing.assert_array_equal(shown[0][0], plots.mosaic(X[5:25], SHAPE, 20))
+    np.testing.assert_array_equal(shown[0][1], plots.mosaic(X[20:28], SHAPE, 8))
+    np.testing.assert_array_equal(shown[1][0], plots.mosaic(X[:20], SHAPE, 20))
+    np.testing.assert_array_equal(shown[2][1], plots.mosaic(X[1:9], SHAPE, 8))
+    fig.draw_without_rendering()
+    boxes = [[ax.get_window_extent() for ax in strip] for strip in strips]
+    for (left, right), (ax, _) in zip(boxes, strips):
+        assert ax.texts[0].get_window_extent().x0 >= 0
+        assert ax.texts[0].get_window_extent().x1 <= left.x0
+        assert left.x1 < right.x0
+    assert all(above[0].y0 >= below[0].y1 for above, below in pairwise(boxes))
+    assert boxes[0][0].height / boxes[0][0].width == pytest.approx(SHAPE[0] / (SHAPE[1] * 20 + 2 * 19), rel=0.02)
+
+
+def test_models_side_by_side_are_drawn_as_their_data_are():
+    """Means of a Gaussian that leave [0, 1] are cut off there; of themselves they would be drawn as light."""
+    ink = np.zeros((8, 12), np.float32)
+    ink[:, :2] = 1.0
+    fig = plots.side_by_side([("gaussian", SHAPE, 3.0 * ink - 1.5, ink, ink, ink), ("b", SHAPE, ink, ink, ink, ink)])
+    assert {(ax.images[0].get_cmap().name, ax.images[0].get_clim()) for ax in fig.axes} == {("gray_r", (0.0, 1.0))}
+
+
+def test_samples_that_stray_are_drawn_as_the_data_are():
+    ink = np.zeros((9, 12), np.float32)
+    ink[:, :2] = 1.0
+    stray = 3.0 * ink - 1.5
+    alone, beside = (plots.image_grid(stray, SHAPE, like=like).axes[0].images[0] for like in (None, ink))
+    assert alone.get_clim() != (0.0, 1.0)
+    assert (beside.get_cmap().name, beside.get_clim()) == ("gray_r", (0.0, 1.0))
 
 
 @pytest.mark.parametrize("name", ["manifold", "latent_scatter", "learning_curves", "kl_by_latent"])

@@ -69,6 +69,7 @@ def build(work: Path, quick: bool) -> int:
 def gather(source: Path, pages) -> None:
     """Everything that Sphinx reads, in one folder."""
     import links
+    import model_map
 
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
@@ -78,6 +79,7 @@ def gather(source: Path, pages) -> None:
     index.write_text(pages.contents(index.read_text(encoding="utf-8"), source), encoding="utf-8")
     bibliography.write_text(links.with_labels(bibliography.read_text(encoding="utf-8")), encoding="utf-8")
     (source / "derivations.md").write_text(pages.derivations(), encoding="utf-8")
+    (source / "model_map.md").write_text(model_map.page(model_map.README.read_text(encoding="utf-8")), encoding="utf-8")
     pages.write_reference(source / "api")
 
 

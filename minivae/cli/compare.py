@@ -22,6 +22,8 @@ from minivae.runs import write_atomically
 from minivae.training import Recipe, free_folder, read_recipe
 
 Row = tuple[str, list[str]]            # what, and a cell for each run
+FEW = 6                                # runs that have two lines of images each in the picture, and not one
+WIDE = 120                             # letters in a line of a console
 
 
 @dataclass
@@ -53,9 +55,9 @@ class Compare:
     """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
     def __call__(self) -> int:
-        names, where = self._names(), device(self.device)
+        names, where, lines = self._names(), device(self.device), 2 if len(self.runs) <= FEW else 1
         judged = [judge(run, where, name=name, samples=self.samples, images=self.images, best=self.best,
-                        seed=self.seed, folder=self.folder)
+                        seed=self.seed, folder=self.folder, lines=lines)
                   for run, name in zip(tqdm(self.runs, desc="runs", unit="run"), names)]
         rows = table(judged, samples=self.samples, best=self.best)
         notes = remarks(judged, samples=self.samples, folder=self.folder)
@@ -118,9 +120,15 @@ def differing(runs: Sequence[Judged]) -> list[Row]:
     rows = []
     for field in fields(Recipe):
         cells = [option(run.recipe, field.name) for run in runs]
-        if len(set(cells)) > 1 and field.name not in ("data", "epochs"):
+        if len(set(cells)) > 1 and field.name not in ("data", "epochs") and not _only_a_vae_s(field.name, cells, runs):
             rows.append((field.name.replace("_", "-"), cells))
     return rows
+
+
+def _only_a_vae_s(name: str, cells: Sequence[str], runs: Sequence[Judged]) -> bool:
+    """Whether this is what every plain VAE has, and the other models have not to choose."""
+    vaes = [cell for cell, run in zip(cells, runs) if run.recipe.model == "vae"]
+    return bool(vaes) and set(vaes) | set(cells) - {""} == {option(Recipe(), name)}
 
 
 def remarks(runs: Sequence[Judged], *, samples: int, folder: Path | None = None) -> list[str]:
@@ -143,12 +151,26 @@ def remarks(runs: Sequence[Judged], *, samples: int, folder: Path | None = None)
 
 
 def as_text(names: Sequence[str], rows: Iterable[Row]) -> list[str]:
-    """The table for a console: columns under their names, cells to the right."""
+    """The table for a console: columns under their names, cells to the right; of many runs, some below the others."""
     lines = [("", list(names)), *rows]
     label = max(len(what) for what, _ in lines)
     widths = [max(map(len, column)) for column in zip(*(cells for _, cells in lines))]
-    return [(what.ljust(label) + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths))).rstrip()
-            for what, cells in lines]
+    text: list[str] = []
+    for some in _blocks([width + 2 for width in widths], WIDE - label):
+        text += [""] if text else []
+        text += [(what.ljust(label) + "".join(f"  {cells[i]:>{widths[i]}}" for i in some)).rstrip()
+                 for what, cells in lines if some[0] == 0 or any(cells[i] for i in some)]
+    return text
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Which columns stand beside each other: as many as there is room for, and four in any case."""
+    blocks: list[list[int]] = [[]]
+    for i, width in enumerate(widths):
+        if len(blocks[-1]) >= 4 and sum(widths[j] for j in blocks[-1]) + width > room:
+            blocks.append([])
+        blocks[-1].append(i)
+    return blocks
 
 
 def lines_of(note: str) -> list[str]:

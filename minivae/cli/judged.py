@@ -20,8 +20,6 @@ from minivae.training import Recipe, load_run
 from minivae.training.recipe import OF_SOME_MODELS
 from minivae.variants import CVAE, M2
 
-PICTURED = 10              # images of a kind in the picture, and as many samples in each of two rows
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -39,9 +37,7 @@ class Judged:
     quality: SampleQuality | None      # of 28×28 images in [0, 1]
     parameters: int
     history: list[dict[str, Any]]
-    samples: np.ndarray                # as the networks see them, to be drawn
-    images: np.ndarray
-    reconstructions: np.ndarray
+    pictured: tuple[np.ndarray, ...]   # as networks see them: samples, as many images, reconstructions, their images
 
     @property
     def elbo(self) -> np.ndarray:
@@ -49,15 +45,16 @@ class Judged:
         return -(self.nll + self.kl)
 
     @property
-    def picture(self) -> tuple[str, tuple[int, int], np.ndarray, np.ndarray, np.ndarray]:
+    def picture(self) -> tuple[Any, ...]:
         """A row of `plots.side_by_side`"""
-        return self.name, self.shape, self.samples, self.images, self.reconstructions
+        return self.name, self.shape, *self.pictured
 
 
 def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | None = None, best: bool = False,
-          seed: int = 0, folder: Path | None = None, progress: bool = True) -> Judged:
+          seed: int = 0, folder: Path | None = None, lines: int = 1, progress: bool = True) -> Judged:
     """Load a run and ask it everything.
 
+    lines   of the picture that are filled with its samples, and with its reconstructions
     Raises CheckpointError for a folder that is none, ValueError for a model that is none of images.
     """
     model, dataset, recipe = load_run(run, on, folder=folder, best=best)
@@ -67,15 +64,15 @@ def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | N
     test = plots.spread(recipe.test(dataset), images)
     nll, kl = terms_by_image(model, test, seed=seed)
     bound = log_likelihoods(model, test, samples=samples, seed=seed, progress=progress) if samples else np.empty(0)
-    rng, few = on.rng(seed), plots.spread(test, PICTURED).on(on, model.dtype)
-    drawn, again = model.sample(2 * PICTURED, rng), model.reconstruct(few, rng)
-    seen = [to_numpy(_pixels(model).scaled(x)) for x in (drawn, few.x, again)]
+    rng, few = on.rng(seed), plots.spread(test, lines * plots.STRIP[1]).on(on, model.dtype)
+    more = plots.spread(test.x, lines * plots.STRIP[0])
+    pictured = model.sample(len(more), rng), on.asarray(more, dtype=model.dtype), model.reconstruct(few, rng), few.x
     return Judged(
         name, recipe, dataset.image_shape, test, nll=nll, kl=kl, weighted_nll=-bound,
         active=None if isinstance(model, M2) else int(active_units(model, test).sum()), latents=model.latents,
         quality=_quality(model, dataset, on.rng(seed)), history=read_history(run),
         parameters=sum(network.arena.value.size for network in model.networks.values()),
-        samples=seen[0], images=seen[1], reconstructions=seen[2])
+        pictured=tuple(to_numpy(_pixels(model).scaled(x)) for x in pictured))
 
 
 def _quality(model: Any, dataset: Dataset, rng: Generator) -> SampleQuality | None:

@@ -140,7 +140,7 @@ class Sample:
         images = _drawn(model, dataset, recipe, self.n, self.seed)
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
         columns = _each(model, self.n) if isinstance(model, GMVAE | InfiniteVAE) else 10
-        grid = plots.image_grid(images, dataset.image_shape, columns=columns)
+        grid = plots.image_grid(images, dataset.image_shape, columns=columns, like=plots.spread(dataset.test, 100))
         picture = plots.save(grid, self.out.with_suffix(".png"))
         print(f"{self.n} images: {self.out}, picture: {picture}")
         return OK

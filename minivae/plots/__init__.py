@@ -8,13 +8,22 @@
 Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper, photographs as light.
 """
 
-from minivae.plots.images import analogies, completions, image_grid, mosaic, reconstructions, side_by_side, spread
+from minivae.plots.images import (
+    STRIP,
+    analogies,
+    completions,
+    image_grid,
+    mosaic,
+    reconstructions,
+    side_by_side,
+    spread,
+)
 from minivae.plots.latents import atlas, interpolation, kl_by_latent, latent_scatter, manifold, traversals
 from minivae.plots.runs import learning_curves, portrait
 from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, svg, use_style
 
 __all__ = [
-    "COLOURS", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation",
+    "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation",
     "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions", "save",
     "side_by_side", "spread", "svg", "traversals", "use_style",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import wrap
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from minivae.batch import Batch
 from minivae.plots.style import figure
 
 Rows = TypeVar("Rows", np.ndarray, Batch)
+STRIP = (20, 8)                        # of models side by side: images in a line of samples, and of reconstructions
 
 
 def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, paper: float = 0.0) -> np.ndarray:
@@ -35,13 +37,16 @@ def spread(images: Rows, n: int | None) -> Rows:
     return images if n is None or n >= len(images) else images[np.linspace(0, len(images) - 1, n).astype(int)]
 
 
-def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "") -> Figure:
-    """Images (N, X) in a grid: samples, for instance.  Rows of a table lie below each other."""
+def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "", like: Any = None) -> Figure:
+    """Images (N, X) in a grid: samples, for instance.  Rows of a table lie below each other.
+
+    like   images of the data, if they are samples: how these are drawn, and so are those that stray from their range
+    """
     table = is_table(shape)
     page = to_numpy(images) if table else mosaic(images, shape, columns)
     height = 4.0 if table else 6.0 * page.shape[0] / page.shape[1]
     fig, ax = figure(width=6.0, height=height + (0.35 if title else 0.0))
-    show_page(ax, page, title)
+    show_page(ax, page, title, like=None if like is None else to_numpy(like))
     if table:
         ax.set_aspect("auto")
     return fig
@@ -85,25 +90,43 @@ def analogies(model: Any, images: Any, shape: tuple[int, int], *, title: str = "
                       title=title or "left: an image; right: its style, in every class")
 
 
-def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any]]) -> Figure:
-    """A line for each model: its samples, and beside them test images above their reconstructions.
+def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any, Any]]) -> Figure:
+    """A strip for each model, its name, samples and reconstructions; above them what these should look like.
 
-    rows   of (name, shape of its images, samples, test images, reconstructions): as many images in each of the last two
+    rows   of (name, shape of its images, samples, as many images of the data, reconstructions, their originals).  The
+           data are shown once for models of the same data that stand below each other.
     """
     if not rows:
         raise ValueError("rows: got none, expected one for each model")
-    pages = []
-    for name, shape, samples, x, x_hat in rows:
-        columns = 1 if is_table(shape) else len(x)
-        pairs = np.concatenate([to_numpy(x), to_numpy(x_hat)])
-        pages.append((name, mosaic(samples, shape, columns), mosaic(pairs, shape, columns)))
-    height = sum(4.6 * page.shape[0] / page.shape[1] + 0.4 for _, page, _ in pages)
-    fig, axes = figure(len(rows), 2, width=9.6, height=height, squeeze=False)
-    fig.get_layout_engine().set(wspace=0.05)           # type: ignore[union-attr, call-arg]
-    for (left, right), (name, samples, pairs) in zip(axes, pages):
-        show_page(left, samples, f"{name}: samples")
-        show_page(right, pairs, f"{name}: test images, and below their reconstructions")
+    strips, shown = [], np.empty(0)
+    for name, shape, samples, data, x_hat, x in rows:
+        if not np.array_equal(shown, to_numpy(x)):
+            shown = to_numpy(x)
+            strips.append(("the data", shape, shown, data, x))
+        strips.append((_folded(name), shape, shown, samples, x_hat))
+    heights = [_height(name, shape, len(samples)) for name, shape, _, samples, _ in strips]
+    fig, axes = figure(len(strips), 2, width=10.2, height=sum(heights) + 0.3, squeeze=False, width_ratios=STRIP,
+                       height_ratios=heights)
+    fig.get_layout_engine().set(w_pad=0.04, h_pad=0.02, wspace=0.06, hspace=0.0)       # type: ignore[union-attr, call-arg]
+    for pair, (name, shape, shown, *both) in zip(axes, strips):
+        for ax, images, columns in zip(pair, both, STRIP):
+            show_page(ax, mosaic(images, shape, 1 if is_table(shape) else columns), "", like=shown)
+            ax.set_aspect("auto" if is_table(shape) else "equal")
+        pair[0].text(-0.01, 0.5, name, transform=pair[0].transAxes, ha="right", va="center", fontsize=10)
+    for ax, title in zip(axes[0], ("samples", "reconstructions")):
+        ax.set_title(title, fontsize=11)
     return fig
+
+
+def _height(name: str, shape: tuple[int, int], samples: int) -> float:
+    """Inches of a strip: those of its images, or of its name, if that has more lines."""
+    lines, inch = -(-samples // STRIP[0]), 8.6 / sum(STRIP)
+    return max(1.2 if is_table(shape) else lines * inch * shape[0] / shape[1] + 0.07, 0.18 * (1 + name.count("\n")))
+
+
+def _folded(name: str, width: int = 18) -> str:
+    """A name in lines of about so many letters; a path is broken between its folders."""
+    return "\n".join(wrap(name.replace("/", "/ "), width)).replace("/ ", "/")
 
 
 def is_table(shape: tuple[int, int]) -> bool:
@@ -116,11 +139,15 @@ def seen(model: Any, images: Any) -> np.ndarray:
     return to_numpy(model.likelihood.scaled(images))
 
 
-def show_page(ax: Any, page: np.ndarray, title: str) -> None:
-    """Draw the array on these axes: mostly empty pages as ink on paper, others as light."""
-    unit = page.min() >= -1.0 and page.max() <= 2.0
-    low, high = (0.0, 1.0) if unit else np.percentile(page, (0.5, 99.5))
-    photo = np.median(page) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
+def show_page(ax: Any, page: np.ndarray, title: str, *, like: np.ndarray | None = None) -> None:
+    """Draw the array on these axes: mostly empty pages as ink on paper, others as light.
+
+    like   numbers that decide which, and what is black and white; the page's own if None
+    """
+    like = page if like is None else like
+    unit = like.min() >= -1.0 and like.max() <= 2.0
+    low, high = (0.0, 1.0) if unit else np.percentile(like, (0.5, 99.5))
+    photo = np.median(like) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
     height, width = page.shape
     ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=low, vmax=high, extent=(0, width, height, 0))
     ax.set_axis_off()

@@ -36,7 +36,8 @@ def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: t
     """(name, figure), one after another: every picture that says something about this model."""
     device, dtype = model.device, model.dtype
     rng, few = device.rng(seed), device.asarray(spread(images, 48), dtype=dtype)
-    yield "samples", image_grid(seen(model, model.sample(100, rng)), shape, title="samples from the prior")
+    yield "samples", image_grid(seen(model, model.sample(100, rng)), shape, title="samples from the prior",
+                                like=seen(model, few))
     yield "reconstructions", reconstructions(seen(model, few), seen(model, model.reconstruct(few, rng)), shape)
     yield "interpolation", interpolation(model, few[:8], few[-8:], shape)
     if model.latents == 2:

@@ -52,7 +52,8 @@ def save_parameters(path: Path, model: Model, config: Mapping[str, Any]) -> None
     """Write the parameters alone: enough to use the model, not to train on."""
     arrays = {f"{key}/parameter/{name}": a for key, network in model.networks.items()
               for name, a in network.arena.arrays().items()}
-    save_checkpoint(path, arrays, {"format": FORMAT, "config": dict(config)})
+    networks = {key: {"steps": network.optimizer.steps} for key, network in model.networks.items()}
+    save_checkpoint(path, arrays, {"format": FORMAT, "config": dict(config), "networks": networks})
 
 
 def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Generator,
@@ -84,11 +85,16 @@ def restore_run(folder: Path, model: Model, config: Mapping[str, Any], order: Ge
 
 
 def load_parameters(path: Path, model: Model) -> None:
-    """Set a model's parameters from a checkpoint.  Raises CheckpointError if they are another model's."""
-    arrays, _ = _read(path, model)
+    """Set a model's parameters from a checkpoint, and how many steps made them: which of its networks have learned.
+
+    Raises CheckpointError if they are another model's.
+    """
+    arrays, metadata = _read(path, model)
     _require(path, model, arrays, {})
+    made = metadata.get("networks", {})                           # the best epoch's file did not always say it
     for key, network in model.networks.items():
         network.arena.load(_below(f"{key}/parameter/", arrays))
+        network.optimizer.steps = made.get(key, {}).get("steps", 0)
 
 
 def _read(path: Path, model: Model) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

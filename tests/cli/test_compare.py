@@ -53,11 +53,11 @@ def compare(place, *runs, out, options=()):
 
 
 def rows(text):
-    """what -> cells, of the printed table"""
+    """what -> cells, of the printed table, whose columns may stand below each other"""
     found = {}
     for line in text.splitlines():
         what, *cells = re.split(r"\s{2,}", line.strip())
-        found.setdefault(what, cells)
+        found.setdefault(what, []).extend(cells)
     return found
 
 
@@ -180,6 +180,32 @@ def test_options_that_decide_nothing_are_left_blank():
         "components": ["", "", "3"], "binarize": ["no", "no", "yes"]}
 
 
+def test_what_a_plain_vae_has_is_not_told_beside_models_that_cannot_choose():
+    runs = [SimpleNamespace(recipe=Recipe(**options)) for options in (
+        {}, {"model": "m2"}, {"model": "gmvae", "components": 5})]
+    told = dict(differing(runs))
+    assert told["labels"] == ["", "100", ""]
+    assert told["components"] == ["", "", "5"]
+    assert not {"network", "posterior", "prior", "objective", "scale", "beta"} & told.keys()
+    vamp = SimpleNamespace(recipe=Recipe(prior="vamp"))
+    assert dict(differing([*runs, vamp]))["prior"] == ["standard", "", "", "vamp"]
+
+
+@pytest.mark.parametrize(("runs", "lines"), [(2, 2), (7, 1)])
+def test_of_few_runs_more_is_pictured(runs, lines, place, tmp_path, capsys, undrawn, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "side_by_side", drawn.extend)
+    for i in range(runs):
+        shutil.copytree(place / "one", tmp_path / str(i))
+    assert compare(tmp_path, *map(str, range(runs)), out=tmp_path / "c") == 0
+    for i, (name, shape, samples, data, again, x) in enumerate(drawn):
+        assert (name, shape) == (str(i), (4, 3))
+        assert len(samples) == len(data) == 20 * lines
+        assert len(again) == len(x) == 8 * lines
+        assert np.isin(x, load(str(place / "mine.npz")).test).all()
+    capsys.readouterr()
+
+
 # Digits
 
 def test_digits_have_a_frechet_distance(tmp_path, capsys, undrawn):
@@ -229,6 +255,11 @@ def test_columns_stand_under_their_names():
     assert lines == ["        short  a longer name",
                      "what        1              2",
                      "longer               100 ± 2"]
+    many = as_text([c * 15 for c in "abcdefg"], [("what", list("1234567")), ("some", ["", "", "", "", "", "", "5"])])
+    assert [line.split() for line in many] == [[c * 15 for c in "abcdef"], ["what", *"123456"], ["some"], [],
+                                               ["g" * 15], ["what", "7"], ["some", "5"]]
+    assert max(map(len, many)) <= 120
+    assert len(as_text(["a" * 50] * 4, [])) == 1, "two to four runs stand beside each other, whatever their names are"
     assert as_markdown(["a", "b"], [("p(x|z)", ["1", "2"])]) == [
         "|  | a | b |", "| --- | --: | --: |", r"| p(x\|z) | 1 | 2 |"]
 
