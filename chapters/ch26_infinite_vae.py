@@ -174,6 +174,10 @@ def draw_alphas(found):
 # with two latents and as many parameters as all components together, in wider layers.  (A VAE of twenty latents does better than
 # either; what is compared is one map with many, not two dimensions with twenty.)  Both are judged by importance weights, $K = 50$.
 #
+# Would you expect maps of digits, and maps of clothes?  Look at what comes: on most maps both live, far from each other, a digit or
+# two and a garment or two.  A map has room for a few kinds; *which* share one, nothing decides but how it began.  Components are
+# not classes.  (Chapter 23's are, more often: its components share one decoder, and compete for a place in one latent space.)
+#
 # What does the paper do with it?  It classifies, with few labels: a linear classifier reads which component it was and where
 # on its map.  The last table does so: $r_c$ and $r_c\,\mathbb E[z \mid x, c]$ of all components, against a linear classifier on the pixels,
 # and on the codes of the one VAE.
@@ -280,8 +284,8 @@ def main(argv=None):
         print(f"linear classifier, 10 labels a class, on {name:22} {percent:5.1f}% wrong")
     biggest, sizes = model.mixture()[0][:-1][:8], np.sort(model.sizes)[::-1]
     opt.save(plots.atlas(biggest, data.image_shape, titles=[f"{n:,} images" for n in sizes[:len(biggest)]]), "atlas",
-             alt="Eight square maps, each of eight by eight small images that change smoothly: some maps show clothes, some digits, "
-             "some both, in different parts of the map.")
+             alt="Eight square maps, each of eight by eight small images that change smoothly: on most, a digit or two on one side, a "
+             "garment or two on the other, and grey in between.")
     opt.save(plots.atlas([one], data.image_shape, size=12, titles=["one VAE with as many parameters"]), "one_map",
              alt="One map of twelve by twelve images: clothes and digits, and blurred ones in between.")
 

@@ -20,7 +20,7 @@ The whole is a model of x, and has a bound:
 whose derivative with respect to bound_c is the responsibility of c: what the draw of cᵢ is 1 on average.  So the step
 climbs this bound, one component per image, and never two.  Each component hears its own images' ELBO, nobody else.
 
-Abbasnejad, Dick, van den Hengel 2017.   Shapes: B of N images of X pixels, Z latents, T components at most.  Nats.
+Abbasnejad, Dick and van den Hengel 2017.   Shapes: B of N images of X pixels, Z latents, T components at most.  Nats.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class InfiniteVAE(Model):
     keeps it.  Raises ValueError for sizes that differ, or a concentration that is not above 0.
     """
 
-    def __init__(self, base: VAE, vaes: Sequence[VAE], *, images: int, concentration: float = 1.0, draws: int = 5,
+    def __init__(self, base: VAE, vaes: Sequence[VAE], *, images: int, concentration: float = 1.0, draws: int = 3,
                  first_steps: int = 0) -> None:
         at_least_one(vaes=len(vaes), images=images, draws=draws)
         check_concentration(concentration)
@@ -263,7 +263,7 @@ class InfiniteVAEConfig:
     """there is room for so many, T"""
     concentration: float = 1.0
     """of the Dirichlet process: a new component is as likely as one of α images"""
-    draws: int = 5
+    draws: int = 3
     """of the bounds that an image chooses by"""
 
     def build(self, *, examples: int, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
