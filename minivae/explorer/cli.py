@@ -82,7 +82,8 @@ def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]
 def model_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, int]) -> VAE:
     """The trained model, on the host.  Raises CheckpointError if the file holds another one."""
     if recipe.model != "vae":
-        raise ValueError(f"{checkpoint.parent}: a run of model {recipe.model}; the page explores the latent space of a vae")
+        raise ValueError(f"{checkpoint.parent}: a run of model {recipe.model}; the page explores the latent space of a "
+                         "vae")
     model = recipe.vae(shape).build()
     load_parameters(checkpoint, model)
     return model
