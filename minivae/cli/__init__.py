@@ -6,6 +6,7 @@
     judged           what is said of one of them, and whether two can be paired image by image
     check            gradcheck, of the library's functions and of yours
     targets          what can be named there: a shape, somebody's function
+    shown            what each kind of model has to say and to show
     shared           options and exit codes that several have
     program          `main` runs a subcommand, and turns what it raises into an exit code and a line of what to do
 

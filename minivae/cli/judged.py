@@ -11,6 +11,7 @@ import numpy as np
 from minivae import plots
 from minivae.backend import Device, Generator, to_numpy
 from minivae.batch import Batch
+from minivae.cli.shown import SHOWN
 from minivae.data import Dataset
 from minivae.distributions import bernoulli_sample
 from minivae.evaluation import SampleQuality, active_units, log_likelihoods, sample_quality, terms_by_image
@@ -18,7 +19,6 @@ from minivae.parts import Likelihood
 from minivae.runs import read_history
 from minivae.training import Recipe, load_run
 from minivae.training.recipe import OF_SOME_MODELS
-from minivae.variants import CVAE, M2
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | N
     Raises CheckpointError for a folder that is none, ValueError for a model that is none of images.
     """
     model, dataset, recipe = load_run(run, on, folder=folder, best=best)
-    if isinstance(model, CVAE):
-        raise ValueError(f"{run}: a run of a cvae, which explains a part of an image, given another; what is compared "
-                         "are models of whole images")
+    if not SHOWN[recipe.model].whole:
+        raise ValueError(f"{run}: a run of model {recipe.model}, which explains a part of an image, given another; "
+                         "what is compared are models of whole images")
     test = plots.spread(recipe.test(dataset), images)
     nll, kl = terms_by_image(model, test, seed=seed)
     bound = log_likelihoods(model, test, samples=samples, seed=seed, progress=progress) if samples else np.empty(0)
@@ -69,7 +69,7 @@ def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | N
     pictured = model.sample(len(more), rng), on.asarray(more, dtype=model.dtype), model.reconstruct(few, rng), few.x
     return Judged(
         name, recipe, dataset.image_shape, test, nll=nll, kl=kl, weighted_nll=-bound,
-        active=None if isinstance(model, M2) else int(active_units(model, test).sum()), latents=model.latents,
+        active=int(active_units(model, test).sum()) if SHOWN[recipe.model].units else None, latents=model.latents,
         quality=_quality(model, dataset, on.rng(seed)), history=read_history(run),
         parameters=sum(network.arena.value.size for network in model.networks.values()),
         pictured=tuple(to_numpy(_pixels(model).scaled(x)) for x in pictured))
@@ -91,7 +91,7 @@ def _quality(model: Any, dataset: Dataset, rng: Generator) -> SampleQuality | No
 
 def _pixels(model: Any) -> Likelihood:
     """p(x|z) of the pixels: an M2 on the latents of an M1 has another one, too."""
-    return model.pixel_likelihood if isinstance(model, M2) else model.likelihood
+    return getattr(model, "pixel_likelihood", model.likelihood)
 
 
 def option(recipe: Recipe, name: str) -> str:

@@ -13,10 +13,9 @@ import tyro
 from minivae import data
 from minivae.backend import device
 from minivae.cli.shared import OK, DeviceName, draw
-from minivae.evaluation import evaluate, evaluate_mixture
+from minivae.cli.shown import SHOWN
 from minivae.parallel import processes
 from minivae.training import Recipe, free_folder, read_recipe
-from minivae.variants import GMVAE
 
 
 @dataclass
@@ -51,8 +50,7 @@ class Train:
 
         def report() -> None:
             test = recipe.test(dataset)
-            judge = evaluate_mixture if isinstance(model, GMVAE) else evaluate
-            print(f"test: {judge(model, test, seed=recipe.seed)}")
+            print(f"test: {SHOWN[recipe.model].judge(model, test, seed=recipe.seed)}")
             draw(model, dataset, recipe, history, run)
 
         group.once(report)

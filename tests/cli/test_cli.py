@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import time
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from conftest import python, running
 
 import minivae.cli
 from minivae.cli import main
+from minivae.cli.shown import SHOWN
 from minivae.gradient_table import cases, check
 from minivae.runs import CHECKPOINT, METRICS, read_history
-from minivae.training import loop
+from minivae.training import Recipe, loop
+from minivae.training.models import MODELS
 
 SMALL = ("--hidden", "8", "--latents", "3", "--batch-size", "50", "--device", "cpu")
 PICTURES = {"samples.png", "reconstructions.png", "interpolation.png", "manifold.png", "latents.png", "curves.png"}
@@ -266,6 +269,10 @@ def test_as_many_vaes_as_the_data_ask_for(data, tmp_path, capsys):
     assert "concentration: got 0.0, expected a number > 0" in shown(capsys)[1]
 
 
+def test_every_model_says_and_shows_something():
+    assert SHOWN.keys() == MODELS.keys() == set(get_args(get_type_hints(Recipe)["model"]))
+
+
 def test_data_lists_and_describes(data, capsys):
     assert main(["data"]) == 0
     out, _ = shown(capsys)
@@ -474,7 +481,7 @@ def test_ctrl_c_elsewhere_is_quiet(run, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(minivae.cli.look, "evaluate", interrupted)
+    monkeypatch.setattr(minivae.cli.shown, "evaluate", interrupted)
     assert main(["evaluate", str(run), "--device", "cpu"]) == 130
     shown(capsys)
 
