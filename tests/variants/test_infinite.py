@@ -100,6 +100,20 @@ def test_the_draw_of_a_component_is_on_average_the_responsibility():
     assert (np.abs(drawn - r) < 5 * np.sqrt(r * (1 - r) / tries) + 1e-9).all()
 
 
+def test_noise_opens_nothing():
+    """With ε of its own, a component that explains an image as well as the base does would lose it by luck."""
+    model = small(seats=[0] * N, draws=1)
+    model.vaes[0].arena.value[...] = model.base.arena.value
+    bounds = model._bounds(IMAGES, RNG.standard_normal((1, B, Z)))
+    assert np.array_equal(bounds[:, 0], bounds[:, 3])
+    lost, rng = 0, np.random.default_rng(0)
+    for _ in range(2000):
+        _, opened = crp_sweep(bounds, np.zeros(N, int), guests=INDEX, concentration=0.01,
+                              gumbel=rng.gumbel(size=(B, 4)))
+        lost += len(opened)
+    assert lost / (2000 * B) < 3 * 0.01 / (N - 1)                   # as often as the prior says, 1 in 1,100
+
+
 # ── who hears what ────────────────────────────────────────────────────────────────────────────
 
 
