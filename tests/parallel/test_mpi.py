@@ -101,19 +101,22 @@ def alone(data, tmp_path_factory):
     return alone
 
 
+AT_ONCE = {(2, "plain"), (1, "uneven"), (2, "uneven"), (4, "uneven")}
 PLAIN = ("--epochs", "1", "--batch-size", "30")
 UNEVEN = ("--epochs", "2", "--batch-size", "157", "--binarize", "--samples", "2", "--max-norm", "5")     # 4·157 + 2
+
+INFINITE = ("--model", "infinite", "--epochs", "2", "--batch-size", "157", "--first-epochs", "1", "--components", "3")
 
 
 @mpi
 @pytest.mark.parametrize(("n", "recipe"), [
-    pytest.param(n, recipe, id=f"{n}-{name}", marks=[pytest.mark.slow] if n != 2 and name == "plain" else [])
-    for n in (1, 2, 4) for name, recipe in (("plain", PLAIN), ("uneven", UNEVEN))])
+    pytest.param(n, recipe, id=f"{n}-{name}", marks=[pytest.mark.slow] * ((n, name) not in AT_ONCE))
+    for n in (1, 2, 4) for name, recipe in (("plain", PLAIN), ("uneven", UNEVEN), ("infinite", INFINITE))])
 def test_any_number_of_processes_gives_the_same_model(n, recipe, data, alone, tmp_path):
     """The last batch of `uneven` has two rows: two of four ranks get none.
 
     One and four of the plain recipe are slow: one is no different from `uneven`'s, and four are trained again below,
-    where a run goes on with another number of processes.
+    where a run goes on with another number of processes.  So are the VAEs of an infinite one: each is shared out as any.
     """
     code, out, err = train(n, tmp_path / "run", data, *recipe)
     assert code == 0, err
