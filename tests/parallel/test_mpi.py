@@ -116,7 +116,8 @@ def test_any_number_of_processes_gives_the_same_model(n, recipe, data, alone, tm
     """The last batch of `uneven` has two rows: two of four ranks get none.
 
     One and four of the plain recipe are slow: one is no different from `uneven`'s, and four are trained again below,
-    where a run goes on with another number of processes.  So are the VAEs of an infinite one: each is shared out as any.
+    where a run goes on with another number of processes.  So are the VAEs of an infinite one, each
+    shared out as any; of few images each, they learn the rounding, too.
     """
     code, out, err = train(n, tmp_path / "run", data, *recipe)
     assert code == 0, err
@@ -124,7 +125,7 @@ def test_any_number_of_processes_gives_the_same_model(n, recipe, data, alone, tm
     assert f"processes: {n}" in out
     assert len(re.findall(r"(?:^|[\r\n]) *0%", err)) == 1, "every rank showed its progress"
     assert {CHECKPOINT, BEST, CONFIG, METRICS} < {path.name for path in (tmp_path / "run").iterdir()}
-    assert_same(alone(*recipe), state(tmp_path / "run"))
+    assert_same(alone(*recipe), state(tmp_path / "run"), tolerance=1e-3 if recipe is INFINITE else 1e-5)
 
 
 def test_the_comparison_sees_a_difference(alone):
