@@ -6,6 +6,7 @@
     grey_levels      8-bit pixels between a mass and a density; bits per dimension
     full_gaussian    full covariances, by their Cholesky factor
     rank_one         precisions that are diagonal plus one direction
+    sparse_gaussian  precisions in which a pixel of an image knows its neighbours
     flows            maps of noise, with their log-determinants
     mixture          weighted sums of diagonal Gaussians
     components       mixtures whose components every example has of its own
@@ -52,14 +53,53 @@ from minivae.distributions.nll import (
     sum_of_logs,
 )
 from minivae.distributions.rank_one import rank_one_kl, rank_one_logdet, rank_one_logvars, reparameterize_rank_one
+from minivae.distributions.sparse_gaussian import precision_factor, sparse_gaussian_nll, sparse_gaussian_sample
 
 __all__ = [
-    "GREY_LEVEL", "LOG_2PI", "affine", "bernoulli_nll", "bernoulli_sample", "bits_of_density", "bits_of_mass",
-    "capacity_gap", "categorical_kl", "categorical_nll", "chain", "components_kl", "components_log_prob", "couple",
-    "dequantise", "discretized_logistic_nll", "discretized_logistic_nll_shared", "expectation", "free_bits",
-    "full_gaussian_entropy", "full_gaussian_kl", "full_gaussian_log_prob", "gaussian_kl", "gaussian_kl_between",
-    "gaussian_kl_by_latent", "gaussian_log_prob", "gaussian_mixture_log_prob", "gaussian_nll", "gaussian_nll_fixed",
-    "gaussian_nll_optimal", "gaussian_nll_shared", "logdet", "mixture_kls", "planar", "rank_one_kl",
-    "rank_one_logdet", "rank_one_logvars", "reparameterize", "reparameterize_full", "reparameterize_rank_one",
-    "standard_normal_log_prob", "sum_of_logs", "triangle",
+    "GREY_LEVEL",
+    "LOG_2PI",
+    "affine",
+    "bernoulli_nll",
+    "bernoulli_sample",
+    "bits_of_density",
+    "bits_of_mass",
+    "capacity_gap",
+    "categorical_kl",
+    "categorical_nll",
+    "chain",
+    "components_kl",
+    "components_log_prob",
+    "couple",
+    "dequantise",
+    "discretized_logistic_nll",
+    "discretized_logistic_nll_shared",
+    "expectation",
+    "free_bits",
+    "full_gaussian_entropy",
+    "full_gaussian_kl",
+    "full_gaussian_log_prob",
+    "gaussian_kl",
+    "gaussian_kl_between",
+    "gaussian_kl_by_latent",
+    "gaussian_log_prob",
+    "gaussian_mixture_log_prob",
+    "gaussian_nll",
+    "gaussian_nll_fixed",
+    "gaussian_nll_optimal",
+    "gaussian_nll_shared",
+    "logdet",
+    "mixture_kls",
+    "planar",
+    "precision_factor",
+    "rank_one_kl",
+    "rank_one_logdet",
+    "rank_one_logvars",
+    "reparameterize",
+    "reparameterize_full",
+    "reparameterize_rank_one",
+    "sparse_gaussian_nll",
+    "sparse_gaussian_sample",
+    "standard_normal_log_prob",
+    "sum_of_logs",
+    "triangle",
 ]

@@ -28,6 +28,7 @@ from minivae.distributions import (
     mixture,
     nll,
     rank_one,
+    sparse_gaussian,
 )
 from minivae.evaluation import classifier
 from minivae.gradient_table.case import Case, check
@@ -39,6 +40,7 @@ from minivae.gradient_table.distribution_rows import (
     kl_charge_cases,
     mixture_cases,
     nll_cases,
+    sparse_gaussian_cases,
 )
 from minivae.gradient_table.layer_rows import image_layer_cases, layer_cases, likelihood_cases
 from minivae.gradient_table.model_rows import classifier_cases, model_cases
@@ -93,7 +95,7 @@ TABLE = {
     gaussian: gaussian_cases, nll: nll_cases, mixture: mixture_cases, components: components_cases,
     kl_charges: kl_charge_cases, categorical: categorical_cases,
     full_gaussian: full_gaussian_cases,
-    rank_one: rank_one_cases,
+    rank_one: rank_one_cases, sparse_gaussian: sparse_gaussian_cases,
     flows: flow_cases,
     layers: layer_cases,
     image_layers: image_layer_cases, batch_norm: image_layer_cases,
@@ -115,7 +117,8 @@ MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
 EXEMPT = {
     "one_hot": "makes a constant: nothing to differentiate",
-    "bernoulli_sample": "draws",
+    "bernoulli_sample": "draws", "sparse_gaussian_sample": "draws",
+    "precision_factor": "writes out, to look at and to check",
     "sum_of_logs": "a part of bernoulli_nll",
     "rank_one_logvars": "to look at",
     "mixture_log_prob_by_latent": "to look at",

@@ -80,6 +80,16 @@ def components_cases(rng: Generator) -> list[Case]:
     ]
 
 
+def sparse_gaussian_cases(rng: Generator) -> list[Case]:
+    """distributions/sparse_gaussian.py"""
+    n, rows = rng.standard_normal, []
+    for B, shape, note in ((2, (3, 4), ""), (1, (1, 3), "one row of pixels"), (3, (3, 1), "one column")):
+        X = shape[0] * shape[1]
+        rows.append(row(D.sparse_gaussian_nll, n((B, X)), 0.3 * n((B, X)), n((B, 4, X)), x=n((B, X)), shape=shape,
+                        note=note))
+    return rows
+
+
 def nll_cases(rng: Generator) -> list[Case]:
     """distributions/nll.py"""
     n = rng.standard_normal

@@ -127,6 +127,21 @@ def logistic_nll(mean, logscale, x, bin=1 / 255):
     return -mass.log().sum(dim=-1)
 
 
+def sparse_normal_nll(mean, logdiag, below, x, shape):
+    """The factor of the precision written out, and PyTorch's dense normal."""
+    number, factors = np.arange(mean.shape[1]).reshape(shape), []
+    for diag, off in zip(logdiag.exp(), below):
+        L = torch.diag(diag)
+        for i in range(len(diag)):
+            row, column = divmod(i, shape[1])
+            for k, (down, right) in enumerate(((0, -1), (-1, -1), (-1, 0), (-1, 1))):
+                if row + down >= 0 and 0 <= column + right < shape[1]:
+                    L = L.index_put((torch.tensor(i), torch.tensor(number[row + down, column + right])), off[k, i])
+        factors.append(L)
+    L = torch.stack(factors)
+    return -MultivariateNormal(mean, precision_matrix=L @ L.mT).log_prob(x)
+
+
 def filters_first(x):
     return x.permute(0, 3, 1, 2)                        # PyTorch keeps images as (B, C, H, W)
 
@@ -189,6 +204,7 @@ TORCH = {
                                      2.0 * torch.tanh(raw / 2).sum(dim=1)),
     "planar": planar,
     "chain": chain,
+    "sparse_gaussian_nll": sparse_normal_nll,
     "bernoulli_nll": lambda a, x: -Independent(Bernoulli(logits=a, validate_args=False), 1).log_prob(x),
     "gaussian_nll": lambda m, v, x: -normal(m, v).log_prob(x),
     "gaussian_nll_shared": lambda m, v, x: -normal(m, v.expand_as(m)).log_prob(x),
