@@ -60,6 +60,7 @@ from minivae.gradient_table.variant_rows import (
     infinite_cases,
     m1m2_cases,
     m2_cases,
+    structured_residual_cases,
     two_stage_cases,
 )
 from minivae.nn import Layer, batch_norm, image_layers, layers
@@ -72,6 +73,7 @@ from minivae.parts import (
     mixture_given,
     posteriors,
     priors,
+    structured_gaussian,
     structured_posteriors,
     units,
     vamp_prior,
@@ -84,6 +86,7 @@ from minivae.variants import (
     mlp_vae,
     semi_supervised,
     stacked_semi_supervised,
+    structured_residuals,
     two_stage,
 )
 
@@ -100,6 +103,7 @@ TABLE = {
     layers: layer_cases,
     image_layers: image_layer_cases, batch_norm: image_layer_cases,
     likelihoods: likelihood_cases, gaussian_likelihoods: likelihood_cases, logistic_likelihoods: likelihood_cases,
+    structured_gaussian: likelihood_cases,
     units: likelihood_cases,
     vae: model_cases,
     posteriors: posterior_cases, structured_posteriors: posterior_cases,
@@ -112,6 +116,7 @@ TABLE = {
     two_stage: two_stage_cases,
     classifier: classifier_cases,
     mixture_given: mixture_given_cases, gmvae: gmvae_cases, infinite: infinite_cases,
+    structured_residuals: structured_residual_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

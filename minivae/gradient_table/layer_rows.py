@@ -63,6 +63,8 @@ def likelihood_cases(rng: Generator) -> list[Case]:
         layer_row(rng, p.GaussianShared(), n((4, 3)), x=n((4, 3))),
         layer_row(rng, p.GaussianPixel(), n((4, 6)), x=n((4, 3))),
         layer_row(rng, p.GaussianPixel(), n((1, 2)), x=n((1, 1)), note="one row, one pixel"),
+        layer_row(rng, p.StructuredGaussian((2, 3)), n((2, 36)), x=n((2, 6))),
+        layer_row(rng, p.StructuredGaussian((1, 2)), n((1, 12)), x=n((1, 2)), note="one row, two pixels"),
         row(judge, n((4, 3)), x=n((4, 3))),
         row(learner, n((4, 3)), x=n((4, 3)), note="learning"),
         row(p.InUnits(p.GaussianPixel(), np.array([0.5, -9.0, 0.0]), np.array([20.0, 1.0, 0.3])), n((4, 6)),

@@ -16,10 +16,12 @@ from minivae.variants import (
     InfiniteVAEConfig,
     M1M2Config,
     M2Config,
+    StructuredVAEConfig,
     TwoStageConfig,
     VAEConfig,
 )
 from minivae.variants.gmvae import OfZ
+from minivae.variants.structured_residuals import SideBySide
 from minivae.variants.two_stage import Skip
 
 
@@ -101,6 +103,19 @@ def infinite_cases(rng: Generator) -> list[Case]:
         arena.value[...] += 0.5 * n(arena.value.shape)
         heard |= {f"{name}.{key}": p for key, p in arena.parameters.items()}
     return [row(model.mixture_bound, parameters=heard, x=1.0 * (n((3, 3)) > 0), eps=n((2, 3, 2)))]
+
+
+def structured_residual_cases(rng: Generator) -> list[Case]:
+    """variants/structured_residuals.py: its layer, and the bound, all parameters of three networks"""
+    n, rows = rng.standard_normal, []
+    beside = SideBySide(a=mlp(3, 2, rng=rng), b=mlp(3, 4, 1, rng=rng, activation="tanh"))
+    for B, L in ((2, 1), (1, 3)):
+        model = StructuredVAEConfig(2, 2, (2,), 2, "tanh").build(dtype=float)
+        for network in model.networks.values():
+            network.arena.value[...] += 0.3 * n(network.arena.value.shape)
+        rows.append(row(model.elbo_terms, note=f"structured residuals, L={L}", parameters=model.parameters(),
+                        x=n((B, 4)), eps=n((L, B, 2))))
+    return [layer_row(rng, beside, n((4, 3)), note="two networks"), *rows]
 
 
 def gmvae_cases(rng: Generator) -> list[Case]:

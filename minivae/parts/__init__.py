@@ -7,6 +7,7 @@
     likelihoods            p(x|z): what a decoder's outputs mean; Bernoulli
     gaussian_likelihoods   σ chosen, learned, in closed form, or of every pixel its own
     logistic_likelihoods   masses of 8-bit grey levels
+    structured_gaussian    pixels that know their neighbours
     units                  a likelihood of data in units of their own
     posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
     structured_posteriors  full covariance, rank one plus diagonal
@@ -28,6 +29,7 @@ from minivae.parts.named import LIKELIHOODS, POSTERIORS, PRIORS, check_pair, lik
 from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
 from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
 from minivae.parts.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
+from minivae.parts.structured_gaussian import StructuredGaussian
 from minivae.parts.structured_posteriors import FullCovariance, RankOne
 from minivae.parts.units import InUnits, check_scale, units_of
 from minivae.parts.vamp_prior import VampPrior, first_pseudo_inputs
@@ -36,7 +38,8 @@ __all__ = [
     "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Components", "Coupling", "CouplingFlow",
     "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
     "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "InUnits", "Likelihood", "Logistic",
-    "LogisticPixel", "LogisticShared", "MixtureGiven", "MixturePrior", "Objective", "PlanarFlow", "Posterior",
-    "Prior", "RankOne", "StandardNormal", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl",
-    "first_pseudo_inputs", "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of", "warm_up",
+    "LogisticPixel", "LogisticShared", "MixtureGiven", "MixturePrior", "Objective", "PlanarFlow", "Posterior", "Prior",
+    "RankOne", "StandardNormal", "StructuredGaussian", "VampPrior", "WeightedKL", "check_pair", "check_scale",
+    "closed_form_kl", "first_pseudo_inputs", "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of",
+    "warm_up",
 ]

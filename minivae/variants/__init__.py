@@ -10,6 +10,7 @@
     infinite               InfiniteVAEConfig(VAEConfig(…)).build(): as many VAEs as the data ask for
     restaurant             which component an example belongs to, when nobody says how many there are
     deep_latent            noise at every layer of the decoder
+    structured_residuals   StructuredVAEConfig(height, width).build(): what the mean cannot say is correlated
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
 
@@ -28,10 +29,11 @@ from minivae.variants.restaurant import crp_log_prob, crp_sweep
 from minivae.variants.semi_supervised import M2, LabelEncoder
 from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
 from minivae.variants.stacked_semi_supervised import M1M2
+from minivae.variants.structured_residuals import StructuredVAE, StructuredVAEConfig
 from minivae.variants.two_stage import TwoStage, TwoStageConfig
 
 __all__ = [
     "CVAE", "GMVAE", "M1M2", "M2", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig", "GMVAEConfig",
-    "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config", "M2Config", "MixtureBound", "Noise", "TwoStage",
-    "TwoStageConfig", "VAEConfig", "crp_log_prob", "crp_sweep",
+    "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config", "M2Config", "MixtureBound", "Noise",
+    "StructuredVAE", "StructuredVAEConfig", "TwoStage", "TwoStageConfig", "VAEConfig", "crp_log_prob", "crp_sweep",
 ]
