@@ -41,8 +41,8 @@ from minivae.evaluation import active_units, evaluate, importance_weighted_bound
 from minivae.explorer import explorer
 from minivae.gradcheck import gradcheck
 from minivae.nn import Arena, Layer, Linear, mlp
-from minivae.runs import CHECKPOINT
-from minivae.training import Interrupted, Recipe, free_folder, read_recipe
+from minivae.runs import CHECKPOINT, free_folder
+from minivae.training import Interrupted, Recipe, read_recipe
 from minivae.variants import VAEConfig
 
 # %% [markdown]

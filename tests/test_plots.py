@@ -47,6 +47,7 @@ MAKERS = {
     "completions": lambda model: completed(Quadrants(SHAPE, 2)),
     "analogies": lambda model: plots.analogies(M2Config(12, 3, (5,), 2).build(), X[:4], SHAPE),
     "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
+    "residuals": lambda model: plots.residuals(X[:4], X[1:5], {"drawn": X[2:6]}, SHAPE),
     "atlas": lambda model: plots.atlas([model] * 5, SHAPE, size=3, titles=["title"] * 5),
     "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
     "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),

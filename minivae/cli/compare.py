@@ -18,8 +18,8 @@ from minivae.cli.judged import Judged, judge, option, unpaired
 from minivae.cli.shared import OK, DeviceName
 from minivae.data import load
 from minivae.evaluation import Estimate, sample_quality
-from minivae.runs import write_atomically
-from minivae.training import Recipe, free_folder, read_recipe
+from minivae.runs import free_folder, write_atomically
+from minivae.training import Recipe, read_recipe
 
 Row = tuple[str, list[str]]            # what, and a cell for each run
 FEW = 6                                # runs that have two lines of images each in the picture, and not one

@@ -109,6 +109,16 @@ def reconstructions(model: Any, dataset: Dataset, recipe: Recipe) -> Pictures:
     yield "reconstructions", plots.reconstructions(few, again, dataset.image_shape)
 
 
+def residuals(model: Any, dataset: Dataset, recipe: Recipe) -> Pictures:
+    """A portrait; and what the mean leaves unexplained, beside draws with and without neighbours."""
+    yield from portrait(model, dataset, recipe)
+    rng, x = model.device.rng(recipe.seed), model.device.asarray(plots.spread(recipe.test(dataset).x, 8),
+                                                                 dtype=model.dtype)
+    outputs, p_x = model.decoder(model.encode(x)[0])[0], model.likelihood
+    drawn = {"drawn": p_x.sample(outputs, rng), "drawn, every pixel by itself": p_x.sample_alone(outputs, rng)}
+    yield "residuals", plots.residuals(x, p_x.mean(outputs), drawn, dataset.image_shape)
+
+
 # ── the others ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -211,4 +221,5 @@ SHOWN: dict[str, Shown] = {
     "m1m2": Shown(classes, semi_supervised, samples, units=False),
     "gmvae": Shown(clusters_on_a_map, mixture, by_cluster, each, evaluate_mixture),
     "infinite": Shown(atlas, components, by_cluster, each),
+    "structured": Shown(residuals, all_of_a_vae, samples),
 }

@@ -15,7 +15,8 @@ from minivae.backend import device
 from minivae.cli.shared import OK, DeviceName, draw
 from minivae.cli.shown import SHOWN
 from minivae.parallel import processes
-from minivae.training import Recipe, free_folder, read_recipe
+from minivae.runs import free_folder
+from minivae.training import Recipe, read_recipe
 
 
 @dataclass

@@ -85,8 +85,9 @@ def hmc(chains: Chains, likelihood: LogLikelihood, *, beta: float, step: float, 
     """
     momentum = rng.standard_normal(chains.z.shape, dtype=chains.z.dtype)
     before = chains.log_density(beta) - 0.5 * (momentum * momentum).sum(axis=1)
-    moved, momentum = integrate(chains, momentum, likelihood, beta=beta, step=step, leapfrog=leapfrog)
-    after = moved.log_density(beta) - 0.5 * (momentum * momentum).sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):         # a chain that runs away ends in −∞ or NaN: not accepted
+        moved, momentum = integrate(chains, momentum, likelihood, beta=beta, step=step, leapfrog=leapfrog)
+        after = moved.log_density(beta) - 0.5 * (momentum * momentum).sum(axis=1)
     uniform = rng.random(before.shape, dtype=before.dtype)
     accepted = np.log1p(-uniform) < after - before             # 1 − u is never 0
     yes = accepted[:, None]

@@ -55,6 +55,16 @@ class StructuredGaussian(Likelihood):
     def sample(self, outputs: Array, rng: Generator) -> Array:
         return D.sparse_gaussian_sample(*self._parts(outputs)[0], rng=rng, shape=self.shape)
 
+    def sample_alone(self, outputs: Array, rng: Generator, draws: int = 100) -> Array:
+        """Every pixel by itself, with the variance that it has in p(x|z): what the neighbours make is missing   (B, X)
+
+        The diagonal of Λ⁻¹ is a solve for each pixel; the mean square of so many draws is near enough to look at.
+        """
+        mean, squares = self.mean(outputs), 0.0
+        for _ in range(draws):
+            squares = squares + np.square(self.sample(outputs, rng) - mean)
+        return mean + np.sqrt(squares / draws) * rng.standard_normal(mean.shape, dtype=mean.dtype)
+
     def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
         """Every pixel by itself, at its own mean and variance: the off-diagonals start at zero, whatever z is."""
         logdiag = -0.5 * np.log(images.var(axis=0).clip(1e-3, None))

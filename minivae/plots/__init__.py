@@ -1,7 +1,7 @@
 """Every picture: each function returns a matplotlib figure, in one style.
 
     style            colours, sizes; how a figure is saved, and set into a page
-    images           pages of images: samples, reconstructions, completions
+    images           pages of images: samples, reconstructions, residuals, completions
     latents          the latent space: maps, walks through it, the KL of every latent
     runs             learning curves; all there is to see of a model
 
@@ -15,6 +15,7 @@ from minivae.plots.images import (
     image_grid,
     mosaic,
     reconstructions,
+    residuals,
     side_by_side,
     spread,
 )
@@ -24,6 +25,6 @@ from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, svg, use_styl
 
 __all__ = [
     "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation",
-    "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions", "save",
-    "side_by_side", "spread", "svg", "traversals", "use_style",
+    "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions",
+    "residuals", "save", "side_by_side", "spread", "svg", "traversals", "use_style",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import wrap
 from typing import Any, TypeVar
 
@@ -88,6 +88,27 @@ def analogies(model: Any, images: Any, shape: tuple[int, int], *, title: str = "
     rows = np.concatenate([image, np.zeros_like(image), to_numpy(model.analogies(x))], axis=1)
     return image_grid(rows.reshape(-1, x.shape[1]), shape, columns=rows.shape[1],
                       title=title or "left: an image; right: its style, in every class")
+
+
+def residuals(images: Any, means: Any, drawn: Mapping[str, Any], shape: tuple[int, int]) -> Figure:
+    """What a mean leaves unexplained, beside what a model draws in its place        all (N, X)
+
+    drawn   by what is written above it: draws of p(x|z), with the same means
+    """
+    images, means = to_numpy(images), to_numpy(means)
+    left = {"what is left": images - means} | {name: to_numpy(x) - means for name, x in drawn.items()}
+    rows, size = {"images": images, "their means": means} | left, float(np.abs(images - means).max())
+    height = 8.0 * shape[0] / (shape[1] * len(images)) + 0.25
+    fig, axes = figure(len(rows), 1, width=8.0, height=len(rows) * height)
+    for ax, (name, row) in zip(axes, rows.items()):
+        page = mosaic(row, shape, len(images))
+        if name in left:
+            ax.imshow(page, cmap="RdBu", vmin=-size, vmax=size)
+            ax.set_axis_off()
+            ax.set_title(name, fontsize=11)
+        else:
+            show_page(ax, page, name, like=images)
+    return fig
 
 
 def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any, Any]]) -> Figure:

@@ -14,6 +14,7 @@ from minivae.runs.folder import (
     CONFIG,
     METRICS,
     Position,
+    free_folder,
     load_parameters,
     read_history,
     restore_run,
@@ -24,6 +25,6 @@ from minivae.runs.guard import Guard, NotFiniteError, finite
 
 __all__ = [
     "BEST", "CHECKPOINT", "CONFIG", "METRICS", "CheckpointError", "Guard", "NotFiniteError", "Position", "finite",
-    "load_checkpoint", "load_parameters", "read_history", "restore_run", "save_checkpoint", "save_parameters",
-    "save_run", "write_atomically",
+    "free_folder", "load_checkpoint", "load_parameters", "read_history", "restore_run", "save_checkpoint",
+    "save_parameters", "save_run", "write_atomically",
 ]

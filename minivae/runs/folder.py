@@ -142,6 +142,15 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {folder / METRICS} ({error})") from error
 
 
+def free_folder(wanted: Path) -> Path:
+    """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is missing or empty: nothing is overwritten."""
+    number, folder = 1, wanted
+    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder
+
+
 def write_text(path: Path, text: str) -> None:
     """Write it, or leave what was there.  Raises CheckpointError."""
     try:

@@ -12,9 +12,9 @@ The loop knows nothing of VAEs.  What every run should be able to choose is a fi
 
 from minivae.training.clusters import start_at_clusters
 from minivae.training.loop import Callback, Interrupted, Record, fit
-from minivae.training.recipe import Recipe, free_folder, load_run, read_recipe
+from minivae.training.recipe import Recipe, load_run, read_recipe
 
 __all__ = [
-    "Callback", "Interrupted", "Recipe", "Record", "fit", "free_folder", "load_run", "read_recipe",
+    "Callback", "Interrupted", "Recipe", "Record", "fit", "load_run", "read_recipe",
     "start_at_clusters",
 ]

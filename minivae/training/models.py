@@ -25,6 +25,7 @@ from minivae.variants import (
     M1M2Config,
     M2Config,
     MixtureBound,
+    StructuredVAEConfig,
     TwoStageConfig,
     VAEConfig,
 )
@@ -151,6 +152,16 @@ def build_infinite(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -
         optimizer=lambda: recipe.new_optimizer(recipe.epochs, steps))
 
 
+def build_structured(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The VAE with structured residuals: some epochs for the diagonal, some for the precision, the others for all."""
+    steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
+    optimizers: dict[str, Any] = {name: recipe.new_optimizer(recipe.epochs, steps) for name in (
+        "vae", "diagonal", "below")}
+    return StructuredVAEConfig(*dataset.image_shape, tuple(recipe.hidden), recipe.latents, recipe.activation).build(
+        seed=recipe.seed, on=on, optimizers=optimizers, samples=recipe.samples, images=train.x,
+        diagonal_steps=first * steps, fixed_steps=recipe.fixed_epochs * steps)
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
@@ -159,4 +170,5 @@ MODELS: dict[str, Kind] = {
     "two_stage": Kind(as_it_is, build_two_stage),
     "gmvae": Kind(as_it_is, build_gmvae),
     "infinite": Kind(number_images, build_infinite, as_it_is),
+    "structured": Kind(as_it_is, build_structured),
 }

@@ -30,11 +30,13 @@ OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
 OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
     ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "warm_up", "free_bits",
                "capacity", "gamma"),
-    ("vae", "gmvae"): ("scale", "samples"),
+    ("vae", "gmvae"): ("scale",),
+    ("vae", "gmvae", "structured"): ("samples",),
     ("vae", "gmvae", "infinite"): ("components",),
     ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
     ("two_stage",): ("second_hidden",),
-    ("two_stage", "m1m2", "infinite"): ("first_epochs",),
+    ("two_stage", "m1m2", "infinite", "structured"): ("first_epochs",),
+    ("structured",): ("fixed_epochs",),
     ("infinite",): ("concentration",),
     ("m2", "m1m2"): ("labels", "label_weight"),
     ("m1m2",): ("m1_latents",),
@@ -49,11 +51,11 @@ class Recipe:
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64; several as one,
     digits+sprites; or a path to your .npz or .npy"""
-    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite"] = "vae"
+    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
     many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters; infinite is a mixture of VAEs, as many
-    as the data ask for"""
+    as the data ask for; structured has residuals that are correlated (it wants --likelihood gaussian_pixel)"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -91,7 +93,9 @@ class Recipe:
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
     first_epochs: int = 15
     """the first so many epochs train the VAE of images, the others what comes after it (models two_stage, m1m2,
-    infinite)"""
+    infinite, structured)"""
+    fixed_epochs: int = 5
+    """so many epochs after these train the precision of the residuals, the mean left as it is (model structured)"""
     second_hidden: tuple[int, ...] = (256, 256)
     """hidden units of the VAE of codes (model two_stage)"""
     concentration: float = 1.0
@@ -150,9 +154,12 @@ class Recipe:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
         for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
-                     "label_weight", "vae_epochs", "information"):
+                     "label_weight", "vae_epochs", "information", "fixed_epochs"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
+        if self.model == "structured" and self.likelihood != "gaussian_pixel":
+            raise ValueError(f"likelihood: got {self.likelihood!r}; model structured wants gaussian_pixel, to which it "
+                             "adds off-diagonals")
         if not self.concentration > 0:
             raise ValueError(f"concentration: got {self.concentration}, expected a number > 0")
         for name, hint in get_type_hints(Recipe).items():
@@ -288,12 +295,3 @@ def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = 
     model = recipe.build(dataset, on)
     load_parameters(run / (BEST if best else CHECKPOINT), model)
     return model, dataset, recipe
-
-
-def free_folder(wanted: Path) -> Path:
-    """`wanted`, or the first of `wanted-2`, `wanted-3`, … that is missing or empty: nothing is overwritten."""
-    number, folder = 1, wanted
-    while folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder

@@ -79,7 +79,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
         "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0,
-        "concentration": 1.0}
+        "concentration": 1.0, "fixed_epochs": 5}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -267,6 +267,24 @@ def test_as_many_vaes_as_the_data_ask_for(data, tmp_path, capsys):
     assert "a run of model infinite; the page explores the latent space of a vae" in shown(capsys)[1]
     assert main(["train", "--model", "infinite", "--concentration", "0", "--data", str(data)]) == 2
     assert "concentration: got 0.0, expected a number > 0" in shown(capsys)[1]
+
+
+def test_residuals_of_neighbours_from_training_to_samples(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    train = ("train", "--model", "structured", "--data", str(data), *SMALL, "--latents", "2", "--out", str(run))
+    assert main([*train, "--epochs", "3"]) == 2
+    assert "likelihood: got 'bernoulli'; model structured wants gaussian_pixel" in shown(capsys)[1]
+    assert main([*train, "--likelihood", "gaussian_pixel", "--epochs", "3", "--first-epochs", "1", "--fixed-epochs",
+                 "1"]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | PICTURES | {"residuals.png"}
+    assert main(["train", "--resume", str(run), "--epochs", "4"]) == 0
+    assert main(["evaluate", str(run), "--samples", "7", "--ais", "3"]) == 0
+    out, _ = shown(capsys)
+    assert re.search(r"active units: \d of 2\nNLL -?\d", out)
+    assert "annealed importance sampling, 3 temperatures" in out
+    assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
+    assert main(["explore", str(run)]) == 2
+    assert "a run of model structured" in shown(capsys)[1]
 
 
 def test_every_model_says_and_shows_something():

@@ -271,7 +271,8 @@ def test_every_model_of_images_stands_beside_the_others(tmp_path, undrawn, capsy
              test=rng.random((60, 4, 3)), test_labels=np.arange(60) % 2)
     models = {"vae": {}, "two_stage": {"second_hidden": (8,)}, "m2": {"labels": 10}, "m1m2": {"labels": 20},
               "gmvae": {"components": 3, "vae_epochs": 0},
-              "infinite": {"components": 5, "first_epochs": 0}}
+              "infinite": {"components": 5, "first_epochs": 0},
+              "structured": {"likelihood": "gaussian_pixel"}}
     for name, options in models.items():
         train_on(tmp_path / "mine.npz", tmp_path / name, model=name, **options)
     assert compare(tmp_path, *models, out=tmp_path / "out") == 0
@@ -279,8 +280,8 @@ def test_every_model_of_images_stands_beside_the_others(tmp_path, undrawn, capsy
     assert found["model"] == list(models)
     assert found["labels"] == ["10", "20"]
     assert found["components"] == ["3", "5"]
-    assert len(found["active units"]) == 4
-    assert len(found["ELBO"]) == 6
+    assert len(found["active units"]) == 5
+    assert len(found["ELBO"]) == 7
 
 
 def test_a_model_of_something_else_is_refused(tmp_path, capsys):
