@@ -78,7 +78,7 @@ def test_whoever_owes_anothers_gradient_makes_it_later():
     p.owe(q)
     assert len(p._owed) == 2
     assert not q._owed
-    np.testing.assert_allclose(p.grad, 1.0 + sum(x.T @ dy for x, dy in added), rtol=1e-12)
+    np.testing.assert_allclose(p.grad, 1.0 + sum(x.T @ dy for x, dy in added), rtol=1e-12, atol=1e-12)
     assert np.array_equal(q.grad, np.ones((40, 30)))
 
 
