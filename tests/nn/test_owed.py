@@ -98,7 +98,7 @@ def test_anothers_gradient_is_added_row_by_row(mine):
 def test_a_product_may_be_taken_for_an_array():
     p, (x, dy) = parameter(4, 3), uses(1, 4, 3)[0]
     p.grad += Product(x.T, dy)
-    np.testing.assert_allclose(p.grad, x.T @ dy, rtol=1e-12)
+    np.testing.assert_allclose(p.grad, x.T @ dy, rtol=1e-12, atol=1e-12)
     assert np.asarray(Product(x.T, dy), np.float32).dtype == np.float32
 
 
@@ -122,7 +122,7 @@ def test_an_op_that_multiplies_at_once_is_heard_too(owes, monkeypatch):
     layer.W.zero_grad(owes=owes)
     for _ in range(2):
         layer(x)[1](dy)
-    np.testing.assert_allclose(layer.W.grad, 2.0 * x.T @ dy, rtol=1e-12)
+    np.testing.assert_allclose(layer.W.grad, 2.0 * x.T @ dy, rtol=1e-12, atol=1e-12)
 
 
 def test_a_product_of_another_shape_is_refused():
