@@ -99,8 +99,7 @@ class InfiniteVAE(Model):
         """
         vaes, log_pi = self.mixture()
         each = [vae.elbo_terms(x=x, eps=eps) for vae in vaes]
-        joint = np.stack([p - nll - kl for p, ((nll, kl), _) in zip(log_pi.tolist(), each)], axis=1)      # (B, K + 1)
-        bound, pull_bound = logsumexp(joint)
+        bound, pull_bound = logsumexp(_joint(log_pi, [terms for terms, _ in each]))
 
         def pullback(dbound: Array) -> None:
             for dterm, (_, pull_terms) in zip(-pull_bound(dbound).T, each):
@@ -172,7 +171,7 @@ class InfiniteVAE(Model):
         eps = rng.standard_normal((samples, len(x), self.latents), dtype=self.dtype)
         vaes, log_pi = self.mixture()
         each = [vae.elbo_terms(x=x, eps=eps)[0] for vae in vaes]
-        joint = np.stack([p - nll - kl for p, (nll, kl) in zip(log_pi.tolist(), each)], axis=1)
+        joint = _joint(log_pi, each)
         bound = logsumexp(joint)[0]
         nll = (np.exp(joint - bound[:, None]) * np.stack([nll for nll, _ in each], axis=1)).sum(axis=1)
         return nll, -bound - nll
@@ -182,9 +181,8 @@ class InfiniteVAE(Model):
         x = as_batch(batch).x
         eps = rng.standard_normal((samples, len(x), self.latents), dtype=self.dtype)
         vaes, log_pi = self.mixture()
-        nll_kl = (vae.monte_carlo_terms(x=x, eps=eps)[0] for vae in vaes)
-        joint = np.stack([p - nll - kl for p, (nll, kl) in zip(log_pi.tolist(), nll_kl)], axis=1)
-        return logsumexp(joint)[0].reshape(samples, len(x))
+        each = [vae.monte_carlo_terms(x=x, eps=eps)[0] for vae in vaes]
+        return logsumexp(_joint(log_pi, each))[0].reshape(samples, len(x))
 
     def check(self, data: Data, name: str = "x") -> None:
         self.base.check(data, name)
@@ -201,8 +199,8 @@ class InfiniteVAE(Model):
         if len(vaes) == 1:
             return np.ones_like(x[:, :1])                              # the base alone
         at_mean = np.zeros_like(x, shape=(1, len(x), self.latents))
-        joint = [p - sum(vae.elbo_terms(x=x, eps=at_mean)[0]) for p, vae in zip(log_pi.tolist(), vaes[:-1])]
-        return np.exp(log_softmax(np.stack(joint, axis=1))[0])
+        each = [vae.elbo_terms(x=x, eps=at_mean)[0] for vae in vaes[:-1]]
+        return np.exp(log_softmax(_joint(log_pi[:-1], each))[0])
 
     def features(self, data: Data) -> Array:
         """r_c and r_c E[z|x, c] of every component in use: what a linear classifier reads        -> (B, K (1 + Z))
@@ -251,6 +249,11 @@ class InfiniteVAE(Model):
         """(component, the rows that it explains best)"""
         best = to_numpy(self.responsibilities(batch)).argmax(axis=1)
         return [(vae, self.device.asarray(np.flatnonzero(best == c))) for c, vae in enumerate(self._in_use())]
+
+
+def _joint(log_pi: np.ndarray, each: Sequence[tuple[Array, Array]]) -> Array:
+    """log π_c − nll_c − kl_c of all components, side by side        (K,) and K times (B,) (B,) -> (B, K)"""
+    return np.stack([p - nll - kl for p, (nll, kl) in zip(log_pi.tolist(), each, strict=True)], axis=1)
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,14 @@ def test_the_unchanged_module_computes_the_same_numbers(module, monkeypatch):
     assert right
 
 
+@pytest.mark.parametrize("section", sorted(set(SECTIONS.values()), key=lambda rows: rows.__name__),
+                         ids=lambda rows: rows.__name__)
+def test_what_is_right_passes_at_a_glance(section):
+    """Or a glance that objects to everything would catch every mutant."""
+    for case in section(np.random.default_rng(0)):
+        glance(case)
+
+
 def numbers(module) -> list[bytes]:
     """Values and gradients of all rows about this module."""
     found = []
