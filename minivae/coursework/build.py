@@ -165,6 +165,6 @@ chmod -R go-rwx /autograder/source /autograder/venv/lib/python3*/site-packages/m
 """
 RUN = """#!/usr/bin/env bash
 cd /autograder/source
-/autograder/venv/bin/python -m minivae course grade /autograder/submission --assignment assignment --starter starter \\
-    --seed @seed --format gradescope --out /autograder/results/results.json
+/autograder/venv/bin/python -m minivae course gradescope /autograder/submission --assignment assignment \\
+    --starter starter --seed @seed --out /autograder/results/results.json
 """

@@ -1,12 +1,14 @@
-"""minivae course build | check | grade | verify"""
+"""minivae course build | check | grade | gradescope | verify"""
 
 from __future__ import annotations
 
 import argparse
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from minivae.console import readable
 from minivae.coursework.assignment import Assignment, AssignmentError
@@ -33,16 +35,29 @@ def parser() -> argparse.ArgumentParser:
 
     grade = commands.add_parser("grade", help="instructors: grade submissions (folders or zips)")
     grade.add_argument("submissions", nargs="+", type=Path)
-    grade.add_argument("--assignment", required=True, help="a1, or a folder with an assignment.toml")
-    grade.add_argument("--starter", type=Path, help="a starter tree that was built before (default: built now)")
-    grade.add_argument("--seed", default="0", help="as for build")
-    grade.add_argument("--format", default="table", choices=("table", "gradescope", "csv", "json"))
-    grade.add_argument("--out", type=Path, help="file (default: the screen)")
+    _add_judging(grade)
+    grade.add_argument("--out", type=Path, help="folder of the results, whose reports are kept one by one "
+                       "(default: grades/NAME)")
+    grade.add_argument("--resume", action="store_true", help="keep what is graded there already, and grade what is "
+                       "missing or has changed")
+    grade.add_argument("--only", action="append", default=[], metavar="NAME", help="grade this submission again, and "
+                       "no other; may be given several times")
+
+    scope = commands.add_parser("gradescope", help="Gradescope's containers: one submission, and its results.json")
+    scope.add_argument("submission", type=Path)
+    _add_judging(scope)
+    scope.add_argument("--out", type=Path, required=True, help="results.json, written after every test")
 
     verify = commands.add_parser("verify", help="instructors: does the assignment do what it should?")
     verify.add_argument("assignment", help="a1, or a folder with an assignment.toml")
     verify.add_argument("--seed", default="0")
     return top
+
+
+def _add_judging(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--assignment", required=True, help="a1, or a folder with an assignment.toml")
+    command.add_argument("--starter", type=Path, help="a starter tree that was built before (default: built now)")
+    command.add_argument("--seed", help="the secret that `build` printed, or @FILE that holds it")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,39 +114,59 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from tempfile import TemporaryDirectory
-
     from tqdm import tqdm
 
     from minivae.coursework import report as r
-    from minivae.coursework.build import starter
+    from minivae.coursework.classroom import grade_class, named, to_grade
+    from minivae.coursework.gradebook import Gradebook
+
+    seed, assignment = _secret(options.seed), Assignment.read(_folder(options.assignment))
+    submissions, book = named(options.submissions), Gradebook(options.out or Path("grades") / assignment.name)
+    with _starter(options.starter, assignment) as tree:
+        left = to_grade(submissions, book, assignment, tree, seed, resume=options.resume, only=options.only)
+        with tqdm(total=len(left), unit="submission", disable=None) as bar:
+            def after(report: r.Report) -> None:
+                bar.update(1)
+                tqdm.write(f"{r.outcome(report)}: {report.submission}")
+
+            try:
+                grade_class(left, book, assignment, tree, seed, after)
+            finally:
+                reports = book.write_tables()
+    if len(reports) == 1:
+        print(r.table(reports))
+    failed = [report for report in reports if report.error]
+    print(f"{len(reports) - len(failed)} of {len(reports)} graded: {book.folder}/gradebook.csv, and what was said in "
+          "table.txt beside it" + (f"; {len(failed)} could not be: --resume tries again" if failed else ""))
+    return WRONG if failed else OK
+
+
+def _gradescope(options: argparse.Namespace) -> int:
+    from minivae.coursework import report as r
     from minivae.coursework.grade import grade
 
-    assignment, reports = Assignment.read(_folder(options.assignment)), []
-    if options.format == "gradescope" and len(options.submissions) > 1:
-        raise AssignmentError("--format gradescope is for one submission")
-    text = {"table": r.table, "csv": r.as_csv, "json": r.as_json,
-            "gradescope": lambda all_: r.gradescope(all_[0])}[options.format]
-    with TemporaryDirectory(prefix="minivae-starter-") as folder:
-        tree = options.starter or Path(folder) / "starter"
-        if options.starter is None:
-            starter(assignment, tree)
-        with tqdm(total=len(options.submissions) * len(assignment.tests), unit="test", disable=None) as bar:
-            for submission in options.submissions:
-                if not submission.exists():
-                    raise AssignmentError(f"{submission}: no such file or folder")
-
-                def after(report: r.Report) -> None:
-                    bar.update(1)
-                    if options.format == "gradescope" and options.out:                # after every test
-                        r.write(options.out, r.gradescope(report))
-
-                reports.append(grade(submission, assignment, tree, seed=number(options.seed), after=after))
-                if options.out:                        # what is graded is kept, whatever comes
-                    r.write(options.out, text(reports))
-    if not options.out:
-        print(text(reports))
+    seed, assignment = _secret(options.seed), Assignment.read(_folder(options.assignment))
+    if not options.submission.exists():
+        raise AssignmentError(f"{options.submission}: no such file or folder")
+    with _starter(options.starter, assignment) as tree:
+        report = grade(options.submission, assignment, tree, seed=seed,
+                       after=lambda report: r.write(options.out, r.gradescope(report)))
+        r.write(options.out, r.gradescope(report))
+    print(r.outcome(report))
     return OK
+
+
+@contextmanager
+def _starter(given: Path | None, assignment: Assignment) -> Iterator[Path]:
+    """The starter tree that was given, or one that is built now and gone afterwards."""
+    from minivae.coursework.build import starter
+
+    if given is not None:
+        yield given
+        return
+    with TemporaryDirectory(prefix="minivae-starter-") as folder:
+        starter(assignment, Path(folder) / "starter")
+        yield Path(folder) / "starter"
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -140,7 +175,15 @@ def _verify(options: argparse.Namespace) -> int:
     return OK if verify(Assignment.read(_folder(options.assignment)), number(options.seed)) else WRONG
 
 
-COMMANDS = {"check": _check, "build": _build, "grade": _grade, "verify": _verify}
+COMMANDS = {"check": _check, "build": _build, "grade": _grade, "gradescope": _gradescope, "verify": _verify}
+
+
+def _secret(seed: str | None) -> int:
+    """The seed as a number.  Raises AssignmentError if there is none: everybody would know the hidden cases."""
+    if not seed:
+        raise AssignmentError("--seed SECRET is missing: the hidden cases are drawn by it. `course build` drew one and "
+                              "printed it; a file may hold it: --seed @FILE")
+    return number(seed)
 
 
 def number(seed: str) -> int:

@@ -45,6 +45,10 @@ class Report:
     walls: list[str] = field(default_factory=list)
     """what the code was shut in by (sandbox.py)"""
     seconds: float = 0.0
+    error: str = ""
+    """why it could not be graded, though the student is not to blame: then there are no points, not even none"""
+    mark: str = ""
+    """what the grade depends on (classroom.mark): as long as it is the same, so is the grade"""
 
     def add(self, result: Result, seconds: float) -> None:
         """One test more is done."""
@@ -89,6 +93,11 @@ def line(text: str) -> str:
     return " ".join(plain(text).split())
 
 
+def outcome(report: Report) -> str:
+    """In a line: the points, or why there are none."""
+    return f"NOT GRADED ({line(report.error)})" if report.error else f"{report.points:g} of {report.most:g} points"
+
+
 def table(reports: Sequence[Report]) -> str:
     """For a person: what passed, and what the first difference is."""
     lines: list[str] = []
@@ -99,7 +108,7 @@ def table(reports: Sequence[Report]) -> str:
             mark = "ok  " if r.passed else "FAIL"
             lines.append(f"  {mark} {r.points:4g}/{r.most:<4g} {r.task:<5} {r.title}{'  (hidden)' if r.hidden else ''}")
             lines += [f"{'':18}{part}" for part in r.says.splitlines()]
-        lines.append(f"  {report.points:g} of {report.most:g} points\n")
+        lines.append(f"  {outcome(report)}\n")
     return "\n".join(lines)
 
 
@@ -120,14 +129,15 @@ def gradescope(report: Report) -> str:
 
 
 def as_csv(reports: Sequence[Report]) -> str:
-    """A line for each submission, a column for each test."""
+    """A line for each submission, a column for each test; one that could not be graded has no points, not even 0."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [r.name for r in reports[0].results] if reports else []
+    names = list(dict.fromkeys(r.name for report in reports for r in report.results))
     writer.writerow(["submission", "points", "of", *names])
     for report in reports:
-        writer.writerow([line(report.submission), f"{report.points:g}", f"{report.most:g}",
-                         *(f"{r.points:g}" for r in report.results)])
+        points = {r.name: f"{r.points:g}" for r in report.results}
+        total = ["", ""] if report.error else [f"{report.points:g}", f"{report.most:g}"]
+        writer.writerow([line(report.submission), *total, *(points.get(name, "") for name in names)])
     return text.getvalue()
 
 
@@ -142,9 +152,23 @@ def as_json(reports: Sequence[Report]) -> str:
     return json.dumps([plain(report) for report in reports], indent=1)
 
 
+def from_json(text: str) -> list[Report]:
+    """Back from `as_json`.  Raises ValueError, TypeError or KeyError if it is something else."""
+    def only(kind: type, entry: dict[str, Any]) -> dict[str, Any]:
+        return {name: entry[name] for name in kind.__dataclass_fields__ if name in entry}      # type: ignore[attr-defined]
+
+    reports = [Report(**only(Report, entry)) for entry in json.loads(text)]
+    for report in reports:
+        report.results = [Result(**only(Result, entry)) for entry in report.results]           # type: ignore[arg-type]
+        report.waiting = [Result(**only(Result, entry)) for entry in report.waiting]           # type: ignore[arg-type]
+    return reports
+
+
 def write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Whole or not at all, and for its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    part.unlink(missing_ok=True)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
     os.replace(part, path)

@@ -87,7 +87,7 @@ def in_folder(folder: Path, wanted: set[str]) -> Found:
     for seen, entry in enumerate(_entries(folder)):
         if seen == MOST:
             raise SubmissionError(f"more than {MOST:,} files: only those asked for are needed")
-        if entry.name in wanted:
+        if entry.name in wanted and not entry.is_dir(follow_symlinks=False):
             path = Path(entry.path)
             found[path.relative_to(folder).as_posix()] = lambda path=path: _read(path)          # type: ignore[misc]
     return found
@@ -110,10 +110,13 @@ def _read(path: Path) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise SubmissionError(f"cannot be read ({error.strerror})") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise SubmissionError("is no plain file")
-        return file.read(LARGEST + 1)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return file.read(LARGEST + 1)
+    finally:
+        os.close(fd)
 
 
 class _Careful(io.FileIO):

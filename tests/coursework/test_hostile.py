@@ -204,8 +204,8 @@ def test_a_grader_that_is_killed_leaves_a_report_and_no_process(court):
     submission, out = court.submit("linear", "while True: pass"), court.folder / "results" / "results.json"
     temporary = court.folder / "tmp of the grader"
     temporary.mkdir()
-    command = ("-m", "minivae", "course", "grade", submission, "--assignment", "a1", "--starter",
-               court.folder / "starter", "--format", "gradescope", "--out", out)
+    command = ("-m", "minivae", "course", "gradescope", submission, "--assignment", "a1", "--starter",
+               court.folder / "starter", "--seed", "3", "--out", out)
     environment = os.environ | {"TMPDIR": str(temporary)}
     with running(*command, stdout=None, stderr=subprocess.DEVNULL, env=environment) as grader:
         wait_until(lambda: out.exists() and processes(str(temporary)))

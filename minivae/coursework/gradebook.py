@@ -1,0 +1,60 @@
+"""What came of a class, in a folder that only its owner can read.
+
+    reports/NAME.json    one for each submission, written when it is known: all that was found
+    gradebook.csv        a line for each submission, a column for each test
+    table.txt            the same for a person, with what was said
+    results.json         everything, for programs
+
+Every file is written whole or not at all, so whatever ends the run, what was graded stays; and the tables are made of
+the reports alone, so a run that was stopped and went on gives the same as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+
+from minivae.coursework import report as r
+from minivae.coursework.assignment import AssignmentError
+from minivae.coursework.report import Report
+
+
+class Gradebook:
+    """The folder of a class's results."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.reports = folder, folder / "reports"
+        self.reports.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+
+    def save(self, report: Report) -> None:
+        """Keep what is known of one submission."""
+        r.write(self.reports / f"{file_name(report.submission)}.json", r.as_json([report]))
+
+    def read(self) -> dict[str, Report]:
+        """All that is kept, by the submissions' names.  Raises AssignmentError if a file cannot be read."""
+        found: dict[str, Report] = {}
+        for path in sorted(self.reports.glob("*.json")):
+            try:
+                report, = r.from_json(path.read_text(encoding="utf-8"))
+            except (ValueError, TypeError, KeyError, OSError) as error:
+                raise AssignmentError(f"{path}: no report that can be read ({type(error).__name__}: {error}): delete "
+                                      "it, and its submission is graded again") from error
+            found[report.submission] = report
+        return dict(sorted(found.items()))
+
+    def write_tables(self) -> list[Report]:
+        """Make the tables of what is kept; returns it."""
+        reports = list(self.read().values())
+        r.write(self.folder / "gradebook.csv", r.as_csv(reports))
+        r.write(self.folder / "table.txt", r.table(reports))
+        r.write(self.folder / "results.json", r.as_json(reports))
+        return reports
+
+
+def file_name(name: str) -> str:
+    """A name for a file, another one for every submission: letters and digits stay, the rest cannot harm."""
+    safe = re.sub(r"[^\w.@+-]", "_", name, flags=re.ASCII).lstrip(".")[:80]
+    return safe if safe == name and name == name.lower() else f"{safe}-{zlib.crc32(json.dumps(name).encode()):08x}"

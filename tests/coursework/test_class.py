@@ -1,0 +1,139 @@
+"""A class is graded whole: none stops the others, what is known is kept, and a run that was stopped goes on."""
+
+import csv
+import json
+import os
+
+import pytest
+from tiny import FILE, RIGHT, WRONG, hand_in, tiny
+
+from minivae.coursework import classroom
+from minivae.coursework.classroom import named
+from minivae.coursework.cli import main
+from minivae.coursework.gradebook import Gradebook, file_name
+
+TOO_MUCH = "import numpy as np\ndef central_difference(f, w, i, h):\n    return np.zeros(3 * 10 ** 6)\n"
+
+
+@pytest.fixture(scope="module")
+def assignment(tmp_path_factory):
+    return tiny(tmp_path_factory.mktemp("class") / "tiny")
+
+
+def grade(assignment, out, submissions, *more):
+    return main(["course", "grade", *map(str, submissions), "--assignment", str(assignment), "--seed", "secret",
+                 "--out", str(out), *more])
+
+
+def gradebook(out):
+    with (out / "gradebook.csv").open(encoding="utf-8", newline="") as file:
+        return {row["submission"]: row["points"] for row in csv.DictReader(file)}
+
+
+def test_strange_submissions_do_not_stop_the_others(assignment, tmp_path, capsys):
+    submissions = hand_in(tmp_path / "in", anna=RIGHT, ben=TOO_MUCH, dora=WRONG)
+    (tmp_path / "in" / "cleo" / FILE).mkdir(parents=True)              # a folder of the file's name
+    (tmp_path / "in" / "emil.zip").write_bytes(b"PK no zip")
+    submissions += [tmp_path / "in" / "cleo", tmp_path / "in" / "emil.zip"]
+    assert grade(assignment, tmp_path / "out", submissions) == 0
+    assert gradebook(tmp_path / "out") == {"anna": "3", "ben": "0", "cleo": "0", "dora": "0", "emil.zip": "0"}
+    says = {name: report.remarks + [r.says for r in report.results]
+            for name, report in Gradebook(tmp_path / "out").read().items()}
+    assert "what the code returned cannot be handed on: too large to cross" in says["ben"][1]
+    assert "chapters/ch01_gradient.py was not handed in" in says["cleo"][0]
+    assert "5 of 5 graded" in capsys.readouterr().out
+
+
+def test_what_nobody_is_to_blame_for_costs_no_points_and_is_tried_again(assignment, tmp_path, monkeypatch, capsys):
+    submissions, real = hand_in(tmp_path / "in", anna=RIGHT, ben=RIGHT), classroom.grade
+
+    def fails(path, *arguments, **options):
+        if path.name == "anna":
+            raise OSError("no space left on the device")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(classroom, "grade", fails)
+    assert grade(assignment, tmp_path / "out", submissions) == 1
+    assert gradebook(tmp_path / "out") == {"anna": "", "ben": "3"}
+    assert "NOT GRADED (OSError: no space left on the device): anna" in capsys.readouterr().out
+    monkeypatch.setattr(classroom, "grade", real)
+    assert grade(assignment, tmp_path / "out", submissions, "--resume") == 0
+    assert gradebook(tmp_path / "out") == {"anna": "3", "ben": "3"}
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(assignment, tmp_path, monkeypatch):
+    submissions, real, seen = hand_in(tmp_path / "in", anna=RIGHT, ben=WRONG, cleo=RIGHT), classroom.grade, []
+
+    def stops(path, *arguments, **options):
+        seen.append(path.name)
+        if path.name == "cleo" and len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(classroom, "grade", stops)
+    assert grade(assignment, tmp_path / "out", submissions) == 130
+    assert gradebook(tmp_path / "out") == {"anna": "3", "ben": "0"}
+    assert grade(assignment, tmp_path / "out", submissions, "--resume") == 0
+    assert seen == ["anna", "ben", "cleo", "cleo"]
+    assert grade(assignment, tmp_path / "whole", submissions) == 0
+    assert (tmp_path / "out" / "gradebook.csv").read_bytes() == (tmp_path / "whole" / "gradebook.csv").read_bytes()
+
+
+def test_results_are_never_overwritten_unasked(assignment, tmp_path, capsys):
+    submissions = hand_in(tmp_path / "in", anna=RIGHT, ben=RIGHT)
+    assert grade(assignment, tmp_path / "out", submissions) == 0
+    kept = (tmp_path / "out" / "reports" / "anna.json").read_bytes()
+    assert grade(assignment, tmp_path / "out", submissions) == 2
+    assert "holds the results of 2 submissions: --resume keeps them" in capsys.readouterr().err
+    assert (tmp_path / "out" / "reports" / "anna.json").read_bytes() == kept
+
+
+def test_what_has_changed_is_graded_again_and_so_is_what_is_named(assignment, tmp_path, monkeypatch):
+    submissions, real, seen = hand_in(tmp_path / "in", anna=RIGHT, ben=RIGHT), classroom.grade, []
+    monkeypatch.setattr(classroom, "grade", lambda path, *a, **o: seen.append(path.name) or real(path, *a, **o))
+    assert grade(assignment, tmp_path / "out", submissions) == 0
+    (submissions[1] / FILE).write_text(WRONG, encoding="utf-8")
+    assert grade(assignment, tmp_path / "out", submissions, "--resume") == 0
+    assert gradebook(tmp_path / "out") == {"anna": "3", "ben": "0"}
+    assert grade(assignment, tmp_path / "out", submissions, "--only", "anna") == 0
+    assert seen == ["anna", "ben", "ben", "anna"]
+    assert grade(assignment, tmp_path / "out", submissions, "--only", "zoe") == 2
+
+
+def test_a_grade_needs_a_secret(assignment, tmp_path, capsys):
+    submissions = hand_in(tmp_path / "in", anna=RIGHT)
+    for command in (["grade"], ["gradescope", "--out", str(tmp_path / "results.json")]):
+        assert main(["course", *command, str(submissions[0]), "--assignment", str(assignment)]) == 2
+        assert "--seed SECRET is missing" in capsys.readouterr().err
+
+
+def test_only_their_owner_can_read_the_results(assignment, tmp_path):
+    submissions = hand_in(tmp_path / "in", anna=RIGHT)
+    assert grade(assignment, tmp_path / "out", submissions) == 0
+    assert main(["course", "gradescope", str(submissions[0]), "--assignment", str(assignment), "--seed", "secret",
+                 "--out", str(tmp_path / "results.json")]) == 0
+    assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["tests"][1]["score"] == 2.0
+    if os.name == "posix":
+        for path in [tmp_path / "results.json", *(tmp_path / "out").rglob("*.*")]:
+            assert path.stat().st_mode & 0o077 == 0, path
+        assert (tmp_path / "out").stat().st_mode & 0o077 == 0
+
+
+def test_names_tell_submissions_apart(tmp_path):
+    for place in ("anna/ops.py", "ben/ops.py", "ben/a.zip"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+    paths = [tmp_path / "ben" / "ops.py", tmp_path / "anna" / "ops.py", tmp_path / "ben" / "a.zip"]
+    assert list(named(paths)) == ["a.zip", "anna/ops.py", "ben/ops.py"]
+    names = ["a b", "a_b", "a/b", "A_b", "..", "ä", "a" * 300, "=1+1", "anna.zip"]
+    assert len({file_name(name).lower() for name in names}) == len(names)
+    assert file_name("anna.zip") == "anna.zip"
+    assert all("/" not in file_name(name) and not file_name(name).startswith(".") for name in names)
+
+
+def test_a_report_that_cannot_be_read_is_an_error_that_says_so(assignment, tmp_path, capsys):
+    submissions = hand_in(tmp_path / "in", anna=RIGHT)
+    assert grade(assignment, tmp_path / "out", submissions) == 0
+    (tmp_path / "out" / "reports" / "anna.json").write_text("{", encoding="utf-8")
+    assert grade(assignment, tmp_path / "out", submissions, "--resume") == 2
+    assert "delete it, and its submission is graded again" in capsys.readouterr().err
