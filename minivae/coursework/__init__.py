@@ -2,10 +2,11 @@
 
     assignment, cut, build                    what students are handed
     testing, diagnose, report                 what is asked of their code, and what is said about the answer
-    submission                                what they hand in
+    submission, imports                       what they hand in
     student, student_process, things, wire    their process, and what goes to and fro
     sandbox, seccomp, worlds, watch           the walls around it
     grade, verify, cli                        the judge, and the judge of the judge
+    classroom, gradebook                      a class, and what is kept of it
 
 What runs in the student's process stands alone, and imports nothing of minivae.  The assignments lie in
 chapters/assignments.

@@ -1,4 +1,4 @@
-"""minivae course build | check | grade | gradescope | verify"""
+"""minivae course build | solution | check | grade | gradescope | verify"""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("assignment", help="a1, or a folder with an assignment.toml")
     build.add_argument("--out", type=Path, help="default: dist/NAME")
     build.add_argument("--seed", help="secret; decides sizes and values of the hidden cases (default: drawn)")
+
+    right = commands.add_parser("solution", help="instructors: what to hand in to get all points, to try a grader with")
+    right.add_argument("assignment", help="a1, or a folder with an assignment.toml")
+    right.add_argument("--out", type=Path, help="an empty folder (default: dist/NAME-solution)")
 
     grade = commands.add_parser("grade", help="instructors: grade submissions (folders or zips)")
     grade.add_argument("submissions", nargs="+", type=Path)
@@ -99,9 +103,7 @@ def _build(options: argparse.Namespace) -> int:
     from minivae.coursework.build import autograder, starter, write_zip
 
     assignment = Assignment.read(_folder(options.assignment))
-    out = options.out or Path("dist") / assignment.name
-    if out.exists() and any(out.iterdir()):
-        raise AssignmentError(f"{out} is not empty: choose another --out")
+    out = _empty(options.out or Path("dist") / assignment.name)
     seed = options.seed or secrets.token_hex(8)
     starter(assignment, out / "starter")
     files = {path.relative_to(out / "starter").as_posix(): path.read_bytes()
@@ -111,6 +113,24 @@ def _build(options: argparse.Namespace) -> int:
     print(f"for students: {out / 'starter'}, {out / 'starter.zip'}\nfor Gradescope: {out / 'autograder.zip'}\n"
           f"seed (keep it secret; it is in autograder.zip): {seed}")
     return OK
+
+
+def _solution(options: argparse.Namespace) -> int:
+    from minivae.coursework.verify import solution
+
+    assignment = Assignment.read(_folder(options.assignment))
+    out = _empty(options.out or Path("dist") / f"{assignment.name}-solution")
+    solution(assignment, out)
+    print(f"hand in these (keep them secret), and all {assignment.points:g} points are given: "
+          f"{', '.join(str(out / file) for file in sorted(assignment.submitted))}")
+    return OK
+
+
+def _empty(folder: Path) -> Path:
+    """Raises AssignmentError if something is in it."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AssignmentError(f"{folder} is not an empty folder: choose another --out")
+    return folder
 
 
 def _grade(options: argparse.Namespace) -> int:
@@ -175,7 +195,8 @@ def _verify(options: argparse.Namespace) -> int:
     return OK if verify(Assignment.read(_folder(options.assignment)), number(options.seed)) else WRONG
 
 
-COMMANDS = {"check": _check, "build": _build, "grade": _grade, "gradescope": _gradescope, "verify": _verify}
+COMMANDS = {"check": _check, "build": _build, "solution": _solution, "grade": _grade, "gradescope": _gradescope,
+            "verify": _verify}
 
 
 def _secret(seed: str | None) -> int:

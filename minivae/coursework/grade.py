@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minivae.coursework.assignment import Assignment
+from minivae.coursework.imports import not_there
 from minivae.coursework.report import Report, Result, plain
 from minivae.coursework.student import JudgeError, Limits, Student, StudentError
 from minivae.coursework.submission import SubmissionError, handed_in, laid_out
@@ -55,6 +56,7 @@ def grade(submission: Path, assignment: Assignment, starter: Path, *, seed: int,
     report = Report(submission.name, assignment.name, seed, waiting=[result(test, WAITING) for test in tests])
     try:
         contents, report.remarks = handed_in(submission, assignment.submitted)
+        report.remarks += not_there(contents, starter)
     except SubmissionError as error:
         report.remarks.append(str(error))
         report.results, report.waiting = [result(test, f"nothing to test: {error}") for test in tests], []
