@@ -4,6 +4,7 @@
     testing, diagnose, report                 what is asked of their code, and what is said about the answer
     submission, imports                       what they hand in
     student, student_process, things, wire    their process, and what goes to and fro
+    purity                                    what a function may not write into
     sandbox, seccomp, worlds, watch           the walls around it
     grade, verify, cli                        the judge, and the judge of the judge
     classroom, gradebook                      a class, and what is kept of it

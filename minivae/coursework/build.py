@@ -14,8 +14,10 @@ from minivae.coursework.cut import CutError, blank, find, leaks, offering, only,
 from minivae.coursework.testing import made, record
 
 ROOT = Path(__file__).parents[2]                       # of the repository: chapters/ and minivae/ lie in it
-STUDENTS_NEED = ("__init__", "assignment", "diagnose", "grade", "imports", "report", "sandbox", "seccomp", "student",
-                 "student_process", "submission", "testing", "things", "watch", "wire", "worlds", "cli")
+STUDENTS_NEED = ("__init__", "assignment", "cli", "diagnose", "grade", "report", "submission", "testing",
+                 "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
+                 "imports",
+                 "purity")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same
 
 

@@ -15,8 +15,9 @@ import numpy as np
 class Things:
     """What a library returned that is neither an array nor a number, and requests about it."""
 
-    def __init__(self, wire: Any) -> None:
+    def __init__(self, wire: Any, witness: Any) -> None:
         self.wire = wire               # the module: alone in the student's process, minivae's in the judge's
+        self.witness = witness         # purity.Witness(), likewise
         self.kept: list[Any] = []
 
     def out(self, x: Any) -> Any:
@@ -48,14 +49,21 @@ class Things:
             return self.out(module_of(target, *rest))
         thing = self.back(target)
         if kind == "call":
-            arguments, keywords = rest
-            return self.out(thing(*self.back(arguments), **self.back(keywords)))
+            return self.out(self.called(thing, *self.back(rest)))
         for name in rest[0].split("."):                # a path of attributes and keys: "decoder.layers.0.W.value"
             thing = part(thing, name)
         if kind == "set":
             thing[...] = rest[1]
             return None
         return self.out(thing)
+
+    def called(self, thing: Any, arguments: Any, keywords: Any) -> Any:
+        """thing(*arguments, **keywords).  Raises purity.Written if it writes into what is not its own."""
+        self.witness.sent(thing, arguments, keywords)
+        result = thing(*arguments, **keywords)
+        self.witness.ask(thing)
+        self.witness.returned(result)
+        return result
 
 
 def part(thing: Any, name: str) -> Any:

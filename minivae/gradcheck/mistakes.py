@@ -42,7 +42,7 @@ def diagnose(got: object, want: np.ndarray, context: Context | None = None,
         return "nothing was returned" if got is None else f"it is a {kind}, expected an array"
     array = np.asarray(got, dtype=np.float64)
     if not np.isfinite(array).all():
-        return f"{np.count_nonzero(~np.isfinite(array))} of its {array.size} entries are NaN or infinite"
+        return _not_finite(array, context or Context())
     if same(array, want, tolerance):
         return None
     # one number alone is always some multiple of the right one: nothing can be named from it
@@ -51,6 +51,17 @@ def diagnose(got: object, want: np.ndarray, context: Context | None = None,
     if found:
         return " -- or ".join(found[:3])
     return unlike(array, want)
+
+
+def _not_finite(array: np.ndarray, context: Context) -> str:
+    """How many entries, and why, if a known mistake gives NaN and infinity in the same places, and the same numbers."""
+    says = f"{np.count_nonzero(~np.isfinite(array))} of its {array.size} entries are NaN or infinite"
+    finite = np.isfinite(array)
+    for cause, wrong in context.instead.items():
+        alike = wrong.shape == array.shape and np.array_equal(np.isfinite(wrong), finite)
+        if alike and same(array[finite], wrong[finite]):
+            return f"{says}: it is {cause}"
+    return says
 
 
 def same(a: np.ndarray, b: np.ndarray, tolerance: float = TOLERANCE) -> bool:

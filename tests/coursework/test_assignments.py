@@ -86,9 +86,14 @@ def test_at_least_ten_are_written_differently():
 @pytest.mark.parametrize(("name", "i", "mutant"), MUTANTS, ids=[f"{n}-{i}-{m.task}" for n, i, m in MUTANTS])
 def test_planted_mistakes_get_no_points_and_their_cause_is_named(name, i, mutant, trees, tmp_path):
     results = judged(trees, name, tmp_path, [(mutant.file, mutant.apply)], tasks=[mutant.task])
-    assert sum(result.points for result in results.values()) == 0
+    assert sum(result.points for result in results.values()) == mutant.points
     assert mutant.says, "every planted mistake has a cause that can be named"
     assert re.search(mutant.says, " | ".join(result.says for result in results.values()))
+
+
+def test_a_mistake_that_keeps_points_keeps_only_some():
+    for name, _, mutant in MUTANTS:
+        assert 0 <= mutant.points < sum(test.points for test in READ[name].tests if test.task == mutant.task)
 
 
 def test_there_are_enough_planted_mistakes():
@@ -145,7 +150,9 @@ def test_a_central_difference_must_leave_w_as_it_was(trees, tmp_path):
     text = "def central_difference(f, w, i, h):\n    w[i] += h\n    up = f(w)\n    w[i] -= 2 * h\n" \
            "    return (up - f(w)) / (2 * h)\n"
     change = ("chapters/ch01_gradient.py", with_function("central_difference", text))
-    assert list(failed(judged(trees, "a1", tmp_path, [change]))) == ["central_difference_of_a_variance"]
+    found = failed(judged(trees, "a1", tmp_path, [change]))
+    assert list(found) == ["central_difference_of_a_variance", "difference_of_a_norm"]
+    assert all("central_difference writes into w, which it was given" in says for says in found.values())
 
 
 def test_a_constant_that_is_added_is_not_taken_for_a_factor():

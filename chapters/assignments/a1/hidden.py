@@ -11,6 +11,11 @@ def sizes(rng, count):
     return [int(n) for n in rng.permutation(np.arange(3, 9))[:count]]
 
 
+def far_apart(rng, rows):
+    """A number to be added to each row: whatever one subtracts from all of them, exp of some is infinite or 0."""
+    return rng.permutation(np.linspace(-2000.0, 2000.0, rows))[:, None]
+
+
 @points(2, task="1.1", hidden=True)
 def difference_of_a_norm(lib, rng):
     """∂‖w‖/∂w"""
@@ -115,16 +120,18 @@ def a_longer_chain(lib, rng):
 
 @points(2, task="4.1", hidden=True)
 def logsumexp_of_three_axes(lib, rng):
-    """value and pullback over the last of three axes"""
-    x = 30.0 * rng.standard_normal(sizes(rng, 3))
+    """value and pullback over the last of three axes, every row far from the others"""
+    shape = sizes(rng, 3)
+    x = 30.0 * rng.standard_normal(shape) + far_apart(rng, shape[1])
     y, pull = lib.call("minivae.ops:logsumexp", x)
-    return {"y": y, "dx": lib.call(pull, rng.standard_normal(x.shape[:-1]))}
+    return {"y": Expected(y, "logsumexp_of_large_numbers", x), "dx": lib.call(pull, rng.standard_normal(x.shape[:-1]))}
 
 
 @points(2, task="4.2", hidden=True)
 def log_softmax_of_three_axes(lib, rng):
-    """dx over the last of three axes, where exp x overflows"""
-    x = 1000.0 + 3.0 * rng.standard_normal(sizes(rng, 3))
+    """dx over the last of three axes, where exp x overflows in some rows and is 0 in others"""
+    shape = sizes(rng, 3)
+    x = 3.0 * rng.standard_normal(shape) + far_apart(rng, shape[1])
     dy = rng.standard_normal(x.shape)
     _, pull = lib.call("minivae.ops:log_softmax", x)
     return {"dx": Expected(lib.call(pull, dy), "log_softmax", x, dy)}
@@ -132,9 +139,10 @@ def log_softmax_of_three_axes(lib, rng):
 
 @points(2, task="4.3", hidden=True)
 def categorical_of_any_size(lib, rng):
-    """another number of classes"""
+    """another number of classes; where exp a overflows in some rows and is 0 in others"""
     B, C = sizes(rng, 2)
-    logits, labels, dnll = 3.0 * rng.standard_normal((B, C)), rng.integers(0, C, B), rng.standard_normal(B)
+    logits = 3.0 * rng.standard_normal((B, C)) + far_apart(rng, B)
+    labels, dnll = rng.integers(0, C, B), rng.standard_normal(B)
     _, pull = lib.call("minivae.distributions:categorical_nll", logits, labels=labels)
     return {"da": Expected(lib.call(pull, dnll), "categorical", logits, labels, dnll)}
 
@@ -144,5 +152,6 @@ def bernoulli_of_any_size(lib, rng):
     """grey pixels, and logits far out"""
     B, X = sizes(rng, 2)
     logits, x, dnll = 10.0 * rng.standard_normal((B, X)), rng.random((B, X)), rng.standard_normal(B)
+    logits[:2] *= 100.0
     _, pull = lib.call("minivae.distributions:bernoulli_nll", logits, x=x)
     return {"da": Expected(lib.call(pull, dnll), "bernoulli", logits, x, dnll)}

@@ -52,6 +52,14 @@ def logsumexp(x, dy):
             "sizes": {"the number of classes K": x.shape[1]}}
 
 
+def logsumexp_of_large_numbers(x):
+    with np.errstate(over="ignore", divide="ignore"):
+        one, none = (m + np.log(np.exp(x - m).sum(axis=-1)) for m in (x.max(), 0.0))
+    return {"instead": {"what one maximum for all rows gives: in a row far below it all is 0, and log 0 follows": one,
+                        "what log Σ exp x gives without a maximum subtracted: exp of 1000 is infinite": none},
+            "sizes": {"the number of classes K": x.shape[-1]}}
+
+
 def log_softmax(x, dy):
     p = softmax(x)
     return {"terms": {"xₖ": dy, "log Σ exp": -p * dy.sum(axis=-1, keepdims=True)},
@@ -67,6 +75,8 @@ def categorical(logits, labels, dnll):
 
 def bernoulli(logits, x, dnll):
     p = np.exp(np.minimum(logits, 0.0)) / (1.0 + np.exp(-np.abs(logits)))
+    with np.errstate(divide="ignore", over="ignore"):
+        by_p = (p - x) / (p * (1.0 - p)) * dnll[:, None]
     return {"terms": {"softplus a": p * dnll[:, None], "x a": -x * dnll[:, None]},
             "factors": {"dnll": dnll[:, None], "p": p, "1 − p": 1.0 - p}, "sizes": {"the batch size B": len(dnll)},
-            "instead": {"the gradient with respect to p, not to the logit": (p - x) / (p * (1.0 - p)) * dnll[:, None]}}
+            "instead": {"the gradient with respect to p, not to the logit": by_p}}

@@ -14,9 +14,7 @@ def central_difference_of_a_variance(lib, rng):
     """∂/∂wᵢ of the variance of w; and w stays as it was"""
     w, h = rng.standard_normal(4), 0.1
     slopes = [lib.call("ch01_gradient:central_difference", Name("numpy:var"), w, i, h) for i in range(4)]
-    once = lib.call("functools:partial", Name("ch01_gradient:central_difference"), Name("numpy:var"), w, 1, h)
-    lib.call(once)
-    return {"∂f/∂w": Expected(np.array(slopes), "difference", w, h, "var"), "w afterwards": lib.get(once, "args.1")}
+    return {"∂f/∂w": Expected(np.array(slopes), "difference", w, h, "var")}
 
 
 @points(2, task="2.1")
@@ -108,8 +106,9 @@ def logsumexp_value(lib, rng):
 
 @points(1, task="4.1")
 def logsumexp_of_large_numbers(lib, rng):
-    """log Σ exp x, where exp x overflows"""
-    return {"y": lib.call("minivae.ops:logsumexp", 1000.0 + rng.standard_normal((2, 3)))[0]}
+    """log Σ exp x, where exp x overflows in one row and is 0 in another"""
+    x = np.array([[1000.0], [0.0], [-1000.0]]) + rng.standard_normal((3, 4))
+    return {"y": Expected(lib.call("minivae.ops:logsumexp", x)[0], "logsumexp_of_large_numbers", x)}
 
 
 @points(2, task="4.1")

@@ -13,29 +13,34 @@ def sizes(rng, count):
 
 @points(2, task="3.1", hidden=True)
 def log_mean_exp_of_three_axes(lib, rng):
-    """value and pullback over the last of three axes"""
-    x = 30.0 * rng.standard_normal(sizes(rng, 3))
+    """value and pullback over the last of three axes, every row far from the others"""
+    shape = sizes(rng, 3)
+    x = 30.0 * rng.standard_normal(shape) + rng.permutation(np.linspace(-2000.0, 2000.0, shape[1]))[:, None]
     y, pull = lib.call("minivae.ops:log_mean_exp", x)
-    return {"y": y, "dx": lib.call(pull, rng.standard_normal(x.shape[:-1]))}
+    return {"y": Expected(y, "log_mean_exp_far", x), "dx": lib.call(pull, rng.standard_normal(x.shape[:-1]))}
 
 
 @points(4, task="3.2", hidden=True)
 def iwae_of_any_size(lib, rng):
-    """bounds and gradients of another network, K and batch"""
+    """bounds and gradients of another network, K and batch; also of images whose weights are all 0 in floating point"""
     K, B, X, Z = sizes(rng, 4)
-    return objective(lib, rng, "IWAE", K, B, X, Z)
+    far = objective(lib, rng, "IWAE", K, B, X, Z, sure=1000.0)
+    return objective(lib, rng, "IWAE", K, B, X, Z) | {f"{name}, of improbable images": x for name, x in far.items()}
 
 
 @points(5, task="3.3", hidden=True)
 def dreg_of_any_size(lib, rng):
-    """bounds and gradients of another network, K and batch"""
+    """bounds and gradients of another network, K and batch; also of images whose weights are all 0 in floating point"""
     K, B, X, Z = sizes(rng, 4)
-    return objective(lib, rng, "DReG", K, B, X, Z)
+    far = objective(lib, rng, "DReG", K, B, X, Z, sure=1000.0)
+    return objective(lib, rng, "DReG", K, B, X, Z) | {f"{name}, of improbable images": x for name, x in far.items()}
 
 
-def objective(lib, rng, kind, K, B, X, Z):
+def objective(lib, rng, kind, K, B, X, Z, sure=0.0):
+    """What is told of a batch, and the gradients; of a decoder whose logits are around ± `sure`."""
     config = lib.call("minivae.variants:VAEConfig", X, (6,), Z, "tanh")
     model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"))
+    lib.set(model, "decoder.layers.2.b.value", sure * rng.choice([-1.0, 1.0], X))
     x, eps = 1.0 * (rng.random((B, X)) < 0.5), rng.standard_normal((K, B, Z))
     told = lib.call(lib.call(f"minivae.parts:{kind}"), model, x=x, eps=eps, weight=1.0 / B, step=0)
     grads = {name: Expected(lib.get(model, f"{name}.grad"), "weighted", K, B)
@@ -69,12 +74,13 @@ def logdet_of_any_size(lib, rng):
 
 @points(3, task="2.3", hidden=True)
 def full_kl_of_any_size(lib, rng):
-    """kl, dμ and dL for another batch"""
+    """kl, dμ and dL for another batch; kl of a posterior so narrow that det L is 0 in floating point"""
     mean, L = gaussian(rng, *sizes(rng, 2))
     dkl = rng.standard_normal(len(mean))
     kl, pull = lib.call("minivae.distributions:full_gaussian_kl", mean, L)
     dmean, dL = lib.call(pull, dkl)
-    return {"kl": kl, "dμ": dmean, "dL": Expected(dL, "full_kl_dL", L, dkl)}
+    narrow = lib.call("minivae.distributions:full_gaussian_kl", mean, 1e-200 * L)[0]
+    return {"kl": kl, "dμ": dmean, "dL": Expected(dL, "full_kl_dL", L, dkl), "kl of a narrow posterior": narrow}
 
 
 @points(3, task="2.4", hidden=True)

@@ -103,8 +103,9 @@ def _gaussian(rng, B=3, Z=4):
 
 @points(1, task="3.1")
 def log_mean_exp_value(lib, rng):
-    """log (1/K) Σ exp x, far below zero"""
-    return {"y": lib.call("minivae.ops:log_mean_exp", -1000.0 + rng.standard_normal((4, 3)))[0]}
+    """log (1/K) Σ exp x, where exp x is 0 in one row and infinite in another"""
+    x = np.array([[-1000.0], [0.0], [1000.0], [-2000.0]]) + rng.standard_normal((4, 3))
+    return {"y": Expected(lib.call("minivae.ops:log_mean_exp", x)[0], "log_mean_exp_far", x)}
 
 
 @points(2, task="3.1")
