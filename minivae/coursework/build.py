@@ -11,12 +11,13 @@ from pathlib import Path
 
 from minivae.coursework.assignment import Assignment, AssignmentError
 from minivae.coursework.cut import CutError, blank, find, leaks, offering, only, statements, without
+from minivae.coursework.handing_in import MANIFEST, manifest
 from minivae.coursework.testing import made, record
 
 ROOT = Path(__file__).parents[2]                       # of the repository: chapters/ and minivae/ lie in it
 STUDENTS_NEED = ("__init__", "assignment", "cli", "diagnose", "grade", "report", "submission", "testing",
                  "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
-                 "imports",
+                 "entries", "handing_in", "imports", "source",
                  "purity")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same
 
@@ -53,6 +54,7 @@ def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     for name, text in EXTRAS.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text.replace("NAME", assignment.name), encoding="utf-8")
+    (out / MANIFEST).write_text(manifest(out), encoding="utf-8")
 
 
 def _packages(out: Path, root: Path) -> None:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from minivae.console import readable
 from minivae.coursework.assignment import Assignment, AssignmentError
-from minivae.coursework.report import Result
+from minivae.coursework.report import Result, plain
 from minivae.coursework.wire import WireError
 
 OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from minivae.coursework.grade import check
+    from minivae.coursework.handing_in import to_hand_in
 
     if not (options.folder / "answers.bin").exists():
         raise AssignmentError(f"{options.folder.resolve()} is no starter tree: run this where visible.py lies, or say "
@@ -95,6 +96,8 @@ def _check(options: argparse.Namespace) -> int:
     report = check(options.folder, options.task, after=show)
     if not report.results:
         raise AssignmentError(f"no test is about task {' '.join(options.task)}")
+    files, lost = to_hand_in(options.folder, Assignment.read(options.folder).submitted)
+    print(f"hand in: {', '.join(files)}", *(f"note: {plain(line)}" for line in lost), sep="\n")
     print(f"{report.points:g} of {report.most:g} points of the visible tests")
     return OK if all(result.passed for result in report.results) else WRONG
 
@@ -137,11 +140,12 @@ def _grade(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from minivae.coursework import report as r
-    from minivae.coursework.classroom import grade_class, named, to_grade
+    from minivae.coursework.classroom import grade_class, to_grade
     from minivae.coursework.gradebook import Gradebook
+    from minivae.coursework.roster import submissions_of
 
     seed, assignment = _secret(options.seed), Assignment.read(_folder(options.assignment))
-    submissions, book = named(options.submissions), Gradebook(options.out or Path("grades") / assignment.name)
+    submissions, book = submissions_of(options.submissions), Gradebook(options.out or Path("grades") / assignment.name)
     with _starter(options.starter, assignment) as tree:
         left = to_grade(submissions, book, assignment, tree, seed, resume=options.resume, only=options.only)
         with tqdm(total=len(left), unit="submission", disable=None) as bar:

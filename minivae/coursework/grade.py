@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from minivae.coursework.assignment import Assignment
-from minivae.coursework.imports import not_there
 from minivae.coursework.report import Report, Result, plain
 from minivae.coursework.student import JudgeError, Limits, Student, StudentError
-from minivae.coursework.submission import SubmissionError, handed_in, laid_out
+from minivae.coursework.submission import HandedIn, handed_in, laid_out
 from minivae.coursework.testing import Solution, Test, collect, compare, replay
 from minivae.coursework.wire import WireError
 
@@ -50,22 +49,29 @@ def grade(submission: Path, assignment: Assignment, starter: Path, *, seed: int,
     after   called after every test, so that what was found is kept whatever comes
     Raises JudgeError if the student's process cannot be started: then nobody loses points.
     """
+    theirs = handed_in([submission], assignment.submitted, starter)
+    return judge(submission.name, theirs, assignment, starter, seed=seed, tasks=tasks, after=after, limits=limits,
+                 patience=patience)
+
+
+def judge(name: str, theirs: HandedIn, assignment: Assignment, starter: Path, *, seed: int, tasks: Sequence[str] = (),
+          after: Callable[[Report], None] = lambda report: None, limits: Limits | None = None,
+          patience: Patience | None = None) -> Report:
+    """The same, of what has been read already."""
     limits, patience = limits or Limits(user=free_user()), patience or Patience()
     tests = [test for test in assignment.tests if not tasks or test.task in tasks]
     begun, hung = time.perf_counter(), 0
-    report = Report(submission.name, assignment.name, seed, waiting=[result(test, WAITING) for test in tests])
-    try:
-        contents, report.remarks = handed_in(submission, assignment.submitted)
-        report.remarks += not_there(contents, starter)
-    except SubmissionError as error:
-        report.remarks.append(str(error))
-        report.results, report.waiting = [result(test, f"nothing to test: {error}") for test in tests], []
+    report = Report(name, assignment.name, seed, waiting=[result(test, WAITING) for test in tests],
+                    remarks=[*theirs.remarks])
+    if theirs.error:
+        report.remarks.append(theirs.error)
+        report.results, report.waiting = [result(test, f"nothing to test: {theirs.error}") for test in tests], []
         return report
     for test in tests:
         want = test.run(Solution(), seed, assignment.hints)
         if time.perf_counter() - begun < patience.submission:
             timeout = patience.request if hung < patience.hangs else patience.short
-            with laid_out(starter, contents, limits.user) as work, \
+            with laid_out(starter, theirs.contents, limits.user) as work, \
                     Student(work, limits, timeout=timeout, budget=patience.test) as student:
                 found = run(test, student, want, seed)
             report.walls, hung = student.walls, hung + student.hung

@@ -21,6 +21,7 @@ class Import:
     name: str
     line: int
     text: str
+    certain: bool
 
     @property
     def what(self) -> str:
@@ -28,53 +29,61 @@ class Import:
 
 
 def not_there(contents: Mapping[str, bytes], tree: Path) -> list[str]:
-    """What files import though this tree has no such module, or the module no such name: MOST of them."""
+    """What files import though neither they nor this tree have such a module or name: MOST of it.
+
+    Not what stands under `try` or `if`: the file may know what to do without.
+    """
     return [f"{file}, line {found.line}: {found.text:.100}: there is no {found.what:.100} in the assignment.  Only its "
             "files, NumPy and Python's own modules can be imported: begin with the file that was handed out, and fill "
             "its holes"
             for file, source in sorted(contents.items()) for found in imports(file, source)
-            if not _there(found, tree)][:MOST]
+            if found.certain and not _there(found, contents, tree)][:MOST]
 
 
 def imports(file: str, source: bytes) -> list[Import]:
-    """What a file imports for certain: not under `try` or `if`, where it may know what to do without.
-
-    Nothing, if the file is no Python: then running it says why.
-    """
+    """What a file imports; nothing, if it is no Python: then running it says why."""
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    return [found for node in _statements(body) for found in _of(node, file)]
+    found = [one for node, certain in _statements(body) for one in _of(node, file, certain)]
+    return sorted(found, key=lambda one: one.line)
 
 
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    for node in body:
-        yield node
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.With)):
-            yield from _statements(node.body)
+def _statements(body: list[ast.stmt]) -> Iterator[tuple[ast.AST, bool]]:
+    """All statements, and whether they stand neither under `try` nor `if`."""
+    waiting: list[tuple[ast.AST, bool]] = [(node, True) for node in body]
+    for node, certain in waiting:                      # it grows while it is read
+        yield node, certain
+        below = certain and not isinstance(node, (ast.Try, ast.If, ast.ExceptHandler))
+        waiting += [(inner, below) for part in ("body", "handlers", "orelse", "finalbody")
+                    for inner in getattr(node, part, [])]
 
 
-def _of(node: ast.stmt, file: str) -> Iterator[Import]:
+def _of(node: ast.AST, file: str, certain: bool) -> Iterator[Import]:
     if isinstance(node, ast.Import):
-        yield from (Import(alias.name, "", node.lineno, ast.unparse(node)) for alias in node.names)
+        yield from (Import(alias.name, "", node.lineno, ast.unparse(node), certain) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         folder = PurePosixPath(file).parts[:-1]
         package = folder[:len(folder) + 1 - node.level] if node.level else ()
         module = ".".join([*package, *([node.module] if node.module else [])])
-        yield from (Import(module, alias.name, node.lineno, ast.unparse(node)) for alias in node.names)
+        yield from (Import(module, alias.name, node.lineno, ast.unparse(node), certain) for alias in node.names)
 
 
-def _there(wanted: Import, tree: Path) -> bool:
+def _there(wanted: Import, contents: Mapping[str, bytes], tree: Path) -> bool:
+    places = [f"{name.replace('.', '/')}.py" for name in (wanted.module, f"{wanted.module}.{wanted.name}")]
+    if any(place in contents and not (tree / place).exists() for place in places):
+        return True                                    # a file of their own
     top = wanted.module.partition(".")[0]
     path = module_file(wanted.module, tree)
     if path is None:
         return top in OFFERED or top in sys.stdlib_module_names
     if wanted.name in ("", "*") or module_file(f"{wanted.module}.{wanted.name}", tree):
         return True
+    source = contents.get(path.relative_to(tree).as_posix(), path.read_bytes())
     try:
-        return bool({wanted.name, "*", "__getattr__"} & _names(ast.parse(path.read_bytes())))
-    except (SyntaxError, ValueError):
+        return bool({wanted.name, "*", "__getattr__"} & _names(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return True
 
 

@@ -45,6 +45,9 @@ class Report:
     walls: list[str] = field(default_factory=list)
     """what the code was shut in by (sandbox.py)"""
     seconds: float = 0.0
+    student: str = ""
+    id: str = ""
+    """of the student, in Moodle or Canvas"""
     error: str = ""
     """why it could not be graded, though the student is not to blame: then there are no points, not even none"""
     mark: str = ""
@@ -128,16 +131,22 @@ def gradescope(report: Report) -> str:
                        "extra_data": {"walls": standing(report.walls)}}, indent=1)
 
 
+def cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def as_csv(reports: Sequence[Report]) -> str:
     """A line for each submission, a column for each test; one that could not be graded has no points, not even 0."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = list(dict.fromkeys(r.name for report in reports for r in report.results))
-    writer.writerow(["submission", "points", "of", *names])
+    writer.writerow(["submission", "points", "of", *names, "notes"])
     for report in reports:
         points = {r.name: f"{r.points:g}" for r in report.results}
         total = ["", ""] if report.error else [f"{report.points:g}", f"{report.most:g}"]
-        writer.writerow([line(report.submission), *total, *(points.get(name, "") for name in names)])
+        notes = "; ".join(map(line, [*report.remarks, *([f"NOT GRADED: {report.error}"] if report.error else [])]))
+        writer.writerow([cell(line(report.submission)), *total, *(points.get(name, "") for name in names), cell(notes)])
     return text.getvalue()
 
 

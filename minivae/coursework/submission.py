@@ -1,54 +1,127 @@
-"""What a student hands in, a folder or a zip, laid over a fresh starter tree: the files asked for, and only as text.
-
-Nothing is unpacked: entries are looked up by name and read as far as a source file may reach.  Whatever the submission
-is made of, looking at it takes bounded time and memory, follows no link, and writes nothing but the files asked for.
-"""
+"""What a student hands in, laid over a fresh starter tree: the files asked for, what they import, and only as text."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
+import re
 import shutil
-import stat
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-LARGEST = 1 << 20                      # bytes of a file that is handed in
-MOST, DEEPEST = 10_000, 30             # entries of a zip or folder that are looked at, folders in folders
-CONTENTS = 1 << 22                     # bytes of a zip's table of contents
-NOT_FOR_STUDENTS_CODE = shutil.ignore_patterns("answers.bin", "visible.py", "test_assignment.py", "coursework",
-                                               "__pycache__")
-Found = dict[str, Callable[[], bytes]]
+from minivae.coursework.entries import Entry, SubmissionError, entries
+from minivae.coursework.imports import imports, module_file, not_there
+from minivae.coursework.source import LARGEST, source
+
+HELPERS = 10                           # files of the student's own that are taken along
+NOT_FOR_STUDENTS_CODE = shutil.ignore_patterns("answers.bin", "handed_out.json", "visible.py", "test_assignment.py",
+                                               "coursework", "__pycache__")
+CANVAS = re.compile(r"[^_/]+_(?:LATE_)?\d+_\d+_")                          # before a file's name: who, and which try
+COPIES = re.compile(r"^(?:copy of |kopie von )|(?: ?\(\d+\)| - (?:copy|kopie)(?: \(\d+\))?|-\d+| copy(?: \d+)?)$")
 
 
-class SubmissionError(ValueError):
-    """It cannot be read: the message is for the student."""
+@dataclass
+class HandedIn:
+    """What of a submission is graded."""
+
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """file of the tree -> its text"""
+    remarks: list[str] = field(default_factory=list)
+    """what the student should know about it"""
+    error: str = ""
+    """why nothing of it could be read"""
 
 
-def handed_in(submission: Path, files: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
-    """The contents of these files, wherever they lie in it (at their place, below a folder, or alone), and remarks."""
-    wanted = {PurePosixPath(file).name for file in files}
-    found = (in_zip if submission.is_file() and zipfile.is_zipfile(submission) else in_folder)(submission, wanted)
-    contents, remarks = {}, []
-    for file in sorted(files):
-        names = [name for name in found if PurePosixPath(name).name == PurePosixPath(file).name]
-        if not names:
-            remarks.append(f"{file} was not handed in: the starter's stands in for it")
-            continue
-        best = min(names, key=lambda name: (not f"/{name}".endswith(f"/{file}"), len(name), name))
+def handed_in(paths: Sequence[Path], files: Iterable[str], tree: Path) -> HandedIn:
+    """These files, wherever they lie (at their place, below a folder, in an archive, alone), and what they import.
+
+    paths   one folder, archive or file; or several files that make one submission
+    tree    the starter, which stands in for what is missing
+    """
+    found, theirs = list[Entry](), HandedIn()
+    for path in paths:
         try:
-            contents[file] = source(found[best]())
+            there, remarks = entries(path)
         except SubmissionError as error:
-            remarks.append(f"{best} {error}: the starter's stands in for it")
-            continue
-        if best != file or len(names) > 1:
-            others = f"; {len(names) - 1} others of that name were left out" if len(names) > 1 else ""
-            remarks.append(f"{file}: taken from {best}{others}")
-    return contents, remarks
+            return HandedIn(error=f"{path.name}: {error}")
+        found += there if path.is_dir() else [replace(one, path=CANVAS.sub("", one.path, count=1)) for one in there]
+        theirs.remarks += remarks
+    for file in sorted(files):
+        _take(file, found, theirs)
+    if theirs.contents:
+        _take_helpers(found, theirs, tree)
+        _compare(theirs, files, tree)
+    elif found:
+        names = sorted({entry.name for entry in found})
+        theirs.remarks.append(f"what was handed in: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}")
+    theirs.remarks += not_there(theirs.contents, tree)
+    return theirs
+
+
+def _take(file: str, found: list[Entry], theirs: HandedIn) -> None:
+    """The best entry for a file, and a remark if it is not where and what was asked for."""
+    wanted = PurePosixPath(file).name
+    fits = sorted((entry for entry in found if _same_name(entry.name, wanted)), key=lambda entry: _fit(entry, file))
+    if not fits:
+        theirs.remarks.append(f"{file} was not handed in: the starter's stands in for it")
+        return
+    best = fits[0].path
+    try:
+        theirs.contents[file], changed = source(fits[0].read(LARGEST + 1), best)
+    except SubmissionError as error:
+        theirs.remarks.append(f"{best} {error}: the starter's stands in for it")
+        return
+    if best != file or len(fits) > 1 or changed:
+        others = f"; left out: {', '.join(entry.path for entry in fits[1:4])}" if len(fits) > 1 else ""
+        theirs.remarks.append(f"{file}: taken from {best}{changed}{others}")
+
+
+def _fit(entry: Entry, file: str) -> tuple[int, int, int, str]:
+    """The smaller, the better: at its place, of its very name, with a name as programs change it; the later copy."""
+    path, name = f"/{entry.path}", PurePosixPath(file).name
+    likeness = 0 if path.endswith(f"/{file}") else 1 if entry.name == name else 2
+    copy = re.search(r"(\d+)\)?\.", entry.name)
+    return likeness, -int(copy[1][:9]) if likeness == 2 and copy else 0, len(entry.path), entry.path
+
+
+def _same_name(name: str, wanted: str) -> bool:
+    """Whether a file is meant to be that one: "Ops.py", "ops (1).py", "ops.py.txt", "doejane_12_345_ops-1.py"."""
+    if name == wanted:
+        return True
+    stem, low = wanted.removesuffix(".py").lower(), CANVAS.sub("", name, count=1).lower()
+    ending = next((end for end in (".py.txt", ".py", ".ipynb", ".txt") if low.endswith(end)), None)
+    return ending is not None and stem in (found := low.removesuffix(ending), COPIES.sub("", found))
+
+
+def _take_helpers(found: list[Entry], theirs: HandedIn, tree: Path) -> None:
+    """Files of the student's own that the files import, and what these import in turn."""
+    waiting = [(file, wanted) for file in theirs.contents for wanted in imports(file, theirs.contents[file])]
+    most = len(theirs.contents) + HELPERS
+    for file, wanted in waiting:                       # it grows while it is read
+        for module in (wanted.module, f"{wanted.module}.{wanted.name}"):
+            helper = f"{module.replace('.', '/')}.py"
+            fits = [entry for entry in found if f"/{entry.path}".endswith(f"/{helper}")] or \
+                [entry for entry in found if _same_name(entry.name, helper)]
+            known = helper in theirs.contents or module_file(module, tree) is not None or len(helper) > 200
+            if not fits or known or len(theirs.contents) >= most:
+                continue
+            best = min(fits, key=lambda entry: (len(entry.path), entry.path))
+            try:
+                theirs.contents[helper], _ = source(best.read(LARGEST + 1), helper)
+            except SubmissionError as error:
+                theirs.remarks.append(f"{best.path} {error}: it is left out")
+                continue
+            theirs.remarks.append(f"{helper} is taken along: {file}, line {wanted.line} imports it")
+            waiting += [(helper, further) for further in imports(helper, theirs.contents[helper])]
+
+
+def _compare(theirs: HandedIn, files: Iterable[str], tree: Path) -> None:
+    """Say so if nothing in it is the student's."""
+    if all((tree / file).is_file() and (tree / file).read_bytes() == theirs.contents.get(file, b"")
+           for file in files if file in theirs.contents):
+        theirs.remarks.append("nothing was changed: these are the files as they were handed out")
 
 
 @contextmanager
@@ -58,6 +131,7 @@ def laid_out(starter: Path, contents: Mapping[str, bytes], user: int | None = No
         work = Path(folder) / "work"
         shutil.copytree(starter, work, ignore=NOT_FOR_STUDENTS_CODE)
         for file, content in contents.items():
+            (work / file).parent.mkdir(parents=True, exist_ok=True)
             (work / file).write_bytes(content)
         if user is not None:
             os.chown(folder, 0, user)                  # its group: it may pass and read, and change nothing
@@ -65,97 +139,3 @@ def laid_out(starter: Path, contents: Mapping[str, bytes], user: int | None = No
             for path in [work, *work.rglob("*")]:
                 path.chmod(0o755 if path.is_dir() else 0o644)
         yield work
-
-
-def source(content: bytes) -> bytes:
-    """The content, if it may be a source file.  Raises SubmissionError."""
-    if len(content) > LARGEST:
-        raise SubmissionError(f"is longer than {LARGEST:,} bytes")
-    try:
-        if "\0" in content.decode():
-            raise SubmissionError("is no text: it has NUL bytes in it")
-    except UnicodeDecodeError:
-        raise SubmissionError("is no text in UTF-8") from None
-    return content
-
-
-def in_folder(folder: Path, wanted: set[str]) -> Found:
-    """Files of these names, in whatever folder below: never through a symbolic link, which may lead anywhere."""
-    if not folder.is_dir():
-        return {folder.name: lambda: _read(folder)} if folder.name in wanted else {}
-    found: Found = {}
-    for seen, entry in enumerate(_entries(folder)):
-        if seen == MOST:
-            raise SubmissionError(f"more than {MOST:,} files: only those asked for are needed")
-        if entry.name in wanted and not entry.is_dir(follow_symlinks=False):
-            path = Path(entry.path)
-            found[path.relative_to(folder).as_posix()] = lambda path=path: _read(path)          # type: ignore[misc]
-    return found
-
-
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything below, but for hidden folders and virtual environments."""
-    waiting = [(str(folder), 0)]
-    for place, depth in waiting:                       # it grows while it is read
-        with contextlib.suppress(OSError), os.scandir(place) as entries:         # not ours to read: nothing is there
-            for entry in entries:
-                yield entry
-                hidden = entry.name.startswith(".") or os.path.lexists(os.path.join(entry.path, "pyvenv.cfg"))
-                if depth < DEEPEST and not hidden and entry.is_dir(follow_symlinks=False):
-                    waiting.append((entry.path, depth + 1))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise SubmissionError(f"cannot be read ({error.strerror})") from None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise SubmissionError("is no plain file")
-        with os.fdopen(fd, "rb", closefd=False) as file:
-            return file.read(LARGEST + 1)
-    finally:
-        os.close(fd)
-
-
-class _Careful(io.FileIO):
-    """A file of which nobody reads more at once than a table of contents may take: a zip says itself how long it is."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        asked = CONTENTS + 1 if size is None or size < 0 else min(size, CONTENTS + 1)
-        content = super().read(asked)
-        if len(content) > CONTENTS:
-            raise zipfile.BadZipFile(f"a table of contents of more than {CONTENTS:,} bytes")
-        return content
-
-
-def in_zip(path: Path, wanted: set[str]) -> Found:
-    """Entries of these names, in whatever folder of the zip."""
-    try:
-        with _Careful(path) as file, zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-    except Exception as error:                         # whatever a crafted zip does to zipfile
-        raise SubmissionError(f"not a zip that can be read ({error})") from None
-    if len(entries) > MOST:
-        raise SubmissionError(f"a zip of {len(entries):,} entries: only the files asked for are needed")
-    found: Found = {}
-    for entry in entries:
-        name = PurePosixPath(entry.filename.replace("\\", "/"))            # as some programs of Windows write it
-        if name.name in wanted and not {"..", "__MACOSX"} & set(name.parts) and not name.is_absolute():
-            found[str(name)] = lambda entry=entry: _read_entry(path, entry)                     # type: ignore[misc]
-    return found
-
-
-def _read_entry(path: Path, entry: zipfile.ZipInfo) -> bytes:
-    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-        raise SubmissionError("is no plain file")
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise SubmissionError("is packed in a way that is not read: use an ordinary zip")      # a bomb, perhaps
-    if entry.flag_bits & 1:
-        raise SubmissionError("is encrypted")
-    try:
-        with _Careful(path) as file, zipfile.ZipFile(file) as archive, archive.open(entry) as member:
-            return member.read(LARGEST + 1)            # no more is unpacked, whatever the entry says of its size
-    except Exception as error:                         # whatever a crafted entry does to zipfile
-        raise SubmissionError(f"cannot be unpacked ({error})") from None

@@ -270,7 +270,7 @@ HANDED_IN = {
     "ten thousand files": (many_files, "more than 10,000 files"),
     "a path upwards": (lambda p: zip_of(p, ("../../minivae/ops/dense.py", b"x = 1")), f"{DENSE} was not handed in"),
     "an absolute path": (lambda p: zip_of(p, ("/tmp/minivae/ops/dense.py", b"x = 1")), f"{DENSE} was not handed in"),
-    "a name in capitals": (lambda p: zip_of(p, ("MINIVAE/OPS/DENSE.PY", b"x = 1")), f"{DENSE} was not handed in"),
+    "a name in capitals": (lambda p: zip_of(p, ("MINIVAE/OPS/DENSE.PY", b"x = (")), "taken from MINIVAE/OPS/DENSE.PY"),
     "a name that ends early": (lambda p: zip_of(p, ("minivae/ops/dense.py\0.txt", b"x = (")), "SyntaxError"),
     "a name twice": (lambda p: zip_of(p, (DENSE, b"x = ("), (DENSE, b"y = (")), "SyntaxError"),
     "a name with a bell in it": (lambda p: zip_of(p, ("\a\x1b[2J/minivae/ops/dense.py", b"x = (")), "taken from"),

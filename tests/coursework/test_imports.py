@@ -27,7 +27,7 @@ def tree(tmp_path_factory):
     ("from minivae.ops import linear, kernels", "minivae.ops.kernels"),
     ("from . import kernels", "minivae.ops.kernels"),
     ("from .kernels import fused", "minivae.ops.kernels.fused"), ("def f():\n    import torch", "torch"),
-    ("from minivae.ops.dense import no_such_name", "minivae.ops.dense.no_such_name"),
+    ("from minivae.ops.softmax import no_such_name", "minivae.ops.softmax.no_such_name"),
     ("import minivae.variants", "minivae.variants"),
 ])
 def test_what_is_not_there_is_named_with_its_line(tree, text, what):
