@@ -16,6 +16,7 @@ from minivae.plots.images import (
     mosaic,
     reconstructions,
     residuals,
+    show_page,
     side_by_side,
     spread,
 )
@@ -26,5 +27,5 @@ from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, svg, use_styl
 __all__ = [
     "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation",
     "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions",
-    "residuals", "save", "side_by_side", "spread", "svg", "traversals", "use_style",
+    "residuals", "save", "show_page", "side_by_side", "spread", "svg", "traversals", "use_style",
 ]
