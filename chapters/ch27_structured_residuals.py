@@ -26,18 +26,20 @@ What it needs    Frey Faces, if they are in the folder that MINIVAE_DATA names; 
 #
 # $$ p(x \mid z) = \mathcal N\big(x;\, \mu,\, \Lambda^{-1}\big), \qquad \Lambda = L L^\top, \qquad L \text{ lower triangular and sparse.} \tag{1} $$
 #
-# Pixels are counted row by row.  Row $i$ of $L$ has a diagonal $l_{ii} > 0$ and one number for each of four *earlier* neighbours
-# $j$ of pixel $i$: left, upper left, up, upper right.  Why the precision?  A zero in $\Lambda$ says that two pixels are independent
+# Pixels are counted row by row.  $L = A D$: $D$ is diagonal, $d_j > 0$, and row $i$ of $A$ has a one and a number $a_{ij}$ for each
+# of four *earlier* neighbours $j$ of pixel $i$: left, upper left, up, upper right.  Why the precision?  A zero in $\Lambda$ says that two pixels are independent
 # *given all the others*, and for distant ones that is believable.  A zero in $\Sigma$ would say that they are independent,
 # and it is not: the brightness of a whole cheek is one thing.  A sparse precision says both.
 #
 # Everything is cheap now.  A triangular determinant is the product of its diagonal, so with $w = L^\top r$
 #
-# $$ -\log p(x \mid z) = \tfrac12 X \log 2\pi - \sum_i \log l_{ii} + \tfrac12 \lVert w \rVert^2, \qquad
-#    w_j = l_{jj}\, r_j + \sum_{i \text{ hears } j} L_{ij}\, r_i . \tag{2} $$
+# $$ -\log p(x \mid z) = \tfrac12 X \log 2\pi - \sum_j \log d_j + \tfrac12 \lVert w \rVert^2, \qquad
+#    w_j = d_j u_j, \quad u_j = r_j + \sum_{i \text{ hears } j} a_{ij}\, r_i . \tag{2} $$
 #
-# Read $w_j \sim \mathcal N(0, 1)$ for $r_j$: given the later pixels, $r_j$ has the mean $-\sum_i L_{ij} r_i / l_{jj}$ and the standard
-# deviation $1 / l_{jj}$.  The image is drawn from its last pixel to its first, each a guess from four that are there already.
+# Read $w_j \sim \mathcal N(0, 1)$ for $r_j$: given the later pixels, $r_j$ has the mean $-\sum_i a_{ij} r_i$ and the standard
+# deviation $1 / d_j$.  The image is drawn from its last pixel to its first, each a guess from four that are there already.
+# (The paper's network computes $L_{ij} = a_{ij} d_j$ itself.  It is the same family of Gaussians, but there a pixel's $d_j$, whose
+# logarithm another network says, divides what $j$ is told; apart, $a$ stays a coefficient of a regression whatever $d$ does.)
 
 # %%
 import time
@@ -64,11 +66,11 @@ BATCH, LATENTS = 50, 20
 # %% [markdown]
 # ## By hand
 #
-# Sums over neighbours are shifted images: pad $L$'s off-diagonals and the residual with zeros, and the pixels that lie
-# outside take care of themselves.  From (2), with the cotangent $\bar w = \overline{\mathrm{nll}} \cdot w$,
+# Sums over neighbours are shifted images: pad with zeros, and the pixels that lie outside take care of themselves.  From (2),
+# with the cotangent $\bar u_j = \overline{\mathrm{nll}} \cdot d_j w_j$,
 #
-# $$ \bar r = L \bar w, \qquad \frac{\partial}{\partial L_{ij}} = r_i\, \bar w_j, \qquad
-#    \frac{\partial}{\partial \log l_{ii}} = l_{ii}\, r_i\, \bar w_i - \overline{\mathrm{nll}}, \qquad
+# $$ \bar r = A \bar u, \qquad \frac{\partial}{\partial a_{ij}} = r_i\, \bar u_j, \qquad
+#    \frac{\partial}{\partial \log d_j} = (w_j^2 - 1)\, \overline{\mathrm{nll}}, \qquad
 #    \frac{\partial}{\partial \mu} = -\bar r . \tag{3} $$
 
 # %%
@@ -83,20 +85,21 @@ def inside(H, W):                                       # (4, H, W): 1 where tha
 
 
 def nll_by_hand(mean, logdiag, below, *, x):            # (B, H, W) (B, H, W) (B, 4, H, W) -> (B,)
-    """−log N(x; μ, (L Lᵀ)⁻¹)"""
+    """−log N(x; μ, (A D² Aᵀ)⁻¹)"""
     H, W = x.shape[1:]
-    r, diag, off = x - mean, np.exp(logdiag), below * inside(H, W)
-    w = diag * r
-    for k, (down, right) in enumerate(NEIGHBOURS):      # pixel i tells its neighbour j: L_ij r_i arrives at j
-        w = w + moved(off[:, k] * r, -down, -right)
+    r, diag, a = x - mean, np.exp(logdiag), below * inside(H, W)
+    u = r
+    for k, (down, right) in enumerate(NEIGHBOURS):      # pixel i tells its neighbour j: a_ij r_i arrives at j
+        u = u + moved(a[:, k] * r, -down, -right)
+    w = diag * u
     nll = 0.5 * (H * W * np.log(2 * np.pi) + (w * w).sum(axis=(1, 2))) - logdiag.sum(axis=(1, 2))
 
     def pullback(dnll):
         dnll = dnll[:, None, None]
-        dw = dnll * w
-        heard = np.stack([moved(dw, *step) for step in NEIGHBOURS], axis=1)           # dw_j, where i can see it
-        dr = diag * dw + (off * heard).sum(axis=1)      # L dw
-        return -dr, diag * r * dw - dnll, r[:, None] * heard * inside(H, W)
+        du = dnll * diag * w
+        heard = np.stack([moved(du, *step) for step in NEIGHBOURS], axis=1)           # du_j, where i can see it
+        dr = du + (a * heard).sum(axis=1)               # A du
+        return -dr, dnll * (w * w - 1.0), r[:, None] * heard * inside(H, W)
 
     return nll, pullback
 
@@ -194,11 +197,11 @@ def draw_costs(found):
 # %% [markdown]
 # ## Who learns when
 #
-# $L$ depends on $z$ as $\mu$ does: three networks, for the mean, the log-diagonal and the off-diagonals.  A mean that has not learned
+# $A$ and $D$ depend on $z$ as $\mu$ does: three networks, for the mean, $\log d$ and the off-diagonals.  A mean that has not learned
 # yet leaves everything in the residual, and a precision that explains it as structure takes the reason to learn away from it.
 # So they learn in turn, as in the paper: mean and diagonal (the off-diagonals are zero: it *is* the VAE of chapter 11);
-# then the precision, with the mean left as it is; then all.  And $\log l_{ii}$ is bounded, or one pixel that never changes would
-# be worth any number of nats.
+# then the precision, with the mean left as it is; then all.  And $\log d_j$ is bounded, or one pixel that never changes would
+# be worth any number of nats; so is every $a_{ij}$, by 1.
 #
 # The rival is chapter 11's best Gaussian, a variance of its own for every pixel and image, with the same encoder, the same
 # layers for mean and variance, and as many steps.
@@ -367,7 +370,7 @@ if __name__ == "__main__":
 #
 # 1. *Change this.*  `--data fashion_mnist --epochs 5`.  A shirt has stripes, a bag has straps: are they in the mean or in the
 #    residual?  Then train without turns, `diagonal_steps=0, fixed_steps=0`.  What has become of the mean?
-# 2. *Break this.*  Take the square out of the bound: let $l_{ii}$ be any number and write $-\sum \log |l_{ii}|$.  Which numbers does the
+# 2. *Break this.*  Take the square out of the bound: let $d_j$ be any number and write $-\sum \log |d_j|$.  Which numbers does the
 #    optimiser find that no Gaussian has?  And which draw do you get from `sparse_gaussian_sample`?
 # 3. *Derive this.*  Show that $\Lambda_{ij} = 0$ if and only if $r_i$ and $r_j$ are independent given all others.  (Write the density
 #    as a function of these two alone.)  Which pixels does a pixel in the middle of the image still hear, given all others?

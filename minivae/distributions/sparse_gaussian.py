@@ -1,17 +1,21 @@
 """Gaussians of images in which a pixel depends on its neighbours: a sparse Cholesky factor of the precision.
 
-    p(x) = N(μ, Λ⁻¹),   Λ = L Lᵀ,   L lower triangular in raster order
+    p(x) = N(μ, Λ⁻¹),   Λ = L Lᵀ,   L = A D: A unit lower triangular in raster order, D diagonal
 
-Row i of L has five numbers: its diagonal, l_ii = exp(logdiag_i) > 0, and one for each of four earlier neighbours of
-pixel i: left, and upper left, up, upper right.  A neighbour outside of the image has none.  So with r = x − μ
+Row i of A has a one, and a number for each of four earlier neighbours of pixel i: left, upper left, up, upper right.  A
+neighbour outside of the image has none.  d_jj = exp(logdiag_j) > 0 is the diagonal of L.  So with r = x − μ
 
-    −log p(x)  =  ½ X log 2π − Σ log l_ii + ½ ‖w‖²,        w = Lᵀ r
+    −log p(x)  =  ½ X log 2π − Σ log d_jj + ½ ‖w‖²,        w = D u,   u = Aᵀ r
 
-costs a few passes over the image; the determinant is a sum, and a draw a solve, y with Lᵀ y = ε, from the last pixel to
-the first.  (Λ is sparse: far pixels are independent *given all others*.  Λ⁻¹ is not: they may well be correlated.)
-Dorta et al. 2018, section 3.
+costs a few passes over the image; the determinant is a sum, and a draw a solve, y with Aᵀ y = ε / d, from the last
+pixel to the first.  Given all later pixels, pixel j has the mean −Σᵢ a_ij rᵢ and the standard deviation 1 / d_jj: the
+numbers of A are coefficients of a regression, in no units.  (Dorta et al. 2018, section 3, let a network say L_ij =
+a_ij d_jj itself; then whoever is sure of itself divides what it is told by anything.  A and D apart are the modified
+Cholesky decomposition: Pourahmadi 1999.)
 
-Shapes: B images of height × width = X pixels; `below` (B, 4, X) are the off-diagonals, in the order of NEIGHBOURS.
+(Λ is sparse: far pixels are independent *given all others*.  Λ⁻¹ is not: they may well be correlated.)
+
+Shapes: B images of height × width = X pixels; `below` (B, 4, X) are A's off-diagonals, in the order of NEIGHBOURS.
 """
 
 from __future__ import annotations
@@ -28,26 +32,26 @@ NEIGHBOURS = ((0, -1), (-1, -1), (-1, 0), (-1, 1))     # (down, right), from pix
 
 def sparse_gaussian_nll(mean: Array, logdiag: Array, below: Array, *, x: Array,
                         shape: tuple[int, int]) -> tuple[Array, Pullback]:
-    """−log N(x; μ, (L Lᵀ)⁻¹)        (B, X) (B, X) (B, 4, X) -> (B,)
+    """−log N(x; μ, (A D² Aᵀ)⁻¹)        (B, X) (B, X) (B, 4, X) -> (B,)
 
-    With dw = dnll · w:   dr = L dw, so ∂/∂x = dr and ∂/∂μ = −dr;   ∂/∂L_ij = r_i dw_j;   ∂/∂logdiag_i = l_ii r_i dw_i −
-    dnll.   Raises ValueError for arrays that do not fit the shape.
+    With du = dnll · d² u:   dr = A du, so ∂/∂μ = −dr;   ∂/∂a_ij = r_i du_j;   ∂/∂logdiag_j = (w_j² − 1) dnll.
+    Raises ValueError for arrays that do not fit the shape.
     """
     _check(mean, below, shape, logdiag=logdiag, x=x)
     diag, r = np.exp(logdiag).reshape(-1, *shape), (x - mean).reshape(-1, *shape)
-    off = below.reshape(-1, 4, *shape)
-    w = diag * r
+    a, u = below.reshape(-1, 4, *shape), r.copy()
     for k, here, there in _pairs(shape):
-        w[there] += off[:, k][here] * r[here]
+        u[there] += a[:, k][here] * r[here]
+    w = diag * u
 
     def pullback(dnll: Array) -> tuple[Array, Array, Array]:
-        dw = dnll[:, None, None] * w
-        dr, doff = diag * dw, np.zeros_like(off)
+        du = dnll[:, None, None] * diag * w
+        dr, da = du.copy(), np.zeros_like(a)
         for k, here, there in _pairs(shape):
-            dr[here] += off[:, k][here] * dw[there]
-            doff[:, k][here] = r[here] * dw[there]
-        dlogdiag = diag * r * dw - dnll[:, None, None]
-        return -dr.reshape(mean.shape), dlogdiag.reshape(mean.shape), doff.reshape(below.shape)
+            dr[here] += a[:, k][here] * du[there]
+            da[:, k][here] = r[here] * du[there]
+        dlogdiag = dnll[:, None, None] * (w * w - 1.0)
+        return -dr.reshape(mean.shape), dlogdiag.reshape(mean.shape), da.reshape(below.shape)
 
     nll = 0.5 * (w * w).sum(axis=(1, 2)) - logdiag.sum(axis=1) + 0.5 * mean.shape[1] * LOG_2PI
     return nll, pullback
@@ -55,33 +59,32 @@ def sparse_gaussian_nll(mean: Array, logdiag: Array, below: Array, *, x: Array,
 
 def sparse_gaussian_sample(mean: Array, logdiag: Array, below: Array, *, rng: Generator,
                            shape: tuple[int, int]) -> Array:
-    """x = μ + y with Lᵀ y = ε: one draw for each row        (B, X) (B, X) (B, 4, X) -> (B, X)
+    """x = μ + y with Aᵀ y = ε / d: one draw for each row        (B, X) (B, X) (B, 4, X) -> (B, X)
 
-    Lᵀ is upper triangular: the last pixel first, and each then tells its four earlier neighbours.  A loop over pixels,
+    Aᵀ is upper triangular: the last pixel first, and each then tells its four earlier neighbours.  A loop over pixels,
     all images at once.
     """
     _check(mean, below, shape, logdiag=logdiag)
     height, width = shape
-    rest = rng.standard_normal(mean.shape, dtype=mean.dtype).reshape(-1, *shape)
-    y, std, off = np.empty_like(rest), np.exp(-logdiag).reshape(-1, *shape), below.reshape(-1, 4, *shape)
+    y = (rng.standard_normal(mean.shape, dtype=mean.dtype) * np.exp(-logdiag)).reshape(-1, *shape)
+    a = below.reshape(-1, 4, *shape)
     for row in reversed(range(height)):
         for column in reversed(range(width)):
-            y[:, row, column] = now = rest[:, row, column] * std[:, row, column]
             for k, (down, right) in enumerate(NEIGHBOURS):
                 if row + down >= 0 and 0 <= column + right < width:
-                    rest[:, row + down, column + right] -= off[:, k, row, column] * now
+                    y[:, row + down, column + right] -= a[:, k, row, column] * y[:, row, column]
     return mean + y.reshape(mean.shape)
 
 
 def precision_factor(logdiag: Array, below: Array, *, shape: tuple[int, int]) -> Array:
-    """L, written out: to look at, and to check        (X,) (4, X) -> (X, X)"""
-    L = np.zeros_like(logdiag, shape=(len(logdiag),) * 2)
-    number = np.arange(len(logdiag)).reshape(shape)
-    L[number.ravel(), number.ravel()] = np.exp(logdiag)
+    """L = A D, written out: to look at, and to check        (X,) (4, X) -> (X, X)"""
+    X = len(logdiag)
+    A, number = np.zeros_like(logdiag, shape=(X, X)), np.arange(X).reshape(shape)
+    A[number.ravel(), number.ravel()] = 1.0
     for k, here, there in _pairs(shape):
         i, j = number[here[1:]].ravel(), number[there[1:]].ravel()
-        L[i, j] = below[k, i]
-    return L
+        A[i, j] = below[k, i]
+    return A * np.exp(logdiag)
 
 
 def _pairs(shape: tuple[int, int]) -> Iterator[tuple[int, tuple[slice, ...], tuple[slice, ...]]]:

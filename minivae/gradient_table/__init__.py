@@ -64,7 +64,7 @@ from minivae.gradient_table.variant_rows import (
     two_stage_cases,
 )
 from minivae.nn import Layer, batch_norm, image_layers, layers
-from minivae.ops import arrays, convolutions, dense, normalisation, softmax
+from minivae.ops import arrays, convolutions, dense, masked, normalisation, softmax
 from minivae.parts import (
     flow_posteriors,
     gaussian_likelihoods,
@@ -94,7 +94,7 @@ __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
 TABLE = {
     dense: op_cases, arrays: op_cases, softmax: op_cases,
-    convolutions: convolution_cases, normalisation: convolution_cases,
+    convolutions: convolution_cases, masked: convolution_cases, normalisation: convolution_cases,
     gaussian: gaussian_cases, nll: nll_cases, mixture: mixture_cases, components: components_cases,
     kl_charges: kl_charge_cases, categorical: categorical_cases,
     full_gaussian: full_gaussian_cases,

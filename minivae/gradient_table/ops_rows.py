@@ -45,6 +45,10 @@ def op_cases(rng: Generator) -> list[Case]:
         row(ops.repeat, n((3, 2)), samples=4),
         row(ops.repeat, n((1, 2)), samples=1, note="one row once"),
         row(ops.repeat, n((2, 2, 3)), samples=2, note="3-D"),
+        row(ops.embedding, n((5, 3)), codes=np.array([4, 0, 0, 2])),
+        row(ops.embedding, n((2, 1)), codes=np.array([[[1, 0]], [[1, 1]]]), note="images of numbers"),
+        row(ops.gated, n((3, 4))),
+        row(ops.gated, 3.0 * n((1, 2, 2)), note="3-D, large"),
         *(row(op, n((3, 4))) for op in over_classes),
         *(row(op, n(5), note="1-D") for op in over_classes),
         *(row(op, 5.0 * n((2, 3, 4)), note="3-D, large") for op in over_classes),
@@ -53,7 +57,7 @@ def op_cases(rng: Generator) -> list[Case]:
 
 
 def convolution_cases(rng: Generator) -> list[Case]:
-    """ops/convolutions.py and ops/normalisation.py"""
+    """ops/convolutions.py, ops/masked.py and ops/normalisation.py"""
     n = rng.standard_normal
     shapes = [(3, 1, 0, 2), (4, 2, 1, 2), (3, 2, 1, 5), (2, 3, 1, 1), (1, 1, 0, 2), (5, 2, 2, 16)]
     rows = []
@@ -66,6 +70,8 @@ def convolution_cases(rng: Generator) -> list[Case]:
         *rows,
         row(ops.conv2d, n((1, 2, 2, 1)), n((2, 2, 1, 1)), n(1), note="one of each"),
         row(ops.conv_transpose2d, n((1, 1, 1, 1)), n((2, 2, 1, 1)), n(1), note="one of each"),
+        row(ops.masked_conv2d, n((2, 3, 4, 2)), n((4, 2, 3)), n(3), taps=((-1, -1), (-1, 0), (-1, 1), (0, -1))),
+        row(ops.masked_conv2d, n((1, 2, 2, 1)), n((3, 1, 2)), n(2), taps=((0, 0), (1, -2), (-5, 0)), note="outside"),
         row(ops.batch_moments, n((3, 2, 2, 4))),
         row(ops.batch_moments, 3.0 * n((5, 2)), note="rows"),
         row(ops.normalise, n((3, 2, 2, 4)), n(4), 0.5 + rng.random(4), n(4), n(4)),

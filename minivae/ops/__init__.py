@@ -12,8 +12,9 @@ Where to look:
 
     dense            linear, relu, tanh, sigmoid, …: begin here
     softmax          logsumexp, log_softmax
-    arrays           concat, split, repeat
+    arrays           concat, split, repeat, embedding
     convolutions     conv2d and its adjoint; larger and smaller images
+    masked           convolutions that see a part of their window
     normalisation    the moments of a batch
     kernels          some of these formulas in one launch, on a GPU
 
@@ -21,14 +22,16 @@ A new op needs its row in the gradient table, and nobody's leave.
 """
 
 from minivae.backend import Pullback
-from minivae.ops.arrays import concat, one_hot, repeat, repeat_each, split
+from minivae.ops.arrays import concat, embedding, one_hot, repeat, repeat_each, split
 from minivae.ops.convolutions import average_pool, conv2d, conv_transpose2d, upsample
-from minivae.ops.dense import Cotangents, elu, gelu, hardtanh, leaky_relu, linear, relu, sigmoid, softplus, tanh
+from minivae.ops.dense import Cotangents, elu, gated, gelu, hardtanh, leaky_relu, linear, relu, sigmoid, softplus, tanh
+from minivae.ops.masked import Taps, masked_conv2d
 from minivae.ops.normalisation import batch_moments, normalise
 from minivae.ops.softmax import log_mean_exp, log_softmax, logsumexp
 
 __all__ = [
-    "Cotangents", "Pullback", "average_pool", "batch_moments", "concat", "conv2d", "conv_transpose2d", "elu",
-    "gelu", "hardtanh", "leaky_relu", "linear", "log_mean_exp", "log_softmax", "logsumexp", "normalise", "one_hot",
-    "relu", "repeat", "repeat_each", "sigmoid", "softplus", "split", "tanh", "upsample",
+    "Cotangents", "Pullback", "Taps", "average_pool", "batch_moments", "concat", "conv2d", "conv_transpose2d",
+    "elu", "embedding", "gated", "gelu", "hardtanh", "leaky_relu", "linear", "log_mean_exp", "log_softmax",
+    "logsumexp", "masked_conv2d", "normalise", "one_hot", "relu", "repeat", "repeat_each", "sigmoid", "softplus",
+    "split", "tanh", "upsample",
 ]

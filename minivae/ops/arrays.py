@@ -1,4 +1,7 @@
-"""Taking arrays apart and putting them together: concat, split, repeat, one-hot rows.   The laws are those of ops."""
+"""Taking arrays apart and putting them together: concat, split, repeat, one-hot rows, rows by number.
+
+The laws are those of ops.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, Pullback, array_module
+from minivae.ops.dense import Matmul
 
 
 def concat(*parts: Array) -> tuple[Array, Pullback]:
@@ -61,3 +65,19 @@ def repeat_each(*parts: Array, samples: int) -> tuple[tuple[Array, ...], Pullbac
 def one_hot(labels: Array, *, classes: int, dtype: Any) -> Array:
     """(B,) integers -> (B, classes) zeros with a one in each row: a constant, so it has no pullback."""
     return (labels[:, None] == array_module(labels).arange(classes)).astype(dtype)
+
+
+def embedding(table: Array, *, codes: Array) -> tuple[Array, Pullback]:
+    """y = table[codes]: a row for each number        (K, D) and integers (…) -> (…, D)
+
+    Numbers below 0 or from K on are nobody's: they are not looked for here (NumPy raises IndexError, or counts from the
+    end).
+    """
+    flat = codes.reshape(-1)
+
+    def pullback(dy: Array, matmul: Matmul = np.matmul) -> Any:
+        # A row that was used often hears from all its uses: Σ of dy where codes = k, as one product with zeros and
+        # ones, whose order of summation is always the same
+        return matmul(one_hot(flat, classes=len(table), dtype=dy.dtype).T, dy.reshape(len(flat), table.shape[1]))
+
+    return table[codes], pullback

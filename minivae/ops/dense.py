@@ -126,3 +126,17 @@ def softplus(x: Array) -> tuple[Array, Pullback]:
         return dy * np.exp(np.minimum(x, 0.0)) / (1.0 + e)
 
     return np.maximum(x, 0.0) + np.log1p(e), pullback
+
+
+def gated(x: Array) -> tuple[Array, Pullback]:
+    """y = tanh(a) · sigmoid(g), where x = [a, g]: the second half says how much of the first goes on (…, 2C) -> (…, C)
+
+    van den Oord et al. 2016 (Conditional image generation with PixelCNN decoders), eq. 2.
+    """
+    C = x.shape[-1] // 2
+    (y, pull_tanh), (gate, pull_gate) = tanh(x[..., :C]), sigmoid(x[..., C:])
+
+    def pullback(dy: Array) -> Array:                 # ∂/∂a = (1 − tanh² a) · gate;   ∂/∂g = tanh(a) · gate (1 − gate)
+        return np.concatenate([pull_tanh(dy * gate), pull_gate(dy * y)], axis=-1)
+
+    return y * gate, pullback

@@ -11,13 +11,14 @@ from minivae.backend import Array, Generator, Pullback
 from minivae.ops import split, tanh
 from minivae.parts.likelihoods import Likelihood
 
-BOUND = 6.0                # of log l_ii: σ between e⁻⁶ and e⁶, or a pixel that never changes would be infinitely sure
+BOUND = 6.0                # of log d: σ between e⁻⁶ and e⁶, or a pixel that never changes would be infinitely sure
 
 
 class StructuredGaussian(Likelihood):
-    """x ~ N(mean, (L Lᵀ)⁻¹), L sparse: a diagonal, and a number for each of four earlier neighbours.
+    """x ~ N(mean, (L Lᵀ)⁻¹), L = A D sparse: a diagonal, and a coefficient for each of four earlier neighbours.
 
-    The decoder's outputs are [mean, log of L's diagonal, four off-diagonals of every pixel].
+    The decoder's outputs are [mean, log of the diagonal, four coefficients of every pixel], the last two before they
+    are bounded: what a pixel says counts at most once for a neighbour, or draws run away sooner.
 
     shape   (height, width) of an image
     Dorta et al. 2018.
@@ -39,13 +40,13 @@ class StructuredGaussian(Likelihood):
         return nll, pullback
 
     def _parts(self, outputs: Array) -> tuple[tuple[Array, Array, Array], Pullback]:
-        """mean (B, X), logdiag (B, X), below (B, 4, X); log l_ii = c tanh(output / c), with c = BOUND"""
+        """mean (B, X), logdiag = c tanh(output / c) (B, X) with c = BOUND, below = tanh(output) (B, 4, X)"""
         X = self.shape[0] * self.shape[1]
-        (mean, raw, below), pull_split = split(outputs, sizes=(X, X, 4 * X))
-        bounded, pull_tanh = tanh(raw / BOUND)
+        (mean, raw, coefficients), pull_split = split(outputs, sizes=(X, X, 4 * X))
+        (bounded, pull_logdiag), (below, pull_below) = tanh(raw / BOUND), tanh(coefficients)
 
         def pullback(dmean: Array, dlogdiag: Array, dbelow: Array) -> Array:
-            return pull_split(dmean, pull_tanh(dlogdiag), dbelow.reshape(below.shape))     # BOUND · 1 / BOUND
+            return pull_split(dmean, pull_logdiag(dlogdiag), pull_below(dbelow.reshape(below.shape)))     # c · 1 / c
 
         return (mean, BOUND * bounded, below.reshape(-1, 4, X)), pullback
 

@@ -9,7 +9,7 @@ pixel, and is as quick to evaluate.  q(z|x) and the bound are those of the VAE:
 
     log p(x)  ≥  E_q[ log N(x; μ(z), Λ(z)⁻¹) ]  −  KL(q(z|x) ‖ N(0, I))
 
-Three networks compute the outputs from z: "vae" (with the encoder) the mean, "diagonal" log l_ii, "below" the
+Three networks compute the outputs from z: "vae" (with the encoder) the mean, "diagonal" log d, "below" the
 off-diagonals.  A mean that still moves and a precision that explains its errors away would chase each other, so they
 learn in turn:
 

@@ -131,15 +131,24 @@ def sparse_normal_nll(mean, logdiag, below, x, shape):
     """The factor of the precision written out, and PyTorch's dense normal."""
     number, factors = np.arange(mean.shape[1]).reshape(shape), []
     for diag, off in zip(logdiag.exp(), below):
-        L = torch.diag(diag)
+        A = torch.eye(len(diag), dtype=diag.dtype)
         for i in range(len(diag)):
             row, column = divmod(i, shape[1])
             for k, (down, right) in enumerate(((0, -1), (-1, -1), (-1, 0), (-1, 1))):
                 if row + down >= 0 and 0 <= column + right < shape[1]:
-                    L = L.index_put((torch.tensor(i), torch.tensor(number[row + down, column + right])), off[k, i])
-        factors.append(L)
+                    A = A.index_put((torch.tensor(i), torch.tensor(number[row + down, column + right])), off[k, i])
+        factors.append(A * diag)
     L = torch.stack(factors)
     return -MultivariateNormal(mean, precision_matrix=L @ L.mT).log_prob(x)
+
+
+def masked_conv(x, W, b, taps):
+    """A whole kernel, with zeros where there is no tap."""
+    reach = max(abs(step) for tap in taps for step in tap)
+    kernel = torch.zeros(2 * reach + 1, 2 * reach + 1, *W.shape[1:], dtype=W.dtype)
+    for each, (down, right) in zip(W, taps):
+        kernel = kernel.index_put((torch.tensor(reach + down), torch.tensor(reach + right)), each)
+    return rows_last(F.conv2d(filters_first(x), kernel.permute(3, 2, 0, 1), b, padding=reach))
 
 
 def filters_first(x):
@@ -172,6 +181,9 @@ TORCH = {
         filters_first(x), W.permute(3, 2, 0, 1), b, output_padding=extra, **how)),
     "batch_moments": lambda x: (x.flatten(0, -2).mean(dim=0), x.flatten(0, -2).var(dim=0, unbiased=False)),
     "normalise": lambda x, mean, var, gain, shift, eps=1e-5: (x - mean) / (var + eps).sqrt() * gain + shift,
+    "embedding": lambda table, codes: F.embedding(codes, table),
+    "gated": lambda x: F.glu(torch.cat([torch.tanh(x.chunk(2, dim=-1)[0]), x.chunk(2, dim=-1)[1]], dim=-1), dim=-1),
+    "masked_conv2d": masked_conv,
     "upsample": lambda x, factor=2: rows_last(F.interpolate(filters_first(x), scale_factor=factor)),
     "average_pool": lambda x, factor=2: rows_last(F.avg_pool2d(filters_first(x), factor)),
     "reparameterize": lambda mean, logvar, eps: mean + logvar.exp().sqrt() * eps,

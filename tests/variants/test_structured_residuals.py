@@ -74,7 +74,7 @@ def test_the_precision_is_bounded():
 def test_draws_are_correlated_as_the_factor_says():
     p_x, n = StructuredGaussian((1, 2)), 100_000
     outputs = np.zeros((n, 12))
-    outputs[:, 5] = -0.9                                             # the second pixel hears the first
+    outputs[:, 5] = -np.arctanh(0.9)                                            # the second pixel hears the first
     x = p_x.sample(outputs, np.random.default_rng(0))
     C = np.linalg.inv(np.array([[1.0, 0.0], [-0.9, 1.0]]) @ np.array([[1.0, -0.9], [0.0, 1.0]]))
     np.testing.assert_allclose(np.cov(x.T), C, atol=0.05)
@@ -139,16 +139,16 @@ def test_pytorch_finds_the_same_terms_and_gradients():
     for noise in eps:
         z = q.mean + q.stddev * noise
         mean, logdiag = network("mean", z), 6.0 * torch.tanh(network("diagonal", z) / 6.0)
-        below, rows = network("below", z).reshape(B, 4, H * W), []
+        below, rows = torch.tanh(network("below", z)).reshape(B, 4, H * W), []
         for i in range(H * W):
             entries = [torch.zeros(B, dtype=x.dtype)] * (H * W)
-            entries[i] = logdiag[:, i].exp()
+            entries[i] = torch.ones(B, dtype=x.dtype)
             for k, (down, right) in enumerate(((0, -1), (-1, -1), (-1, 0), (-1, 1))):
                 r, c = i // W + down, i % W + right
                 if r >= 0 and 0 <= c < W:
                     entries[r * W + c] = below[:, k, i]
             rows.append(torch.stack(entries, 1))
-        L = torch.stack(rows, 1)
+        L = torch.stack(rows, 1) * logdiag.exp()[:, None]
         nlls.append(-MultivariateNormal(mean, precision_matrix=L @ L.mT).log_prob(x))
     nll = torch.stack(nlls).mean(0)
     kl = kl_divergence(q, Independent(Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)), 1))
