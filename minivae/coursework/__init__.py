@@ -2,7 +2,8 @@
 
     assignment, cut, build                    what students are handed
     testing, diagnose, report                 what is asked of their code, and what is said about the answer
-    submission, imports                       what they hand in
+    submission, entries, source, imports      what they hand in
+    roster, handing_in                        who handed it in; what to hand in, said while there is time
     student, student_process, things, wire    their process, and what goes to and fro
     purity                                    what a function may not write into
     sandbox, seccomp, worlds, watch           the walls around it
