@@ -160,15 +160,39 @@ def write_zip(path: Path, files: dict[str, bytes]) -> None:
 
 
 SETUP = """#!/usr/bin/env bash
-set -e
-apt-get update
-apt-get install -y python3 python3-venv
-python3 -m venv /autograder/venv
-/autograder/venv/bin/pip install /autograder/source/solution
-chmod -R go-rwx /autograder/source /autograder/venv/lib/python3*/site-packages/minivae
+# Once, as root, when the container is made.  Its own python3 may be too old: then a newer one comes from the system's
+# package index.  The solution is installed where it lies, so that its chapters are found beside it.
+set -euo pipefail
+
+fits() { "$1" -c 'import ensurepip, sys; raise SystemExit(sys.version_info < (3, 11))' > /dev/null 2>&1; }
+
+find_python() {
+    for name in python3 python3.14 python3.13 python3.12 python3.11; do
+        for python in $(type -ap "$name"); do
+            if fits "$python"; then echo "$python"; return; fi
+        done
+    done
+}
+
+python=$(find_python)
+if [ -z "$python" ]; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update
+    for version in 3.13 3.12 3.11; do
+        apt-get install -y --no-install-recommends "python$version" "python$version-venv" && break
+    done
+    python=$(find_python)
+fi
+if [ -z "$python" ]; then
+    echo "setup.sh: no Python 3.11 or newer here, nor in the system's package index: choose a newer Ubuntu" >&2
+    exit 1
+fi
+"$python" -m venv /autograder/venv
+/autograder/venv/bin/python -m pip install --editable /autograder/source/solution
+chmod -R go-rwx /autograder/source
 """
 RUN = """#!/usr/bin/env bash
 cd /autograder/source
-/autograder/venv/bin/python -m minivae course gradescope /autograder/submission --assignment assignment \\
+exec /autograder/venv/bin/python -m minivae course gradescope /autograder/submission --assignment assignment \\
     --starter starter --seed @seed --out /autograder/results/results.json
 """
