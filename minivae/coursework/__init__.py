@@ -5,7 +5,7 @@
     submission, entries, source, imports      what they hand in
     roster, handing_in                        who handed it in; what to hand in, said while there is time
     student, student_process, things, wire    their process, and what goes to and fro
-    purity                                    what a function may not write into
+    purity, evaluations, looks                what a function may not write into; is a derivative measured?
     sandbox, seccomp, worlds, watch           the walls around it
     grade, verify, cli                        the judge, and the judge of the judge
     classroom, gradebook                      a class, and what is kept of it

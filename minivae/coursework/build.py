@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]                       # of the repository: chap
 STUDENTS_NEED = ("__init__", "assignment", "cli", "diagnose", "grade", "report", "submission", "testing",
                  "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
                  "entries", "handing_in", "imports", "source",
-                 "purity")
+                 "evaluations", "looks", "purity")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same
 
 

@@ -33,22 +33,22 @@ class Witness:
                 self._remember(array, f"{name}, which it was given and which belongs to the caller",
                                f"write a new array ({name}_new = {name} * ...), or work on {name}.copy()")
 
-    def returned(self, result: Any) -> None:
-        """These came out."""
-        for array in _arrays(result):
-            self._remember(array, "a value that was returned before, which others still need", "work on a copy of it")
+    def ended(self) -> None:
+        """However it ended: nothing to do."""
 
     def _remember(self, array: np.ndarray, whose: str, do: str) -> None:
         if not any(known is array for known, *_ in self.seen):
             self.seen.append((array, array.tobytes(), whose, do))
 
-    def ask(self, thing: Any) -> None:
-        """Raises Written if `thing`, which has just been called, changed any of them."""
+    def ask(self, thing: Any, result: Any) -> None:
+        """Raises Written if `thing`, which has just been called, changed any of them; remembers what came out."""
         for i, (array, before, whose, do) in enumerate(self.seen):
             now = array.tobytes()
             if now != before:
                 self.seen[i] = (array, now, whose, do)                 # said once: the next call is not to blame
                 raise Written(f"{_called(thing)} writes into {whose}: {do}")
+        for array in _arrays(result):
+            self._remember(array, "a value that was returned before, which others still need", "work on a copy of it")
 
 
 def _called(thing: Any) -> str:

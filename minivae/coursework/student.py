@@ -65,6 +65,7 @@ class Student:
     def begin(self) -> None:
         """The budget is whole again, and what was printed is forgotten: another test."""
         self.deadline, self.heard = time.monotonic() + self.budget, b""
+        self.pulled = False            # whether something that was returned was called: a pullback
 
     def _start(self) -> None:
         theirs_in, self.requests = os.pipe()
@@ -95,6 +96,7 @@ class Student:
 
     def call(self, target: str | Handle, *arguments: Any, **keywords: Any) -> Any:
         """target(*arguments, **keywords) in the student's process: "minivae.ops:linear", or a handle."""
+        self.pulled = self.pulled or isinstance(target, Handle)
         return self._ask("call", Name(target) if isinstance(target, str) else target, arguments, keywords)
 
     def get(self, thing: str | Handle, path: str) -> Any:

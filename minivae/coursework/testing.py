@@ -20,6 +20,7 @@ gradient is made of, so that a mistake in it can be named, is in hints.py, which
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import zlib
 from collections.abc import Callable, Mapping
@@ -30,12 +31,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from minivae.coursework import wire
-from minivae.coursework.diagnose import Context, diagnose
-from minivae.coursework.purity import Witness
+from minivae.coursework.diagnose import Context, diagnose, same
 from minivae.coursework.things import Things, module_of
 from minivae.coursework.wire import Handle, Name
 
 CHAPTERS = Path(__file__).parents[2] / "chapters"
+EXACT, FLOAT32 = 1e-10, 1e-5          # of a length: what is asked of float64, and of what comes in float32
 Hints = Mapping[str, Callable[..., dict[str, Any]]]
 Work = Callable[["Library", np.random.Generator], Mapping[str, Any]]
 
@@ -53,7 +54,7 @@ class Solution:
     """The installed minivae, asked in the same way."""
 
     def __init__(self) -> None:
-        self.things = Things(wire, Witness())
+        self.things = Things(wire)
         if str(CHAPTERS) not in sys.path:              # pieces of chapters may be tasks
             sys.path.append(str(CHAPTERS))
 
@@ -93,6 +94,8 @@ class Test:
     points: float
     hidden: bool
     work: Work
+    tolerance: float = EXACT
+    """of the length of what is compared, if it comes in float64"""
 
     def run(self, lib: Library, seed: int, hints: Hints | None = None) -> dict[str, Any]:
         """What this library makes of it: name -> [value, context], the context empty without hints."""
@@ -107,10 +110,11 @@ class Test:
         return found
 
 
-def points(number: float, *, task: str, hidden: bool = False) -> Callable[[Work], Work]:
-    """Marks a function as a test that is worth so many points of a task."""
+def points(number: float, *, task: str, hidden: bool = False, tolerance: float = EXACT) -> Callable[[Work], Work]:
+    """Marks a function as a test that is worth so many points of a task; `tolerance` where ten digits are too many."""
     def mark(work: Work) -> Work:
         work.points, work.task, work.hidden = number, task, hidden                    # type: ignore[attr-defined]
+        work.tolerance = tolerance                     # type: ignore[attr-defined]
         return work
 
     return mark
@@ -121,7 +125,8 @@ def collect(path: Path) -> list[Test]:
     for file, text in made(path.parent, "starter", "solution").items():       # importable here, where the solution runs
         name = file.removesuffix(".py").replace("/", ".")
         sys.modules[name] = module_of(name, text)
-    return [Test(name, (work.__doc__ or name).strip().splitlines()[0], work.task, work.points, work.hidden, work)
+    return [Test(name, (work.__doc__ or name).strip().splitlines()[0], work.task, work.points, work.hidden, work,
+                 work.tolerance)
             for name, work in _names_in(path).items() if hasattr(work, "points")]
 
 
@@ -154,21 +159,33 @@ def _names_in(path: Path) -> dict[str, Any]:
     return vars(module)
 
 
-def compare(got: Mapping[str, Any], want: Mapping[str, Any]) -> str | None:
+def compare(got: Mapping[str, Any], want: Mapping[str, Any], tolerance: float = EXACT) -> str | None:
     """None if all is right, else what is wrong with the first that differs."""
     for name, (right, context) in want.items():
-        says = _differs(got[name][0] if name in got else None, right, Context(**context))
+        says = _differs(got[name][0] if name in got else None, right, Context(**context), tolerance)
         if says:
             return f"{name}: {says}"
     return None
 
 
-def _differs(got: Any, right: Any, context: Context) -> str | None:
-    if isinstance(right, np.ndarray):
-        return diagnose(got, np.asarray(right, dtype=np.float64), context)
-    if isinstance(right, (float, int)) and not isinstance(right, bool):
-        return diagnose(got, np.asarray(right, dtype=np.float64), context)
+def _differs(got: Any, right: Any, context: Context, tolerance: float) -> str | None:
+    if isinstance(right, (np.ndarray, float, int)) and not isinstance(right, bool):
+        want, rounded = np.asarray(right, dtype=np.float64), getattr(got, "dtype", None) in (np.float16, np.float32)
+        if rounded:                                    # what is computed in float32 is judged as such
+            return diagnose(got, want, context, max(tolerance, FLOAT32), alike=1e-4)
+        return _digits(got, want, tolerance) or diagnose(got, want, context, tolerance, alike=max(tolerance, 1e-6))
     return None if type(got) is type(right) and got == right else f"it is {got!r:.200}, should be {right!r:.200}"
+
+
+def _digits(got: Any, want: np.ndarray, tolerance: float) -> str | None:
+    """What is right to some digits and no more is no mistake in a term or a factor."""
+    if not isinstance(got, (np.ndarray, float)) or not same(np.asarray(got), want, FLOAT32):
+        return None
+    if same(np.asarray(got), want, tolerance):
+        return None
+    digits = next(d for d in range(16, 0, -1) if same(np.asarray(got), want, 10.0**-d))
+    return (f"it is right to {digits} digits, and should be to {-math.log10(tolerance):.0f}: a finite difference "
+            "instead of a derivation, a small number added, or something rounded to float32 on the way?")
 
 
 def record(tests: list[Test], seed: int, hints: Hints) -> bytes:

@@ -15,9 +15,9 @@ import numpy as np
 class Things:
     """What a library returned that is neither an array nor a number, and requests about it."""
 
-    def __init__(self, wire: Any, witness: Any) -> None:
+    def __init__(self, wire: Any, *laws: Any) -> None:
         self.wire = wire               # the module: alone in the student's process, minivae's in the judge's
-        self.witness = witness         # purity.Witness(), likewise
+        self.laws = laws               # what a call must keep to: purity.Witness, evaluations.Watch
         self.kept: list[Any] = []
 
     def out(self, x: Any) -> Any:
@@ -58,11 +58,16 @@ class Things:
         return self.out(thing)
 
     def called(self, thing: Any, arguments: Any, keywords: Any) -> Any:
-        """thing(*arguments, **keywords).  Raises purity.Written if it writes into what is not its own."""
-        self.witness.sent(thing, arguments, keywords)
-        result = thing(*arguments, **keywords)
-        self.witness.ask(thing)
-        self.witness.returned(result)
+        """thing(*arguments, **keywords).  Raises the error of a law that it breaks."""
+        for law in self.laws:
+            law.sent(thing, arguments, keywords)
+        try:
+            result = thing(*arguments, **keywords)
+        finally:
+            for law in self.laws:
+                law.ended()
+        for law in self.laws:
+            law.ask(thing, result)
         return result
 
 

@@ -34,9 +34,12 @@ class Context:
     instead: Arrays = field(default_factory=dict)
 
 
-def diagnose(got: object, want: np.ndarray, context: Context | None = None,
-             tolerance: float = TOLERANCE) -> str | None:
-    """None if the gradient is right, to a tolerance relative to its length, else a sentence about it."""
+def diagnose(got: object, want: np.ndarray, context: Context | None = None, tolerance: float = TOLERANCE,
+             alike: float | None = None) -> str | None:
+    """None if the gradient is right, to a tolerance relative to its length, else a sentence about it.
+
+    alike   how near it must come to what a known mistake gives (default: the tolerance)
+    """
     if not isinstance(got, (np.ndarray, np.generic, float, int)):
         kind = getattr(got, "kind", "") or type(got).__name__
         return "nothing was returned" if got is None else f"it is a {kind}, expected an array"
@@ -47,7 +50,7 @@ def diagnose(got: object, want: np.ndarray, context: Context | None = None,
         return None
     # one number alone is always some multiple of the right one: nothing can be named from it
     known = mistakes(want, context or Context(), array) if max(array.size, want.size) > 1 else ()
-    found = list(dict.fromkeys(says for says, wrong in known if same(array, wrong, tolerance)))
+    found = list(dict.fromkeys(says for says, wrong in known if same(array, wrong, alike or tolerance)))
     if found:
         return " -- or ".join(found[:3])
     return unlike(array, want)

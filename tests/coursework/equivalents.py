@@ -141,7 +141,7 @@ def logsumexp(x):
     m = np.sort(x, axis=-1)[..., -1:]
     e = np.exp(x - m, dtype=np.float32)
     s = e[..., ::-1].sum(axis=-1)
-    return np.log(s) + m[..., 0], lambda dy: (dy / s)[..., None] * e
+    return np.log(s) + m[..., 0].astype(np.float32), lambda dy: (np.float32(dy) / s)[..., None] * e
 """, log_softmax="""
 def pullback(dy):
     total = sum(dy[..., k] for k in range(dy.shape[-1]))

@@ -129,7 +129,7 @@ def _read(lib, model, part):
     return {name: np.array(lib.get(model, f"{name}.{part}")) for name in (*DECODER, *HEADS, *TRUNK)}
 
 
-@points(3, task="4.1")
+@points(3, task="4.1", tolerance=1e-5)
 def encoder_pullback(lib, rng):
     """the gradients of both heads and of the trunk, and dx"""
     model, x, (dmean, dlogvar) = _model(lib, rng), rng.random((3, 5)), rng.standard_normal((2, 3, 2))
@@ -140,7 +140,7 @@ def encoder_pullback(lib, rng):
         name: Expected(both[name], "fan_out", by_mean[name], by_logvar[name]) for name in (*TRUNK, "dx")}
 
 
-@points(2, task="4.2")
+@points(2, task="4.2", tolerance=1e-5)
 def elbo_to_the_decoder(lib, rng):
     """the decoder's gradients, of three draws for each image"""
     L, B = 3, 4
@@ -149,7 +149,7 @@ def elbo_to_the_decoder(lib, rng):
     return {name: Expected(found[name], "with_draws", L, B) for name in DECODER}
 
 
-@points(4, task="4.3")
+@points(4, task="4.3", tolerance=1e-5)
 def elbo_to_the_encoder(lib, rng):
     """the encoder's gradients, of three draws for each image: heads first, then the trunk"""
     L, B = 3, 4
@@ -168,7 +168,7 @@ def _elbo(lib, rng, L, B, X=5, Z=2):
 # ── 5: a training step ────────────────────────────────────────────────────────────────────────
 
 
-@points(3, task="5.1")
+@points(3, task="5.1", tolerance=1e-5)
 def objective_of_a_batch(lib, rng):
     """what is told of a batch, and the gradient of its loss, decoder first"""
     L, B, rows, x, eps = 3, 10, 4, 1.0 * (rng.random((4, 5)) < 0.5), rng.standard_normal((3, 4, 2))
@@ -182,7 +182,7 @@ def objective_of_a_batch(lib, rng):
         name: Expected(grad, "loss", by_nll[name], by_kl[name], 1.0 / B, rows, L) for name, grad in found.items()}
 
 
-@points(2, task="5.2")
+@points(2, task="5.2", tolerance=1e-5)
 def adam_three_steps(lib, rng):
     """how far three steps of Adam move five numbers"""
     return _adam(lib, rng, 0.01)
@@ -202,7 +202,7 @@ def _adam(lib, rng, lr, beta1=0.9, beta2=0.999):
     return found
 
 
-@points(2, task="5.3")
+@points(2, task="5.3", tolerance=1e-5)
 def training_steps(lib, rng):
     """three training steps with Adam: what is told of each, and where the first one leads"""
     optimizer, x = lib.call("minivae.nn:Adam", 0.01, eps=1e-10), 1.0 * (rng.random((6, 5)) < 0.5)

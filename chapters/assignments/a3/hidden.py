@@ -95,9 +95,10 @@ def full_log_prob_of_any_size(lib, rng):
 
 @points(2, task="1.2", hidden=True)
 def shared_of_any_size(lib, rng):
-    """dμ and d log σ² for another batch, σ small"""
+    """dμ and d log σ² for another batch, σ small, one pixel far off"""
     B, X = sizes(rng, 2)
     mean, x = rng.standard_normal((2, B, X))
+    x[:, 0] += 1e3
     _, pull = lib.call("minivae.distributions:gaussian_nll_shared", mean, np.array(-2.5), x=x)
     dmean, dlogvar = lib.call(pull, rng.standard_normal(B))
     return {"dμ": dmean, "d log σ²": dlogvar}
@@ -105,9 +106,10 @@ def shared_of_any_size(lib, rng):
 
 @points(2, task="1.1", hidden=True)
 def pixel_of_any_size(lib, rng):
-    """dμ and d log σ² for another batch"""
+    """dμ and d log σ² for another batch, one pixel far off"""
     B, X = sizes(rng, 2)
     mean, logvar, x = rng.standard_normal((3, B, X))
+    x[:, 0] += 1e3
     dnll = rng.standard_normal(B)
     _, pull = lib.call("minivae.distributions:gaussian_nll", mean, logvar, x=x)
     dmean, dlogvar = lib.call(pull, dnll)
@@ -116,8 +118,9 @@ def pixel_of_any_size(lib, rng):
 
 @points(2, task="1.3", hidden=True)
 def log_prob_of_any_size(lib, rng):
-    """dz, dμ and d log σ² for another batch"""
+    """dz, dμ and d log σ² for another batch, one latent far off"""
     z, mean, logvar = rng.standard_normal((3, *sizes(rng, 2)))
+    z[:, 0] += 1e3
     _, pull = lib.call("minivae.distributions:gaussian_log_prob", z, mean, logvar)
     dz, dmean, dlogvar = lib.call(pull, rng.standard_normal(len(z)))
     return {"dz": dz, "dμ": dmean, "d log σ²": dlogvar}
