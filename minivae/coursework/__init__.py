@@ -4,7 +4,8 @@
     testing, diagnose, report                 what is asked of their code, and what is said about the answer
     submission, entries, source, imports      what they hand in
     roster, handing_in                        who handed it in; what to hand in, said while there is time
-    student, student_process, things, wire    their process, and what goes to and fro
+    nursery, student, student_process         their process, forked from one that is ready
+    things, wire                              what goes to and fro
     purity, evaluations, looks                what a function may not write into; is a derivative measured?
     sandbox, seccomp, worlds, watch           the walls around it
     grade, verify, cli                        the judge, and the judge of the judge

@@ -16,7 +16,7 @@ from minivae.coursework.testing import made, record
 
 ROOT = Path(__file__).parents[2]                       # of the repository: chapters/ and minivae/ lie in it
 STUDENTS_NEED = ("__init__", "assignment", "cli", "diagnose", "grade", "report", "submission", "testing",
-                 "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
+                 "nursery", "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
                  "entries", "handing_in", "imports", "source",
                  "evaluations", "looks", "purity")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same

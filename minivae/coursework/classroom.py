@@ -1,18 +1,23 @@
-"""Grade a class: one submission after the other, each kept when it is known, and none stops the others."""
+"""Grade a class: several submissions at once, each kept when it is known, and none stops the others."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from minivae.coursework.assignment import Assignment, AssignmentError
-from minivae.coursework.grade import judge
+from minivae.coursework.grade import free_user, judge
 from minivae.coursework.gradebook import Gradebook
 from minivae.coursework.report import Report
 from minivae.coursework.roster import Submission
+from minivae.coursework.student import Limits
 from minivae.coursework.submission import HandedIn, handed_in
 
 
@@ -63,18 +68,82 @@ def mark(theirs: HandedIn, assignment: Assignment, starter: Path, seed: int) -> 
     return found.hexdigest()
 
 
-def grade_class(left: Mapping[str, Work], book: Gradebook, assignment: Assignment, starter: Path,
-                seed: int, after: Callable[[Report], None] = lambda report: None) -> None:
-    """Grade what is left, and keep each report when it is known.
+def grade_class(left: Mapping[str, Work], book: Gradebook, assignment: Assignment, starter: Path, seed: int, *,
+                jobs: int = 1, after: Callable[[Report], None] = lambda report: None) -> None:
+    """Grade what is left, so many at once, and keep each report when it is known.
 
     What fails without the student being to blame is kept as a report with an error and no points: the next run with
     `resume` tries it again.
     """
-    for name, work in left.items():
-        try:
-            report = judge(name, work.theirs, assignment, starter, seed=seed)
-        except Exception as error:                     # whatever it is, the others are graded all the same
-            report = Report(name, assignment.name, seed, error=f"{type(error).__name__}: {error}")
+    court = Court(assignment, starter, seed)
+    jobs = min(jobs, len(left))
+    for report in side_by_side(left, court, jobs) if jobs > 1 else (court.judge(*item) for item in users(left)):
+        work = left[report.submission]
         report.mark, report.student, report.id = work.mark, work.submission.student, work.submission.id
         book.save(report)
         after(report)
+
+
+def users(left: Mapping[str, Work]) -> Iterator[tuple[str, HandedIn, int | None]]:
+    """What each is judged by: (name, what was handed in, a user that is nobody and no other submission's)."""
+    taken: set[int | None] = set()
+    for name, work in left.items():
+        taken.add(user := free_user(taken))
+        yield name, work.theirs, user
+
+
+@dataclass
+class Court:
+    """Whoever judges: this process, or a worker."""
+
+    assignment: Assignment
+    starter: Path
+    seed: int
+
+    def judge(self, name: str, theirs: HandedIn, user: int | None) -> Report:
+        """A report, whatever happens."""
+        try:
+            return judge(name, theirs, self.assignment, self.starter, seed=self.seed, limits=Limits(user=user))
+        except Exception as error:                     # whatever it is, the others are graded all the same
+            return Report(name, self.assignment.name, self.seed, error=f"{type(error).__name__}: {error}")
+
+
+# ── workers ───────────────────────────────────────────────────────────────────────────────────
+
+
+def side_by_side(left: Mapping[str, Work], court: Court, jobs: int) -> Iterator[Report]:
+    """Reports in the order in which they are known, by so many processes."""
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin,
+                               (court.assignment.folder, court.starter, court.seed))
+    try:
+        waiting = {pool.submit(_judge, *item): item[0] for item in users(left)}
+        for future in as_completed(waiting):
+            try:
+                yield future.result()
+            except Exception as error:                 # a worker has died
+                name = waiting[future]
+                yield Report(name, court.assignment.name, court.seed, error=f"{type(error).__name__}: {error}")
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_court: Court | None = None
+
+
+def _begin(folder: Path, starter: Path, seed: int) -> None:
+    """In a worker: read the assignment, and end when the parent does, if only by being killed."""
+    global _court
+    _court = Court(Assignment.read(folder), starter, seed)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _judge(name: str, theirs: HandedIn, user: int | None) -> Report:
+    assert _court is not None
+    return _court.judge(name, theirs, user)

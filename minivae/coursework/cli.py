@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     grade.add_argument("--only", action="append", default=[], metavar="NAME", help="grade this submission again, and "
                        "no other; may be given several times")
 
+    grade.add_argument("--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N", help="submissions that are "
+                       "graded at once (default: one for each core)")
+
     scope = commands.add_parser("gradescope", help="Gradescope's containers: one submission, and its results.json")
     scope.add_argument("submission", type=Path)
     _add_judging(scope)
@@ -56,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("assignment", help="a1, or a folder with an assignment.toml")
     verify.add_argument("--seed", default="0")
     return top
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of processes, 1 or more")
+    return int(text)
 
 
 def _add_judging(command: argparse.ArgumentParser) -> None:
@@ -154,7 +164,7 @@ def _grade(options: argparse.Namespace) -> int:
                 tqdm.write(f"{r.outcome(report)}: {report.submission}")
 
             try:
-                grade_class(left, book, assignment, tree, seed, after)
+                grade_class(left, book, assignment, tree, seed, jobs=options.jobs, after=after)
             finally:
                 reports = book.write_tables()
     if len(reports) == 1:

@@ -6,7 +6,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ import numpy as np
 
 from minivae.coursework.assignment import Assignment, tasks_in
 from minivae.coursework.looks import looks_of
-from minivae.coursework.report import Report, Result, plain
+from minivae.coursework.report import Report, Result, kept, plain
 from minivae.coursework.student import JudgeError, Limits, Student, StudentError
 from minivae.coursework.submission import HandedIn, handed_in, laid_out
-from minivae.coursework.testing import Solution, Test, collect, compare, replay
+from minivae.coursework.testing import Test, collect, compare, replay
 from minivae.coursework.wire import WireError
 
 WAITING = "not run: the grader was stopped before it came to this test"
@@ -69,21 +70,25 @@ def judge(name: str, theirs: HandedIn, assignment: Assignment, starter: Path, *,
         report.results, report.waiting = [result(test, f"nothing to test: {theirs.error}") for test in tests], []
         return report
     looks = looks_of(assignment.tasks, lambda file: _text(theirs.contents.get(file), starter / file))
-    for test in tests:
-        want = test.run(Solution(), seed, assignment.hints)
-        if time.perf_counter() - begun < patience.submission:
-            timeout = patience.request if hung < patience.hangs else patience.short
-            with laid_out(starter, theirs.contents, limits.user) as work, \
-                    Student(work, limits, timeout=timeout, budget=patience.test) as student:
-                found = run(test, student, want, seed, looks)
-            report.walls, hung = student.walls, hung + student.hung
-            if student.hung and hung == patience.hangs:
-                report.remarks.append(f"{hung} tests were stopped: from here on an answer is waited for "
-                                      f"{patience.short:g} s, no longer for {patience.request:g}")
-        else:
-            found = result(test, f"not run: the tests before it took {patience.submission:g} s, all the time there is")
-        report.add(found, time.perf_counter() - begun)
-        after(report)
+    with ExitStack() as trees:
+        work: Path | None = None
+        for test in tests:
+            want = assignment.wanted(test, seed)
+            if time.perf_counter() - begun < patience.submission:
+                timeout = patience.request if hung < patience.hangs else patience.short
+                if work is None or not kept("no file is written", report.walls):       # as the test before may leave it
+                    work = trees.enter_context(laid_out(starter, theirs.contents, limits.user))
+                with Student(work, limits, timeout=timeout, budget=patience.test) as student:
+                    found = run(test, student, want, seed, looks)
+                report.walls, hung = student.walls, hung + student.hung
+                if student.hung and hung == patience.hangs:
+                    report.remarks.append(f"{hung} tests were stopped: from here on an answer is waited for "
+                                          f"{patience.short:g} s, no longer for {patience.request:g}")
+            else:
+                found = result(test, f"not run: the tests before it took {patience.submission:g} s, all the time there "
+                               "is")
+            report.add(found, time.perf_counter() - begun)
+            after(report)
     return report
 
 
@@ -118,20 +123,23 @@ def result(test: Test, says: str, printed: str = "") -> Result:
     return Result(test.name, test.task, test.title, points, test.points, test.hidden, plain(says), plain(printed))
 
 
-def free_user() -> int | None:
-    """If this process is root: the number of a user that nobody is, for a submission to run as.  Else None.
+def free_user(taken: Collection[int | None] = ()) -> int | None:
+    """If this process is root: the number of a user that nobody is, nor in `taken`, to run a submission as.  Else None.
 
     Raises JudgeError if there is none, in a container that has no users but root.
     """
     if sys.platform == "win32" or os.getuid() != 0:
         return None
-    taken = {path.stat().st_uid for path in Path("/proc").glob("[0-9]*") if path.exists()}
+    busy = {None, *taken}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):                        # it has ended meanwhile
+            busy.add(path.stat().st_uid)
     try:
         inside, _, count = (int(n) for n in Path("/proc/self/uid_map").read_text(encoding="utf-8").split()[:3])
     except (OSError, ValueError):
         inside, count = 0, 65_536
     known = NOBODYS if inside + count > NOBODYS[-1] else range(50_000, min(60_000, inside + count))
-    free = [user for user in random.SystemRandom().sample(known, min(len(known), 100)) if user not in taken]
+    free = [user for user in random.SystemRandom().sample(known, min(len(known), 100)) if user not in busy]
     if not free:
         raise JudgeError("this is root, and there is no other user here that a submission could run as: grade as one "
                          "who is not root")

@@ -78,10 +78,15 @@ PROMISES = {                           # each is kept if one of these walls stan
 WALLS = ("limits", "own world", "own root", "own user", "Landlock", "seccomp")
 
 
+def kept(promise: str, walls: Sequence[str]) -> bool:
+    """Whether one of these walls keeps it."""
+    return bool(PROMISES[promise] & set(walls))
+
+
 def standing(walls: Sequence[str]) -> str:
     """Which walls stood, which did not, and what therefore is not promised."""
     missing = [wall for wall in WALLS if wall not in walls]
-    broken = [promise for promise, kept_by in PROMISES.items() if not kept_by & set(walls)]
+    broken = [promise for promise in PROMISES if not kept(promise, walls)]
     return (f"walls: {', '.join(walls)}" + (f"; missing: {', '.join(missing)}" if missing else "")
             + (f"; NOT promised here: {', '.join(broken)}" if broken else ""))
 

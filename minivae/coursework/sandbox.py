@@ -27,6 +27,7 @@ import struct
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import seccomp  # type: ignore[import-not-found]
@@ -39,6 +40,7 @@ OFFERED = ("numpy", "threadpoolctl", "tqdm")                               # wha
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", f"{sys.base_prefix}/lib")
 
 Walls = list[str]
+Plan = list[tuple[Path, bool]]
 
 
 def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: int | None,
@@ -59,9 +61,7 @@ def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: 
         walls.append("own world")
         if "own root" not in without and worlds.own_root(plan):
             walls.append("own root")
-    for name in OFFERED:                               # now: later the folder in which they lie cannot be searched
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    import_packages(*OFFERED)                          # now: later the folder in which they lie cannot be searched
     _forget_the_folders_of_packages()
     if user is not None:
         os.setgroups([])
@@ -74,6 +74,20 @@ def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: 
         walls += [] if "Landlock" in without else _landlock(readable)
         walls += [] if "seccomp" in without else seccomp.shut()
     return walls
+
+
+def prepare() -> None:
+    """What is the same for all that are forked from this process: done once, before."""
+    import_packages("numpy", "numpy.random", "numpy.linalg", "tqdm")       # not threadpoolctl: it looks for /proc, once
+    _python()
+    worlds.would_work()
+
+
+def import_packages(*names: str) -> None:
+    """These, as far as they are installed."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _forget_the_folders_of_packages() -> None:
@@ -105,8 +119,14 @@ def _no_rights() -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _needed(work: Path) -> list[tuple[Path, bool]]:
+def _needed(work: Path) -> Plan:
     """What is read: (path, seen), or (path, not seen) for what lies in those before it, where the solution may be."""
+    return [*_python(), (work, True)]
+
+
+@cache
+def _python() -> Plan:
+    """The same, of Python and what is offered with it."""
     stdlib = Path(sysconfig.get_path("stdlib"))
     libraries = [folder for folder in dict.fromkeys(map(Path, LIBRARIES)) if folder.is_dir()]
     pythons = [path for folder in libraries for path in sorted(folder.glob("python*"))]
@@ -114,7 +134,7 @@ def _needed(work: Path) -> list[tuple[Path, bool]]:
     offered = [path for name in OFFERED if (spec := importlib.util.find_spec(name)) and spec.origin
                for path in _parts_of(Path(spec.origin), name)]
     return [*((path, True) for path in libraries), *((path, False) for path in pythons), (stdlib, True),
-            *((path, False) for path in packages), *((path, True) for path in offered), (work, True)]
+            *((path, False) for path in packages), *((path, True) for path in offered)]
 
 
 def _parts_of(origin: Path, name: str) -> list[Path]:
@@ -123,7 +143,7 @@ def _parts_of(origin: Path, name: str) -> list[Path]:
     return sorted(folder.glob(f"{name}*"))
 
 
-def _readable(plan: list[tuple[Path, bool]]) -> Iterator[Path]:
+def _readable(plan: Plan) -> Iterator[Path]:
     """The same without exceptions: for a folder with something hidden in it, what else is in it."""
     hidden = {path for path, seen in plan if not seen}
     for path in (path for path, seen in plan if seen):

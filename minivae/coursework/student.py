@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import select
-import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from minivae.coursework import wire
+from minivae.coursework.nursery import START, JudgeError, Limits, Watchman, nursery
 from minivae.coursework.wire import Handle, Name, Seed, WireEnd, WireError
-
-PROCESS = Path(__file__).parent / "student_process.py"
-START = 30.0                           # seconds until Python and NumPy are there
 
 
 class StudentError(AssertionError):
     """The student's code raised, ended, hung, or answered junk: the message is for the student."""
-
-
-class JudgeError(OSError):
-    """The student's process could not be started: nobody's code is to blame, and nobody loses points."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a submission may use."""
-
-    seconds: int = 60
-    """of processor time in one process"""
-    megabytes: int = 3000
-    """of memory"""
-    processes: int = 64
-    """at once, threads included"""
-    user: int | None = None
-    """the user that its process becomes, if the judge is root"""
-    without: tuple[str, ...] = ()
-    """walls that are left out, to test the others"""
 
 
 class Student:
@@ -72,16 +46,17 @@ class Student:
         self.answers, theirs_out = os.pipe()
         theirs_lease, self.lease = os.pipe()
         self.said, theirs_say = os.pipe()
-        theirs = (theirs_in, theirs_out, theirs_lease)
-        command = [sys.executable, "-I", "-B", str(PROCESS), *map(str, theirs), str(self.work),
-                   json.dumps(asdict(self.limits))]
-        # one thread: the sums have the same order on every machine, and no limit of processes is met
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.work), "TMPDIR": str(self.work), "LANG": "C.UTF-8",
-                       "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs_say,
-                                        env=environment, cwd="/", pass_fds=theirs, start_new_session=True)
-        for fd in (*theirs, theirs_say):
-            os.close(fd)
+        how, theirs_how = os.pipe()
+        theirs = [theirs_in, theirs_out, theirs_lease, theirs_how, theirs_say]
+        try:
+            self.process = Watchman(nursery().start(self.work, self.limits, theirs), how)
+        except BaseException:
+            for fd in (self.requests, self.answers, self.lease, self.said, how):
+                os.close(fd)
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
         os.set_blocking(self.requests, False)
         os.set_blocking(self.said, False)
         try:
@@ -165,8 +140,7 @@ class Student:
         return StudentError(f"the answer cannot be read: {says}")
 
     def _ended(self) -> StudentError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(1.0)                     # who watches it says how it ended
+        self.process.wait(1.0)                         # who watches it says how it ended
         how = self.close()
         killed = "killed: out of time or memory"
         why = {"-9": killed, "-24": "out of processor time", "memory": "killed: out of memory",
@@ -177,7 +151,7 @@ class Student:
 
     @property
     def alive(self) -> bool:
-        return self.requests >= 0 and self.process.poll() is None
+        return self.requests >= 0 and not self.process.wait(0.0)
 
     def _listen(self) -> bool:
         """Read what was printed, and keep the beginning.  False at the end."""
@@ -202,12 +176,7 @@ class Student:
         for name in ("requests", "answers", "said", "lease"):
             os.close(getattr(self, name))
             setattr(self, name, -1)
-        try:
-            how = self.process.communicate(timeout=10.0)[0]
-        except subprocess.TimeoutExpired:              # who watches it is stuck: the system ends its child with it
-            self.process.kill()
-            how = self.process.communicate()[0]
-        return how.decode().strip()
+        return self.process.end()
 
     def __enter__(self) -> Student:
         return self

@@ -1,12 +1,14 @@
 """The process in which the student's code runs, and the one that watches it.
 
-    python -I student_process.py REQUESTS ANSWERS LEASE WORK LIMITS
+    python -I student_process.py LINE
 
-REQUESTS, ANSWERS and LEASE are file descriptors.  This process forks: the child shuts itself in (sandbox.py) and then
-does what the judge asks, one request after another: call a function, read a part of a thing, write into an array.
-Arrays and numbers go back as they are; whatever else comes out, such as a pullback, stays there, and the judge gets a
-handle for it.  The parent waits until the child has ended, or the judge lets go of LEASE, if only by being killed; then
-it ends whatever is left (watch.py), and prints how the child ended.
+LINE is a socket.  This process, the nursery, reads Python and NumPy, and then forks whenever it is asked to: with a
+work folder, limits, and five files: requests, answers, the lease, how it ended, what it printed.  The new process forks
+again: the child shuts itself in (sandbox.py) and then does what the judge asks, one request after another: call a
+function, read a part of a thing, write into an array.  Arrays and numbers go back as they are; whatever else comes out,
+such as a pullback, stays there, and the judge gets a handle for it.  The parent waits until the child has ended, or the
+judge lets go of the lease, if only by being killed; then it ends whatever is left (watch.py), and prints how the child
+ended.
 
 It stands alone: no test and no answer is ever in these processes, so there is nothing here to find or to forge.
 """
@@ -17,6 +19,7 @@ import contextlib
 import errno
 import json
 import os
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -101,10 +104,45 @@ def inside(requests: int, answers: int, work: Path, limits: dict[str, Any], own_
     serve(requests, answers, work)
 
 
+def nursed(line: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Fork whenever the judge asks for it: returns in every new process, with what it is for; None at the end."""
+    while True:
+        order, fds, _, _ = socket.recv_fds(line, 1 << 16, 5)
+        while order and not order.endswith(b"\n"):
+            order += line.recv(1 << 16)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:            # those that have ended
+                pass
+        if not order:
+            return None
+        try:
+            child = os.fork()
+        except OSError as error:
+            line.send(f"no process: {error.strerror}".encode())
+            child = -1
+        if child == 0:
+            line.close()                                    # what a student's code could ask for more with
+            return json.loads(order), fds
+        for fd in fds:
+            os.close(fd)
+        if child > 0:
+            line.send(str(child).encode())
+
+
 def main() -> None:
-    """Two processes of one."""
-    requests, answers, lease = (int(argument) for argument in sys.argv[1:4])
-    work, limits = Path(sys.argv[4]), json.loads(sys.argv[5])
+    """Two processes for each that is asked for."""
+    sandbox.prepare()
+    order = nursed(socket.socket(fileno=int(sys.argv[1])))
+    if order is None:
+        return
+    os.setsid()
+    requests, answers, lease, how, say = order[1]
+    work, limits = Path(order[0]["work"]), order[0]["limits"]
+    os.dup2(how, 1)
+    os.dup2(say, 2)
+    os.close(how)
+    os.close(say)
+    os.environ["HOME"] = os.environ["TMPDIR"] = str(work)
     watch.gather_orphans()
     own_world = "own world" not in limits["without"] and worlds.enter()
     child = os.fork()
@@ -114,7 +152,8 @@ def main() -> None:
         return
     os.close(requests)
     os.close(answers)
-    print(watch.until_the_end(child, lease, limits["megabytes"], limits["user"]))
+    print(watch.until_the_end(child, lease, limits["megabytes"], limits["user"]), flush=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":

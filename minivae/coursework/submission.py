@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,6 +131,9 @@ def laid_out(starter: Path, contents: Mapping[str, bytes], user: int | None = No
     with TemporaryDirectory(prefix="minivae-work-") as folder:
         work = Path(folder) / "work"
         shutil.copytree(starter, work, ignore=NOT_FOR_STUDENTS_CODE)
+        for path in work.rglob("*.py"):                # once, for all the processes that will read it; not theirs
+            if path.relative_to(work).as_posix() not in contents:
+                py_compile.compile(str(path), quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
         for file, content in contents.items():
             (work / file).parent.mkdir(parents=True, exist_ok=True)
             (work / file).write_bytes(content)

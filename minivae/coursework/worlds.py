@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
@@ -20,11 +21,14 @@ ROOT = Path("/proc")                   # where the new root is put: any folder w
 
 def enter() -> bool:
     """The next child of this process is the first of a world of its own.  False: the system does not allow it."""
-    return sys.platform == "linux" and _would_work() and _own_numbers()
+    return would_work() and _own_numbers()
 
 
-def _would_work() -> bool:
-    """Tried in a child that ends: some systems let one begin, and then nothing can be undone."""
+@cache
+def would_work() -> bool:
+    """Tried once, in a child that ends: some systems let one begin, and then nothing can be undone."""
+    if sys.platform != "linux":
+        return False
     child = os.fork()
     if child == 0:
         try:

@@ -88,6 +88,13 @@ ATTACKS = {
             while os.fork() == 0:
                 time.sleep(0.01); os.setsid()
             time.sleep(1e6)""", "Error|another form|stopped|ended"),
+    "asks for more processes": (None, "linear", """
+        import stat
+        found = []
+        for fd in range(256):
+            try: found += [fd] if stat.S_ISSOCK(os.fstat(fd).st_mode) else []
+            except OSError: pass
+        raise ValueError(f"the nursery's line: {found}")""", r"the nursery's line: \[\]"),
     "another program": (STAY, "linear", "os.execv('/bin/sh', ['sh', '-c', 'sleep 1000 & sleep 1000'])", "Error"),
     "signals to everybody": (TOUCH, "linear", """
         for pid in (-1, 0, os.getppid(), JUDGE):

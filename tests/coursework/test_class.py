@@ -8,8 +8,11 @@ import pytest
 from tiny import FILE, RIGHT, WRONG, hand_in, tiny
 
 from minivae.coursework import classroom
+from minivae.coursework import grade as grading
 from minivae.coursework.cli import main
 from minivae.coursework.gradebook import Gradebook, file_name
+from minivae.coursework.roster import Submission
+from minivae.coursework.submission import HandedIn
 
 TOO_MUCH = "import numpy as np\ndef central_difference(f, w, i, h):\n    return np.zeros(3 * 10 ** 6)\n"
 
@@ -21,7 +24,7 @@ def assignment(tmp_path_factory):
 
 def grade(assignment, out, submissions, *more):
     return main(["course", "grade", *map(str, submissions), "--assignment", str(assignment), "--seed", "secret",
-                 "--out", str(out), *more])
+                 "--jobs", "1", "--out", str(out), *more])
 
 
 def gradebook(out):
@@ -131,3 +134,29 @@ def test_a_report_that_cannot_be_read_is_an_error_that_says_so(assignment, tmp_p
     (tmp_path / "out" / "reports" / "anna.json").write_text("{", encoding="utf-8")
     assert grade(assignment, tmp_path / "out", submissions, "--resume") == 2
     assert "delete it, and its submission is graded again" in capsys.readouterr().err
+
+
+def test_several_at_once_give_the_same(assignment, tmp_path):
+    submissions = hand_in(tmp_path / "in", anna=RIGHT, ben=WRONG, cleo="import os\nos._exit(1)\n", dora=TOO_MUCH)
+    assert grade(assignment, tmp_path / "one", submissions) == 0
+    assert grade(assignment, tmp_path / "two", submissions, "--jobs", "2") == 0
+    assert gradebook(tmp_path / "two") == {"anna": "3", "ben": "0", "cleo": "0", "dora": "0"}
+    for name in ("gradebook.csv", "table.txt"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_worker_that_dies_is_nobodys_fault(assignment, tmp_path, monkeypatch):
+    monkeypatch.setattr(classroom, "_begin", os._exit)                 # which wants one argument, and gets three
+    submissions = hand_in(tmp_path / "in", anna=RIGHT, ben=WRONG)
+    assert grade(assignment, tmp_path / "out", submissions, "--jobs", "2") == 1
+    assert gradebook(tmp_path / "out") == {"anna": "", "ben": ""}
+    monkeypatch.undo()
+    assert grade(assignment, tmp_path / "out", submissions, "--jobs", "2", "--resume") == 0
+    assert gradebook(tmp_path / "out") == {"anna": "3", "ben": "0"}
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can be somebody else")
+def test_no_submission_runs_as_another_ones_user(monkeypatch):
+    monkeypatch.setattr(grading, "NOBODYS", range(50_000, 50_020))
+    left = dict.fromkeys(map(str, range(20)), classroom.Work(Submission("", []), HandedIn(), ""))
+    assert len({user for _, _, user in classroom.users(left)}) == 20

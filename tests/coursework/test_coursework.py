@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from minivae.coursework import cut, student, wire
+from minivae.coursework import cut, nursery, student, wire
 from minivae.coursework import report as r
 from minivae.coursework.cli import number
 from minivae.coursework.diagnose import Context, diagnose, same
@@ -176,7 +176,9 @@ def test_the_working_tree_is_the_starter_with_the_files_and_without_the_answers(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("starter", encoding="utf-8")
     with laid_out(tmp_path, {"minivae/ops.py": b"theirs"}) as work:
-        there = {str(path.relative_to(work)): path.read_bytes() for path in work.rglob("*") if path.is_file()}
+        there = {str(path.relative_to(work)): path.read_bytes() for path in work.rglob("*.py")}
+        compiled = {path.name.partition(".")[0] for path in work.rglob("*.pyc")}
+        assert compiled == {"layers"}, "once, and nothing of theirs"
         assert there == {"minivae/ops.py": b"theirs", "minivae/layers.py": b"starter"}
     assert not work.exists()
 
@@ -238,7 +240,8 @@ def test_root_becomes_somebody_that_nobody_is():
 
 
 def test_a_process_that_cannot_start_is_nobodys_fault(tmp_path, monkeypatch):
-    monkeypatch.setattr(student, "PROCESS", tmp_path / "nothing.py")
+    nursery.close()
+    monkeypatch.setattr(nursery, "PROCESS", tmp_path / "nothing.py")
     with pytest.raises(student.JudgeError, match="did not start"):
         student.Student(tmp_path)
 

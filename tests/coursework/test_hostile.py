@@ -22,6 +22,7 @@ import pytest
 from conftest import ROOT, running
 from hostile import ATTACKS, HANDED_IN, RIGHT_BUT, TOOLS
 
+from minivae.coursework import nursery
 from minivae.coursework.assignment import Assignment
 from minivae.coursework.build import starter
 from minivae.coursework.grade import Patience, free_user, grade
@@ -86,14 +87,14 @@ class Court:
 
 
 def processes(mark: str) -> list[str]:
-    """The processes that have this in their command line or their environment."""
-    found = []
+    """The processes that have this in their command line or their environment: the nursery's children have its own."""
+    found, nurseries = [], {str(nursery.nursery().process.pid)}        # it stays for the next one
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             text = (folder / "cmdline").read_bytes() + b"\n" + (folder / "environ").read_bytes()
         except OSError:
             continue
-        if mark.encode() in text and int(folder.name) != os.getpid():
+        if mark.encode() in text and folder.name not in nurseries and int(folder.name) != os.getpid():
             found.append(f"process {folder.name}: {text[:200]!r}")
     return found
 
@@ -104,10 +105,12 @@ def court():
         os.chmod(folder, 0o755)
         (Path(folder) / "tmp").mkdir()
         before, tempfile.tempdir = tempfile.tempdir, str(Path(folder) / "tmp")
+        nursery.close()                                # the next one's children are known by this folder's name
         court = Court(Path(folder))
         yield court
         assert court.judge(court.folder / "right", Patience()) == court.honest, "an attack has changed the judge"
         tempfile.tempdir = before
+        nursery.close()
         court.server.close()
 
 
