@@ -79,7 +79,8 @@ def grade_class(left: Mapping[str, Work], book: Gradebook, assignment: Assignmen
     jobs = min(jobs, len(left))
     for report in side_by_side(left, court, jobs) if jobs > 1 else (court.judge(*item) for item in users(left)):
         work = left[report.submission]
-        report.mark, report.student, report.id = work.mark, work.submission.student, work.submission.id
+        who = work.submission
+        report.mark, report.student, report.id, report.lms = work.mark, who.student, who.id, who.lms
         book.save(report)
         after(report)
 

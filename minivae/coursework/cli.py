@@ -166,12 +166,14 @@ def _grade(options: argparse.Namespace) -> int:
             try:
                 grade_class(left, book, assignment, tree, seed, jobs=options.jobs, after=after)
             finally:
-                reports = book.write_tables()
+                reports = book.write_tables(assignment)
     if len(reports) == 1:
         print(r.table(reports))
     failed = [report for report in reports if report.error]
-    print(f"{len(reports) - len(failed)} of {len(reports)} graded: {book.folder}/gradebook.csv, and what was said in "
-          "table.txt beside it" + (f"; {len(failed)} could not be: --resume tries again" if failed else ""))
+    print(f"{len(reports) - len(failed)} of {len(reports)} graded: {book.folder}/gradebook.csv; for each student feedback/, "
+          "for the next lecture summary.md")
+    if failed:
+        print(f"{len(failed)} could not be: --resume tries again")
     return WRONG if failed else OK
 
 

@@ -1,8 +1,11 @@
 """What came of a class, in a folder that only its owner can read.
 
     reports/NAME.json    one for each submission, written when it is known: all that was found
-    gradebook.csv        a line for each submission, a column for each test
-    table.txt            the same for a person, with what was said
+    feedback/NAME.md     one for each student: what was seen, what to think about
+    gradebook.csv        a line for each submission: student, number, points, points by task, notes
+    canvas.csv           the points as Canvas takes them in; and moodle.csv, if that named the submissions
+    summary.md, .png     the class: points by task, which mistakes, how many
+    table.txt            everything that was said, for a person
     results.json         everything, for programs
 
 Every file is written whole or not at all, so whatever ends the run, what was graded stays; and the tables are made of
@@ -16,8 +19,9 @@ import re
 import zlib
 from pathlib import Path
 
+from minivae.coursework import feedback, lms, summary
 from minivae.coursework import report as r
-from minivae.coursework.assignment import AssignmentError
+from minivae.coursework.assignment import Assignment, AssignmentError
 from minivae.coursework.report import Report
 
 
@@ -45,10 +49,17 @@ class Gradebook:
             found[report.submission] = report
         return dict(sorted(found.items()))
 
-    def write_tables(self) -> list[Report]:
-        """Make the tables of what is kept; returns it."""
+    def write_tables(self, assignment: Assignment) -> list[Report]:
+        """Make all the rest of what is kept; returns it."""
         reports = list(self.read().values())
-        r.write(self.folder / "gradebook.csv", r.as_csv(reports))
+        for report in reports:
+            r.write(self.folder / "feedback" / f"{file_name(report.submission)}.md", feedback.page(report, assignment))
+        r.write(self.folder / "gradebook.csv", r.as_csv(reports, [task.id for task in assignment.tasks]))
+        for name, table in (("Canvas", lms.canvas), ("Moodle", lms.moodle)):
+            if theirs := [report for report in reports if report.lms == name]:
+                r.write(self.folder / f"{name.lower()}.csv", table(theirs, assignment))
+        r.write(self.folder / "summary.md", summary.page(reports, assignment))
+        summary.picture(reports, assignment, self.folder / "summary.png")
         r.write(self.folder / "table.txt", r.table(reports))
         r.write(self.folder / "results.json", r.as_json(reports))
         return reports

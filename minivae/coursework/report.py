@@ -48,6 +48,8 @@ class Report:
     student: str = ""
     id: str = ""
     """of the student, in Moodle or Canvas"""
+    lms: str = ""
+    """which of them named the submission"""
     error: str = ""
     """why it could not be graded, though the student is not to blame: then there are no points, not even none"""
     mark: str = ""
@@ -138,20 +140,20 @@ def gradescope(report: Report) -> str:
 
 def cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
-def as_csv(reports: Sequence[Report]) -> str:
-    """A line for each submission, a column for each test; one that could not be graded has no points, not even 0."""
+def as_csv(reports: Sequence[Report], tasks: Sequence[str]) -> str:
+    """A line for each submission, a column for each task; one that could not be graded has no points, not even 0."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = list(dict.fromkeys(r.name for report in reports for r in report.results))
-    writer.writerow(["submission", "points", "of", *names, "notes"])
+    writer.writerow(["submission", "student", "id", "points", "of", *tasks, "notes"])
     for report in reports:
-        points = {r.name: f"{r.points:g}" for r in report.results}
+        points = {task: f"{sum(r.points for r in report.results if r.task == task):g}" for task in tasks}
         total = ["", ""] if report.error else [f"{report.points:g}", f"{report.most:g}"]
         notes = "; ".join(map(line, [*report.remarks, *([f"NOT GRADED: {report.error}"] if report.error else [])]))
-        writer.writerow([cell(line(report.submission)), *total, *(points.get(name, "") for name in names), cell(notes)])
+        writer.writerow([cell(line(report.submission)), cell(line(report.student)), report.id, *total,
+                         *("" if report.error else points[task] for task in tasks), cell(notes)])
     return text.getvalue()
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from minivae.coursework.assignment import AssignmentError
 from minivae.coursework.report import line
 
-MOODLE = re.compile(r"(?P<student>[^/]+)_(?P<id>\d+)_assignsubmission_(?:file|onlinetext)_?.*")
-CANVAS = re.compile(r"(?P<student>[^_/]+)_(?:LATE_)?(?P<id>\d+)_\d+_.+")
+LMS = {"Moodle": re.compile(r"(?P<student>[^/]+)_(?P<id>\d+)_assignsubmission_(?:file|onlinetext)_?.*"),
+       "Canvas": re.compile(r"(?P<student>[^_/]+)_(?:LATE_)?(?P<id>\d+)_\d+_.+")}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Submission:
     paths: Sequence[Path]
     student: str = ""
     id: str = ""
-    """in Moodle or Canvas"""
+    lms: str = ""
+    """Moodle or Canvas, and the student's number there"""
 
 
 def submissions_of(paths: Iterable[Path]) -> list[Submission]:
@@ -45,13 +46,13 @@ def submissions_of(paths: Iterable[Path]) -> list[Submission]:
             raise AssignmentError(f"{path}: no such file or folder")
     if len(set(absolute)) < len(absolute):
         raise AssignmentError(f"{Counter(absolute).most_common(1)[0][0]} is named twice")
-    known: dict[tuple[str, str], list[Path]] = {}
+    known: dict[tuple[str, str, str], list[Path]] = {}
     others: list[Path] = []
     for path in sorted(absolute):
-        who = MOODLE.fullmatch(path.name) or CANVAS.fullmatch(path.name)
-        (known.setdefault((line(who["student"]), who["id"]), []) if who else others).append(path)
-    found = [Submission(f"{student}_{number}", together, student, number)
-             for (student, number), together in known.items()]
+        lms = next((name for name, pattern in LMS.items() if pattern.fullmatch(path.name)), "")
+        who = LMS[lms].fullmatch(path.name) if lms else None
+        (known.setdefault((line(who["student"]), who["id"], lms), []) if who else others).append(path)
+    found = [Submission(f"{who[0]}_{who[1]}", together, *who) for who, together in known.items()]
     found += [Submission(name, [path], _without_ending(name)) for name, path in _names(others).items()]
     if len({submission.name for submission in found}) < len(found):
         raise AssignmentError("two submissions have names that look the same when they are printed: rename one")

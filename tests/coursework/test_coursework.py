@@ -211,8 +211,9 @@ def test_gradescope_gets_every_test_even_those_to_come():
 
 
 def test_csv_and_json_hold_the_same():
-    rows = list(csv.reader(io.StringIO(r.as_csv([r.Report("z", "a1", 3, [RIGHT, WRONG])]))))
-    assert rows == [["submission", "points", "of", "a", "b", "notes"], ["z", "2", "5", "2", "0", ""]]
+    rows = list(csv.reader(io.StringIO(r.as_csv([r.Report("z", "a1", 3, [RIGHT, WRONG])], ["1.1", "1.2"]))))
+    assert rows == [["submission", "student", "id", "points", "of", "1.1", "1.2", "notes"],
+                    ["z", "", "", "2", "5", "2", "0", ""]]
     found = json.loads(r.as_json([REPORT]))[0]
     assert (found["points"], found["of"], found["walls"]) == (2.0, 5.0, list(r.WALLS))
     assert [result["passed"] for result in found["results"]] == [True]
