@@ -170,8 +170,8 @@ def _grade(options: argparse.Namespace) -> int:
     if len(reports) == 1:
         print(r.table(reports))
     failed = [report for report in reports if report.error]
-    print(f"{len(reports) - len(failed)} of {len(reports)} graded: {book.folder}/gradebook.csv; for each student feedback/, "
-          "for the next lecture summary.md")
+    print(f"{len(reports) - len(failed)} of {len(reports)} graded: {book.folder}/gradebook.csv; for each student "
+          "feedback/, for the next lecture summary.md")
     if failed:
         print(f"{len(failed)} could not be: --resume tries again")
     return WRONG if failed else OK

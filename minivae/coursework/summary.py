@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 
@@ -59,7 +60,8 @@ def kind(says: str) -> str:
     first = re.sub(r"^not implemented yet.*", "not written", first)
     first = re.sub(r"^nothing to test: .*", "nothing that can be read was handed in", first)
     first = re.sub(r"(, all in (row|column|axis)|: it is -?\d).*", "", first)
-    return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?", "…", first)[:120]
+    first = re.sub(r"(\([\d, ]+\) ?)+", "(…)", first)     # shapes, however many
+    return shorten(re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?", "…", first), 120, placeholder=" …")
 
 
 def picture(reports: Sequence[Report], assignment: Assignment, path: Path) -> None:
@@ -74,11 +76,12 @@ def picture(reports: Sequence[Report], assignment: Assignment, path: Path) -> No
     for share, label, colour in zip(shares.T, ("all points", "some", "none"), ("#009E73", "#F0E442", "#D55E00")):
         left.barh(rows, share, left=start, color=colour, label=label)
         start = start + share
-    left.set_yticks(rows, [f"{task.id} {task.title:.34}" for task in assignment.tasks])
+    left.set_yticks(rows, [shorten(f"{task.id} {task.title}", 40, placeholder=" …") for task in assignment.tasks])
     left.set(xlabel="students", title=f"{assignment.name}: points by task")
-    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncol=3)
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncol=3, frameon=False)
     right.barh(range(len(found)), [count for _, count in found], color="#0072B2")
-    right.set_yticks(range(len(found)), [f"{task}: {says:.60}".replace("$", r"\$") for (task, says), _ in found])
+    right.set_yticks(range(len(found)), [shorten(f"{task}: {says}", 64, placeholder=" …").replace("$", r"\$")
+                                           for (task, says), _ in found])
     right.set(xlabel="students", title="the most frequent mistakes")
     for axes in (left, right):
         axes.grid(axis="y", visible=False)
