@@ -10,6 +10,7 @@
     sandbox, seccomp, worlds, watch           the walls around it
     grade, verify, cli                        the judge, and the judge of the judge
     classroom, gradebook                      a class, and what is kept of it
+    on_paper                                  what a person reads and gives points for
     feedback, lms, summary                    for the student, for Canvas and Moodle, for the next lecture
 
 What runs in the student's process stands alone, and imports nothing of minivae.  The assignments lie in

@@ -49,6 +49,15 @@ def _tasks(table: dict[str, Any]) -> tuple[Task, ...]:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a student proves or derives on paper, and a person reads."""
+
+    id: str
+    title: str
+    points: float
+
+
+@dataclass(frozen=True)
 class Assignment:
     """What assignment.toml says."""
 
@@ -62,6 +71,7 @@ class Assignment:
     also_blank: tuple[str, ...]
     """functions that would tell an answer, and that no task needs"""
     tasks: tuple[Task, ...]
+    written: tuple[Written, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Assignment:
@@ -70,8 +80,9 @@ class Assignment:
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
             tasks = _tasks(table)
+            written = tuple(Written(w["id"], w["title"], float(w["points"])) for w in table.get("written", ()))
             found = cls(folder, table["name"], table["title"], tuple(table["files"]), tuple(table.get("left_out", ())),
-                        tuple(table.get("also_blank", ())), tasks)
+                        tuple(table.get("also_blank", ())), tasks, written)
         except OSError as error:
             raise AssignmentError(f"{path}: {error.strerror or error}") from error
         except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
@@ -81,7 +92,7 @@ class Assignment:
 
     def _check(self, path: Path) -> None:
         ids = [task.id for task in self.tasks]
-        if len(set(ids)) < len(ids):
+        if len({*ids, *(task.id for task in self.written)}) < len(ids) + len(self.written):
             raise AssignmentError(f"{path}: two tasks have the same id")
         strange = {test.task for test in self.tests} - set(ids)
         if strange:
@@ -127,6 +138,16 @@ class Assignment:
     @property
     def points(self) -> float:
         return sum(test.points for test in self.tests)
+
+    @property
+    def asked(self) -> tuple[Task | Written, ...]:
+        """All that there are points for: tasks, and what is done on paper."""
+        return (*self.tasks, *self.written)
+
+    @property
+    def most(self) -> float:
+        """All points, those that a person gives too."""
+        return self.points + sum(task.points for task in self.written)
 
     @property
     def submitted(self) -> set[str]:

@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     grade.add_argument("--only", action="append", default=[], metavar="NAME", help="grade this submission again, and "
                        "no other; may be given several times")
 
+    grade.add_argument("--manual", type=Path, metavar="CSV", help="points for proofs: a column for each (P1, P2), a "
+                       "row for each student; they are kept in proofs.csv of the results")
     grade.add_argument("--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N", help="submissions that are "
                        "graded at once (default: one for each core)")
 
@@ -152,12 +154,15 @@ def _grade(options: argparse.Namespace) -> int:
     from minivae.coursework import report as r
     from minivae.coursework.classroom import grade_class, to_grade
     from minivae.coursework.gradebook import Gradebook
+    from minivae.coursework.on_paper import Person
     from minivae.coursework.roster import submissions_of
 
     seed, assignment = _secret(options.seed), Assignment.read(_folder(options.assignment))
     submissions, book = submissions_of(options.submissions), Gradebook(options.out or Path("grades") / assignment.name)
+    people = [Person(one.name, one.student, one.id) for one in submissions]
     with _starter(options.starter, assignment) as tree:
         left = to_grade(submissions, book, assignment, tree, seed, resume=options.resume, only=options.only)
+        book.take_in(people, assignment, options.manual)
         with tqdm(total=len(left), unit="submission", disable=None) as bar:
             def after(report: r.Report) -> None:
                 bar.update(1)

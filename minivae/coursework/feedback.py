@@ -62,18 +62,20 @@ def page(report: Report, assignment: Assignment) -> str:
     if report.remarks:
         parts.append("What was handed in:\n\n" + "\n".join(f"- {_safe(line(remark))}" for remark in report.remarks))
     rows = [f"| {task.id} | {task.title} | {sum(r.points for r in of):g} | {sum(r.most for r in of):g} |"
-            for task in assignment.tasks if (of := _of(report, task.id))]
+            for task in assignment.asked if (of := _of(report, task.id))]
     if rows:
         parts.append("\n".join(["| task | | points | of |", "|---|---|---|---|", *rows]))
     for task in assignment.tasks:
         wrong = [result for result in _of(report, task.id) if not result.passed]
         if wrong:
             parts += [f"## {task.id} {task.title}", *map(_said, wrong)]
+    parts += [f"## {result.task} {result.title}\n\n{_safe(line(result.says))}"
+              for result in report.written if result.says]
     return "\n\n".join(parts) + "\n"
 
 
 def _of(report: Report, task: str) -> list[Result]:
-    return [result for result in [*report.results, *report.waiting] if result.task == task]
+    return [result for result in report.all if result.task == task]
 
 
 def _outcome(report: Report) -> str:

@@ -3,6 +3,7 @@
     reports/NAME.json    one for each submission, written when it is known: all that was found
     feedback/NAME.md     one for each student: what was seen, what to think about
     gradebook.csv        a line for each submission: student, number, points, points by task, notes
+    proofs.csv           what a person gives points for, where the assignment has such (on_paper.py)
     canvas.csv           the points as Canvas takes them in; and moodle.csv, if that named the submissions
     summary.md, .png     the class: points by task, which mistakes, how many
     table.txt            everything that was said, for a person
@@ -17,11 +18,13 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from minivae.coursework import feedback, lms, summary
+from minivae.coursework import feedback, lms, on_paper, summary
 from minivae.coursework import report as r
 from minivae.coursework.assignment import Assignment, AssignmentError
+from minivae.coursework.on_paper import Person, Row
 from minivae.coursework.report import Report
 
 
@@ -49,12 +52,29 @@ class Gradebook:
             found[report.submission] = report
         return dict(sorted(found.items()))
 
+    def take_in(self, people: Sequence[Person], assignment: Assignment, manual: Path | None = None) -> list[Row]:
+        """Keep in proofs.csv what a person gave points for, with a row for each of these people; returns the rows.
+
+        manual   a table of such points, to be added
+        Raises AssignmentError if one of the tables cannot be read, or fits nobody; then nothing is changed.
+        """
+        if manual is not None and not assignment.written:
+            raise AssignmentError(f"--manual {manual}: nothing of {assignment.name} is graded by hand")
+        path = self.folder / "proofs.csv"
+        more = on_paper.read(manual) if manual is not None else []
+        rows = on_paper.merged(on_paper.read(path) if path.exists() else [], more, people, assignment)
+        if assignment.written:
+            r.write(path, on_paper.table(rows, assignment))
+        return rows
+
     def write_tables(self, assignment: Assignment) -> list[Report]:
-        """Make all the rest of what is kept; returns it."""
+        """Make all the rest of what is kept, with the points that a person gave; returns it."""
         reports = list(self.read().values())
+        people = [Person(report.submission, report.student, report.id) for report in reports]
+        on_paper.give(reports, self.take_in(people, assignment), assignment)
         for report in reports:
             r.write(self.folder / "feedback" / f"{file_name(report.submission)}.md", feedback.page(report, assignment))
-        r.write(self.folder / "gradebook.csv", r.as_csv(reports, [task.id for task in assignment.tasks]))
+        r.write(self.folder / "gradebook.csv", r.as_csv(reports, [task.id for task in assignment.asked]))
         for name, table in (("Canvas", lms.canvas), ("Moodle", lms.moodle)):
             if theirs := [report for report in reports if report.lms == name]:
                 r.write(self.folder / f"{name.lower()}.csv", table(theirs, assignment))

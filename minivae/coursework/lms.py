@@ -20,7 +20,7 @@ def moodle(reports: Sequence[Report], assignment: Assignment) -> str:
     """Assignment > Upload grading worksheet: rows are found by Identifier, the number in the folder's name."""
     head = ["Identifier", "Full name", "Grade", "Maximum Grade", "Last modified (grade)", "Feedback comments"]
     says = ["; ".join([outcome(report), *map(line, report.remarks)]) for report in reports]
-    return _table([head, *([f"Participant {report.id}", cell(report.student), _points(report), f"{assignment.points:g}",
+    return _table([head, *([f"Participant {report.id}", cell(report.student), _points(report), f"{assignment.most:g}",
                             "-", cell(text)] for report, text in zip(reports, says))])
 
 

@@ -54,6 +54,8 @@ class Report:
     """why it could not be graded, though the student is not to blame: then there are no points, not even none"""
     mark: str = ""
     """what the grade depends on (classroom.mark): as long as it is the same, so is the grade"""
+    written: list[Result] = field(default_factory=list)
+    """what a person read, and gave points for"""
 
     def add(self, result: Result, seconds: float) -> None:
         """One test more is done."""
@@ -62,11 +64,16 @@ class Report:
 
     @property
     def points(self) -> float:
-        return sum(result.points for result in self.results)
+        return sum(result.points for result in [*self.results, *self.written])
 
     @property
     def most(self) -> float:
-        return sum(result.most for result in [*self.results, *self.waiting])
+        return sum(result.most for result in self.all)
+
+    @property
+    def all(self) -> list[Result]:
+        """Whatever there are points for: tests, those to come, what a person read."""
+        return [*self.results, *self.waiting, *self.written]
 
 
 PROMISES = {                           # each is kept if one of these walls stands
@@ -114,7 +121,7 @@ def table(reports: Sequence[Report]) -> str:
     for report in reports:
         notes = [*report.remarks, *([standing(report.walls)] if report.walls else [])]
         lines += [line(report.submission), *(f"  note: {line(remark)}" for remark in notes)]
-        for r in report.results:
+        for r in [*report.results, *report.written]:
             mark = "ok  " if r.passed else "FAIL"
             lines.append(f"  {mark} {r.points:4g}/{r.most:<4g} {r.task:<5} {r.title}{'  (hidden)' if r.hidden else ''}")
             lines += [f"{'':18}{part}" for part in r.says.splitlines()]
@@ -149,7 +156,8 @@ def as_csv(reports: Sequence[Report], tasks: Sequence[str]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["submission", "student", "id", "points", "of", *tasks, "notes"])
     for report in reports:
-        points = {task: f"{sum(r.points for r in report.results if r.task == task):g}" for task in tasks}
+        by_task = {task: [r.points for r in report.all if r.task == task] for task in tasks}
+        points = {task: f"{sum(given):g}" if given else "" for task, given in by_task.items()}     # "": not read yet
         total = ["", ""] if report.error else [f"{report.points:g}", f"{report.most:g}"]
         notes = "; ".join(map(line, [*report.remarks, *([f"NOT GRADED: {report.error}"] if report.error else [])]))
         writer.writerow([cell(line(report.submission)), cell(line(report.student)), report.id, *total,
@@ -163,6 +171,7 @@ def as_json(reports: Sequence[Report]) -> str:
         return vars(report) | {"submission": line(report.submission), "points": report.points, "of": report.most,
                                "remarks": [*map(line, report.remarks)],
                                "results": [vars(r) | {"passed": r.passed} for r in report.results],
+                               "written": [vars(r) for r in report.written],
                                "waiting": [vars(r) for r in report.waiting]}
 
     return json.dumps([plain(report) for report in reports], indent=1)
@@ -177,6 +186,7 @@ def from_json(text: str) -> list[Report]:
     for report in reports:
         report.results = [Result(**only(Result, entry)) for entry in report.results]           # type: ignore[arg-type]
         report.waiting = [Result(**only(Result, entry)) for entry in report.waiting]           # type: ignore[arg-type]
+        report.written = [Result(**only(Result, entry)) for entry in report.written]           # type: ignore[arg-type]
     return reports
 
 

@@ -24,10 +24,10 @@ def page(reports: Sequence[Report], assignment: Assignment) -> str:
     points = [report.points for report in graded] or [0.0]
     parts = [f"# {assignment.name}: {assignment.title}",
              f"{len(graded)} submissions; median {np.median(points):g}, mean {np.mean(points):.1f} of "
-             f"{assignment.points:g} points; {len(reports) - len(graded)} could not be graded.",
+             f"{assignment.most:g} points; {len(reports) - len(graded)} could not be graded.",
              "![points by task, and the most frequent mistakes](summary.png)"]
     rows = ["| task | | all points | some | none | mean |", "|---|---|---|---|---|---|"]
-    for task in assignment.tasks:
+    for task in assignment.asked:
         got, most = by_task(graded, task.id)
         rows.append(f"| {task.id} | {task.title} | {np.sum(got == most)} | {np.sum((got > 0) & (got < most))} | "
                     f"{np.sum(got == 0)} | {np.mean(got) if len(got) else 0:.1f} of {most:g} |")
@@ -43,8 +43,8 @@ def page(reports: Sequence[Report], assignment: Assignment) -> str:
 
 
 def by_task(reports: Sequence[Report], task: str) -> tuple[np.ndarray, float]:
-    """(points of each report, the most there are)"""
-    of = [[result for result in [*report.results, *report.waiting] if result.task == task] for report in reports]
+    """(points of each report that has some of this task, the most there are)"""
+    of = [found for report in reports if (found := [result for result in report.all if result.task == task])]
     return (np.array([sum(r.points for r in results) for results in of]),
             max((sum(r.most for r in results) for results in of), default=0.0))
 
@@ -68,15 +68,15 @@ def picture(reports: Sequence[Report], assignment: Assignment, path: Path) -> No
     """Points by task beside the most frequent mistakes."""
     graded = [report for report in reports if not report.error]
     found = mistakes(graded).most_common(DRAWN)[::-1]
-    height = 1.2 + 0.34 * max(len(assignment.tasks), len(found), 3)
+    height = 1.2 + 0.34 * max(len(assignment.asked), len(found), 3)
     figure, (left, right) = plots.figure(1, 2, width=12.0, height=height)
     shares = np.array([[np.sum(got == most), np.sum((got > 0) & (got < most)), np.sum(got == 0)] for got, most in
-                       (by_task(graded, task.id) for task in assignment.tasks)], dtype=float).reshape(-1, 3)
-    rows, start = np.arange(len(assignment.tasks))[::-1], np.zeros(len(assignment.tasks))
+                       (by_task(graded, task.id) for task in assignment.asked)], dtype=float).reshape(-1, 3)
+    rows, start = np.arange(len(assignment.asked))[::-1], np.zeros(len(assignment.asked))
     for share, label, colour in zip(shares.T, ("all points", "some", "none"), ("#009E73", "#F0E442", "#D55E00")):
         left.barh(rows, share, left=start, color=colour, label=label)
         start = start + share
-    left.set_yticks(rows, [shorten(f"{task.id} {task.title}", 40, placeholder=" …") for task in assignment.tasks])
+    left.set_yticks(rows, [shorten(f"{task.id} {task.title}", 40, placeholder=" …") for task in assignment.asked])
     left.set(xlabel="students", title=f"{assignment.name}: points by task")
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncol=3, frameon=False)
     right.barh(range(len(found)), [count for _, count in found], color="#0072B2")
