@@ -7,6 +7,7 @@
     nursery, student, student_process         their process, forked from one that is ready
     things, wire                              what goes to and fro
     purity, evaluations, looks                what a function may not write into; is a derivative measured?
+    under, parts                              the solution's parts under a task: the judge's end, and the other
     sandbox, seccomp, worlds, watch           the walls around it
     grade, verify, cli                        the judge, and the judge of the judge
     classroom, gradebook                      a class, and what is kept of it

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]                       # of the repository: chap
 STUDENTS_NEED = ("__init__", "assignment", "cli", "diagnose", "grade", "report", "submission", "testing",
                  "nursery", "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
                  "entries", "handing_in", "imports", "source",
-                 "evaluations", "looks", "purity")
+                 "cut", "evaluations", "looks", "parts", "purity", "under")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same
 
 

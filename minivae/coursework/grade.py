@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from minivae.coursework.report import Report, Result, kept, plain
 from minivae.coursework.student import JudgeError, Limits, Student, StudentError
 from minivae.coursework.submission import HandedIn, handed_in, laid_out
 from minivae.coursework.testing import Test, collect, compare, replay
+from minivae.coursework.under import Parts, functions_under, laid_under
 from minivae.coursework.wire import WireError
 
 WAITING = "not run: the grader was stopped before it came to this test"
@@ -69,16 +70,21 @@ def judge(name: str, theirs: HandedIn, assignment: Assignment, starter: Path, *,
         report.remarks.append(theirs.error)
         report.results, report.waiting = [result(test, f"nothing to test: {theirs.error}") for test in tests], []
         return report
-    looks = looks_of(assignment.tasks, lambda file: _text(theirs.contents.get(file), starter / file))
+
+    def text(file: str) -> str:
+        return _text(theirs.contents.get(file), starter / file)
+
+    looks, laid = looks_of(assignment.tasks, text), dict[frozenset[str], Path]()
     with ExitStack() as trees:
-        work: Path | None = None
         for test in tests:
             want = assignment.wanted(test, seed)
             if time.perf_counter() - begun < patience.submission:
                 timeout = patience.request if hung < patience.hangs else patience.short
-                if work is None or not kept("no file is written", report.walls):       # as the test before may leave it
-                    work = trees.enter_context(laid_out(starter, theirs.contents, limits.user))
-                with Student(work, limits, timeout=timeout, budget=patience.test) as student:
+                under = frozenset[str]() if test.joined else functions_under(assignment.tasks, test.task)
+                if under not in laid or not kept("no file is written", report.walls):  # as the test before may leave it
+                    files = theirs.contents | laid_under(under, text)
+                    laid[under] = trees.enter_context(laid_out(starter, files, limits.user))
+                with Student(laid[under], limits, timeout=timeout, budget=patience.test, parts=Parts(under)) as student:
                     found = run(test, student, want, seed, looks)
                 report.walls, hung = student.walls, hung + student.hung
                 if student.hung and hung == patience.hangs:
@@ -114,6 +120,8 @@ def run(test: Test, student: Student, want: dict[str, Any], seed: int,
         says = f"the code returned something of another form than asked for ({type(error).__name__}: {error})"
     if student.pulled and looks and test.task in looks:
         says = looks[test.task]
+    if says and test.joined:
+        says = f"on your own parts (what is wrong in an earlier task shows here too): {says}"
     return result(test, says or "", student.printed())
 
 
@@ -164,11 +172,21 @@ def check(folder: Path, tasks: Sequence[str] = (), *, seed: int = 1,
             continue
         if student is None or not student.alive:
             student = Student(folder, Limits(seconds=300))
-        report.add(run(test, student, wants[test.name], seed, looks), 0.0)
+        failed = {result.task for result in report.results if result.says} - {test.task}
+        found = run(test, student, wants[test.name], seed, looks)
+        report.add(_resting_on(found, failed), 0.0)
         after(report.results[-1])
     if student is not None:
         student.close()
     return report
+
+
+def _resting_on(found: Result, failed: set[str]) -> Result:
+    """Here a task runs on the student's own earlier ones: one that fails may be the cause."""
+    if not found.says or not failed or f"Task {found.task}:" in found.says or f"; {found.task}:" in found.says:
+        return found
+    says = f"(It may rest on what fails above, {', '.join(sorted(failed))}: mend that first."
+    return replace(found, says=f"{found.says}\n{says}  When it is graded, right parts stand under it.)")
 
 
 def check_one(folder: Path, name: str) -> str | None:

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from minivae.coursework import wire
 from minivae.coursework.nursery import START, JudgeError, Limits, Watchman, nursery
@@ -19,17 +19,29 @@ class StudentError(AssertionError):
     """The student's code raised, ended, hung, or answered junk: the message is for the student."""
 
 
+class Parts(Protocol):
+    """What the student's code may ask of the judge: under.Parts."""
+
+    student: Any
+
+    def serve(self, part: Any, arguments: Any, keywords: Any) -> tuple[Any, ...]: ...
+
+
 class Student:
     """The student's code in a process of its own.
 
     work      the folder with the student's package
     timeout   seconds that one request may take
     budget    seconds that all requests together may take, since the last `begin`
+    parts     what the code may ask of the judge while it answers (under.py)
     """
 
-    def __init__(self, work: Path, limits: Limits | None = None, *, timeout: float = 10.0,
-                 budget: float = 60.0) -> None:
+    def __init__(self, work: Path, limits: Limits | None = None, *, timeout: float = 10.0, budget: float = 60.0,
+                 parts: Parts | None = None) -> None:
         self.work, self.limits, self.timeout, self.budget = work.resolve(), limits or Limits(), timeout, budget
+        self.parts = parts
+        if parts is not None:
+            parts.student = self
         self.hung, self.asked, self.heard, self.walls = False, 0, b"", list[str]()
         if sys.platform == "win32":
             raise JudgeError("this needs Linux or macOS; on Windows, run it in WSL (wsl --install)")
@@ -60,7 +72,7 @@ class Student:
         os.set_blocking(self.requests, False)
         os.set_blocking(self.said, False)
         try:
-            self.walls = self._answer(START)
+            self.walls = self._answer(0, time.monotonic() + START)
         except StudentError as error:
             raise JudgeError(f"the student's process did not start: {error}\n{self.printed()}") from None
         except BaseException:                          # Ctrl-C
@@ -91,29 +103,37 @@ class Student:
         if self.requests < 0:
             raise StudentError("the process with the code has ended")
         self.asked += 1
-        frame = wire.pack((self.asked, *request))
-        until = min(time.monotonic() + self.timeout, self.deadline)
+        number, until = self.asked, min(time.monotonic() + self.timeout, self.deadline)
+        self._send(wire.pack((number, *request)), until)
+        return self._answer(number, until)
+
+    def _send(self, frame: bytes, until: float) -> None:
         try:
             wire.send(self.requests, frame, lambda: self._wait(self.requests, select.POLLOUT, until))
         except WireEnd:
             raise self._ended() from None
-        return self._answer()
 
-    def _answer(self, seconds: float | None = None) -> Any:
-        until = time.monotonic() + seconds if seconds else min(time.monotonic() + self.timeout, self.deadline)
+    def _answer(self, number: int, until: float) -> Any:
+        answer = self._receive(until)
+        while self.parts is not None and len(answer) == 4 and answer[0] == "ask":
+            self._send(wire.pack(self.parts.serve(*answer[1:])), until)
+            answer = self._receive(until)
+        if not (len(answer) == 3 and isinstance(answer[1], bool)):
+            raise self._junk("junk on the line")
+        if answer[0] != number:
+            raise self._junk("it answers what was not asked")
+        if not answer[1]:
+            raise StudentError(str(answer[2])[:2000])
+        return answer[2]
+
+    def _receive(self, until: float) -> tuple[Any, ...]:
         try:
             answer = wire.receive(self.answers, lambda: self._wait(self.answers, select.POLLIN, until))
         except WireEnd:
             raise self._ended() from None
         except WireError as error:
             raise self._junk(str(error)) from None
-        if not (isinstance(answer, tuple) and len(answer) == 3 and isinstance(answer[1], bool)):
-            raise self._junk("junk on the line")
-        if answer[0] != self.asked:
-            raise self._junk("it answers what was not asked")
-        if not answer[1]:
-            raise StudentError(str(answer[2])[:2000])
-        return answer[2]
+        return answer if isinstance(answer, tuple) else ()
 
     def _wait(self, fd: int, event: int, until: float) -> None:
         """Until fd is ready; meanwhile listen to what the code prints, or it would stop at a full pipe."""

@@ -29,6 +29,7 @@ sys.dont_write_bytecode = True
 HERE = str(Path(__file__).parent)
 sys.path.insert(0, HERE)
 import evaluations  # type: ignore[import-not-found]  # noqa: E402
+import parts  # type: ignore[import-not-found]  # noqa: E402
 import purity  # type: ignore[import-not-found]  # noqa: E402
 import sandbox  # type: ignore[import-not-found]  # noqa: E402
 import watch  # type: ignore[import-not-found]  # noqa: E402
@@ -44,7 +45,7 @@ def complaint(error: BaseException, work: Path) -> str:
     """What went wrong, and where in the student's files."""
     if isinstance(error, NotImplementedError):
         return f"not implemented yet: {error}"
-    if isinstance(error, (purity.Written, evaluations.Measured)):
+    if isinstance(error, (purity.Written, evaluations.Measured, parts.PartError)):
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory: an array is far larger than it should be"
@@ -70,6 +71,7 @@ def explain(error: BaseException, work: Path) -> str:
 def serve(requests: int, answers: int, work: Path) -> None:
     """Answer until nobody asks: with the number of the request, whether it went well, and what came out."""
     things = Things(wire, purity.Witness(), evaluations.Watch())
+    parts.connect(parts.Line(wire, things, requests, answers))
     while True:
         try:
             number, *request = wire.receive(requests)

@@ -96,6 +96,8 @@ class Test:
     work: Work
     tolerance: float = EXACT
     """of the length of what is compared, if it comes in float64"""
+    joined: bool = False
+    """on the student's own parts, not on the solution's under it"""
 
     def run(self, lib: Library, seed: int, hints: Hints | None = None) -> dict[str, Any]:
         """What this library makes of it: name -> [value, context], the context empty without hints."""
@@ -110,11 +112,16 @@ class Test:
         return found
 
 
-def points(number: float, *, task: str, hidden: bool = False, tolerance: float = EXACT) -> Callable[[Work], Work]:
-    """Marks a function as a test that is worth so many points of a task; `tolerance` where ten digits are too many."""
+def points(number: float, *, task: str, hidden: bool = False, tolerance: float = EXACT,
+           joined: bool = False) -> Callable[[Work], Work]:
+    """Marks a function as a test that is worth so many points of a task.
+
+    tolerance   where ten digits are too many
+    joined      it runs on the student's own earlier parts; else, when it is graded, on the solution's
+    """
     def mark(work: Work) -> Work:
         work.points, work.task, work.hidden = number, task, hidden                    # type: ignore[attr-defined]
-        work.tolerance = tolerance                     # type: ignore[attr-defined]
+        work.tolerance, work.joined = tolerance, joined                               # type: ignore[attr-defined]
         return work
 
     return mark
@@ -126,7 +133,7 @@ def collect(path: Path) -> list[Test]:
         name = file.removesuffix(".py").replace("/", ".")
         sys.modules[name] = module_of(name, text)
     return [Test(name, (work.__doc__ or name).strip().splitlines()[0], work.task, work.points, work.hidden, work,
-                 work.tolerance)
+                 work.tolerance, work.joined)
             for name, work in _names_in(path).items() if hasattr(work, "points")]
 
 

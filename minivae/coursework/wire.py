@@ -24,6 +24,9 @@ ENTRIES, AXES, DEPTH = 1 << 22, 8, 20  # the most numbers in a frame, axes of an
 KINDS = ("|b1", "|i1", "|u1", "<i2", "<u2", "<f2", "<i4", "<u4", "<f4", "<i8", "<u8", "<f8")
 
 
+YOURS, JUDGES = "a thing of the student's process", "a function of the judge's"        # kinds of handles, see parts
+
+
 class WireError(Exception):
     """Junk on the line, or too much for it."""
 

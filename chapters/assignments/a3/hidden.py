@@ -28,7 +28,14 @@ def iwae_of_any_size(lib, rng):
     return objective(lib, rng, "IWAE", K, B, X, Z) | {f"{name}, of improbable images": x for name, x in far.items()}
 
 
-@points(5, task="3.3", hidden=True)
+@points(1, task="3.3", hidden=True, joined=True)
+def dreg_on_ones_own_parts(lib, rng):
+    """bounds and gradients once more, and under them your own tasks 1.3 and 3.1"""
+    K, B, X, Z = sizes(rng, 4)
+    return objective(lib, rng, "DReG", K, B, X, Z)
+
+
+@points(4, task="3.3", hidden=True)
 def dreg_of_any_size(lib, rng):
     """bounds and gradients of another network, K and batch; also of images whose weights are all 0 in floating point"""
     K, B, X, Z = sizes(rng, 4)
