@@ -34,7 +34,7 @@ def page(reports: Sequence[Report], assignment: Assignment) -> str:
     parts.append("\n".join(rows))
     found = mistakes(graded)
     for task in assignment.tasks:
-        made = [(says, count) for (of, says), count in found.most_common() if of == task.id]
+        made = [(says, count) for (of, says), count in found if of == task.id]
         if made:
             more = f"\n- {len(made) - SHOWN} more, each rarer" if len(made) > SHOWN else ""
             parts.append(f"## {task.id} {task.title}\n\n"
@@ -49,9 +49,13 @@ def by_task(reports: Sequence[Report], task: str) -> tuple[np.ndarray, float]:
             max((sum(r.most for r in results) for results in of), default=0.0))
 
 
-def mistakes(reports: Sequence[Report]) -> Counter[tuple[str, str]]:
-    """(task, what was said) -> by how many students it was done; once for each, however many tests met it."""
-    return Counter(made for report in reports for made in {(r.task, kind(r.says)) for r in report.results if r.says})
+def mistakes(reports: Sequence[Report]) -> list[tuple[tuple[str, str], int]]:
+    """((task, what was said), by how many students it was done), the most frequent first.
+
+    Once for each student, however many tests met it.
+    """
+    found = Counter(made for report in reports for made in {(r.task, kind(r.says)) for r in report.results if r.says})
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))         # the same order in every process
 
 
 def kind(says: str) -> str:
@@ -67,7 +71,7 @@ def kind(says: str) -> str:
 def picture(reports: Sequence[Report], assignment: Assignment, path: Path) -> None:
     """Points by task beside the most frequent mistakes."""
     graded = [report for report in reports if not report.error]
-    found = mistakes(graded).most_common(DRAWN)[::-1]
+    found = mistakes(graded)[:DRAWN][::-1]
     height = 1.2 + 0.34 * max(len(assignment.asked), len(found), 3)
     figure, (left, right) = plots.figure(1, 2, width=12.0, height=height)
     shares = np.array([[np.sum(got == most), np.sum((got > 0) & (got < most)), np.sum(got == 0)] for got, most in

@@ -86,7 +86,7 @@ def test_a_mistake_has_its_question(says, about):
 
 
 def test_the_summary_counts_students_by_mistake_whatever_their_numbers(assignment):
-    found = summary.mistakes(CLASS)
+    found = dict(summary.mistakes(CLASS))
     assert found[("1.1", "dx: its sign is wrong")] == 1, "once for a student, in however many tests"
     assert found[("1.1", "y: … of its … entries are wrong")] == 2
     text = summary.page(CLASS, assignment)
