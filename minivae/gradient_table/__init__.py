@@ -42,7 +42,7 @@ from minivae.gradient_table.distribution_rows import (
     nll_cases,
     sparse_gaussian_cases,
 )
-from minivae.gradient_table.layer_rows import image_layer_cases, layer_cases, likelihood_cases
+from minivae.gradient_table.layer_rows import image_layer_cases, layer_cases, likelihood_cases, pixel_cnn_cases
 from minivae.gradient_table.model_rows import classifier_cases, model_cases
 from minivae.gradient_table.ops_rows import convolution_cases, op_cases
 from minivae.gradient_table.posterior_rows import (
@@ -62,15 +62,18 @@ from minivae.gradient_table.variant_rows import (
     m2_cases,
     structured_residual_cases,
     two_stage_cases,
+    vq_vae_cases,
 )
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, masked, normalisation, softmax
 from minivae.parts import (
+    codebook,
     flow_posteriors,
     gaussian_likelihoods,
     likelihoods,
     logistic_likelihoods,
     mixture_given,
+    pixel_cnn,
     posteriors,
     priors,
     structured_gaussian,
@@ -88,6 +91,7 @@ from minivae.variants import (
     stacked_semi_supervised,
     structured_residuals,
     two_stage,
+    vq_vae,
 )
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
@@ -117,6 +121,7 @@ TABLE = {
     classifier: classifier_cases,
     mixture_given: mixture_given_cases, gmvae: gmvae_cases, infinite: infinite_cases,
     structured_residuals: structured_residual_cases,
+    codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases, vq_vae: vq_vae_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
@@ -136,6 +141,9 @@ EXEMPT = {
     "learning": "a context manager",
     "batch_learners": "finds layers",
     "Layer": "abstract",
+    "Several": "holds layers",
+    "Level": "holds layers",
+    "perplexity": "to look at",
     "Likelihood": "abstract",
     "Posterior": "abstract",
     "GaussianPosterior": "abstract",

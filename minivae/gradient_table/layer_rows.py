@@ -7,6 +7,7 @@ import numpy as np
 from minivae import nn, ops, parts
 from minivae.backend import Generator
 from minivae.gradient_table.case import Case, layer_row, off_zero, row
+from minivae.parts.pixel_cnn import Blocks
 
 
 def layer_cases(rng: Generator) -> list[Case]:
@@ -17,6 +18,8 @@ def layer_cases(rng: Generator) -> list[Case]:
     return [
         layer_row(rng, L.Linear(3, 5, rng=rng), n((4, 3))),
         layer_row(rng, L.Linear(2, 2, rng=rng), n((1, 2)), note="one row"),
+        layer_row(rng, L.Embedding(4, 3, rng=rng), codes=np.array([[3, 0], [0, 1]])),
+        layer_row(rng, L.Residual(L.mlp(3, 2, 3, rng=rng, activation="tanh")), n((4, 3))),
         layer_row(rng, L.Activation(ops.tanh), n((3, 4))),
         layer_row(rng, L.Activation(ops.leaky_relu, slope=0.2), off_zero(n((3, 4))), note="with a constant"),
         layer_row(rng, L.Sequential(L.Linear(3, 2, rng=rng)), n((4, 3)), note="one layer"),
@@ -43,6 +46,7 @@ def image_layer_cases(rng: Generator) -> list[Case]:
         layer_row(rng, L.ConvTranspose2d(3, 2, kernel=4, stride=2, padding=1, rng=rng), n((2, 2, 2, 3))),
         layer_row(rng, L.ConvTranspose2d(2, 1, kernel=3, stride=2, extra=1, rng=rng), n((1, 2, 3, 2)),
                   note="one extra"),
+        layer_row(rng, L.MaskedConv2d(2, 3, taps=((-1, 0), (-1, 1), (0, -1)), rng=rng), n((2, 3, 3, 2))),
         layer_row(rng, nn.Sequential(twice, nn.Activation(ops.tanh), twice), n((2, 3, 3, 2)),
                   note="one convolution used twice", parameters=twice.parameters()),
         layer_row(rng, norm, n((4, 2, 2, 3)), parameters=moving),
@@ -73,4 +77,22 @@ def likelihood_cases(rng: Generator) -> list[Case]:
         layer_row(rng, p.LogisticShared(), n((2, 3)), x=grey),
         layer_row(rng, p.LogisticPixel(), n((2, 6)), x=grey),
         layer_row(rng, p.LogisticPixel(), n((1, 2)), x=grey[:1, 1:2], note="one row, one pixel"),
+    ]
+
+
+def pixel_cnn_cases(rng: Generator) -> list[Case]:
+    """parts/pixel_cnn.py, parts/codebook.py"""
+    n, p = rng.standard_normal, parts
+    block, blocks = p.GatedBlock(2, rng=rng), Blocks(p.GatedBlock(1, rng=rng), p.GatedBlock(1, rng=rng))
+    top, bottom = p.PixelCNN(3, channels=2, blocks=1, rng=rng), p.PixelCNN(2, upper=3, channels=1, blocks=2, rng=rng)
+    book, z = p.Codebook(4, 2, rng=rng), n((2, 2, 3, 2))
+    e = book.look_up(book.nearest(z))
+    return [
+        layer_row(rng, block, n((2, 2, 3, 2)), n((2, 2, 3, 2)), n((2, 2, 3, 8))),
+        layer_row(rng, blocks, n((1, 2, 2, 1)), n((1, 2, 2, 1)), n((1, 2, 2, 8))),
+        layer_row(rng, top, codes=rng.integers(0, 3, (2, 2, 3)), above=np.zeros((2, 2, 3), int), note="nothing above"),
+        layer_row(rng, bottom, codes=rng.integers(0, 2, (1, 4, 4)), above=rng.integers(0, 3, (1, 2, 2))),
+        row(bottom.logits, parameters=bottom.parameters(), codes=np.array([[[1, 0], [0, 0]]]),
+            above=np.array([[[2]]])),
+        row(book, z, held=(e, e - z), note="the words held"),          # they do not learn by a gradient
     ]

@@ -19,6 +19,7 @@ from minivae.variants import (
     StructuredVAEConfig,
     TwoStageConfig,
     VAEConfig,
+    VQVAEConfig,
 )
 from minivae.variants.gmvae import OfZ
 from minivae.variants.structured_residuals import SideBySide
@@ -116,6 +117,27 @@ def structured_residual_cases(rng: Generator) -> list[Case]:
         rows.append(row(model.elbo_terms, note=f"structured residuals, L={L}", parameters=model.parameters(),
                         x=n((B, 4)), eps=n((L, B, 2))))
     return [layer_row(rng, beside, n((4, 3)), note="two networks"), *rows]
+
+
+def vq_vae_cases(rng: Generator) -> list[Case]:
+    """variants/vq_vae.py: the autoencoder, with the words that were chosen held, and the priors"""
+    n, rows = rng.standard_normal, []
+    for side, levels, likelihood in ((4, 2, "gaussian_shared"), (4, 1, "bernoulli"), (8, 3, "gaussian_fixed")):
+        model = VQVAEConfig(side, side, 1, levels, codes=3, dimensions=2, filters=1, prior_channels=1, prior_blocks=1,
+                            likelihood=likelihood).build(dtype=float)
+        for name, network in model.networks.items():
+            if name != "codebooks":
+                network.arena.value[...] += 0.3 * n(network.arena.value.shape)
+        x, note, vae = 1.0 * (n((2, side**2)) > 0), f"{levels} levels", model.networks["vae"].arena.parameters
+        z, books = model.levels.encode(x.reshape(2, side, side, 1)), [level.codebook for level in model.levels.layers]
+        words = [book.look_up(book.nearest(vectors)) for book, vectors in zip(books, z)]
+        held = [(e, e - vectors) for e, vectors in zip(words, z)]
+        priors = {key: p for name in model.prior_names for key, p in model.networks[name].arena.parameters.items()}
+        rows += [row(model.levels, x.reshape(2, side, side, 1), note=note, held=held,
+                     parameters={name: p for name, p in vae.items() if "levels" in name}),
+                 row(model.autoencoder_terms, note=note, parameters=vae, x=x, held=held),
+                 row(model.prior_nll, note=note, parameters=priors, codes=model.codes(x))]
+    return rows
 
 
 def gmvae_cases(rng: Generator) -> list[Case]:

@@ -2,10 +2,10 @@
 
     parameter        Parameter: a value, and where its gradient is added up
     arena            the two flat vectors that all values and all gradients are views of
-    layers           Linear, Activation, Sequential, mlp
-    image_layers     Conv2d, ConvTranspose2d, Reshape
+    layers           Linear, Embedding, Activation, Sequential, Residual, mlp
+    image_layers     Conv2d, ConvTranspose2d, MaskedConv2d, Reshape
     batch_norm       BatchNorm, which learns from a whole batch at a time
-    optimizers       SGD, Momentum, AdaGrad, Adam
+    optimizers       SGD, Momentum, AdaGrad, Adam; a moving average
     schedules        learning rates that change: warmup, cosine, stepwise
     network          an arena and the optimizer that moves it: a model has one, or several
     model            what the loop, the evaluation and checkpoints ask of every model
@@ -17,11 +17,23 @@ A new layer needs `y, pullback = layer(x)` and a row in the gradient table, noth
 
 from minivae.nn.arena import Arena
 from minivae.nn.batch_norm import BatchNorm, batch_learners, learning
-from minivae.nn.image_layers import Conv2d, ConvTranspose2d, Reshape
-from minivae.nn.layers import Activation, Initialiser, Layer, Linear, Sequential, glorot, he, mlp
+from minivae.nn.image_layers import Conv2d, ConvTranspose2d, MaskedConv2d, Reshape
+from minivae.nn.layers import (
+    Activation,
+    Embedding,
+    Initialiser,
+    Layer,
+    Linear,
+    Residual,
+    Sequential,
+    Several,
+    glorot,
+    he,
+    mlp,
+)
 from minivae.nn.model import Data, Model
 from minivae.nn.network import Moment, Network
-from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, Optimizer, clip_norm
+from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, MovingAverage, Optimizer, clip_norm
 from minivae.nn.parameter import Parameter
 from minivae.nn.rehearsal import UNMEASURED, crossover
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
@@ -29,7 +41,8 @@ from minivae.nn.workers import Crew, Workers, by_rows, team_on
 
 __all__ = [
     "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew",
-    "Data", "Initialiser", "Layer", "Linear", "Model", "Moment", "Momentum", "Network", "Optimizer", "Parameter",
-    "Reshape", "Schedule", "Sequential", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover",
-    "glorot", "he", "learning", "mlp", "stepwise", "team_on", "warmup",
+    "Data", "Embedding", "Initialiser", "Layer", "Linear", "MaskedConv2d", "Model", "Moment", "Momentum",
+    "MovingAverage", "Network", "Optimizer", "Parameter", "Reshape", "Residual", "Schedule", "Sequential",
+    "Several", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover", "glorot", "he",
+    "learning", "mlp", "stepwise", "team_on", "warmup",
 ]

@@ -40,6 +40,35 @@ class Conv2d(Layer):
         return y, pullback
 
 
+class MaskedConv2d(Layer):
+    """y = masked_conv2d(x, W) + b        (B, H, W, channels) -> (B, H, W, filters)
+
+    taps   what a pixel sees: (down, right) of each, from itself
+    rng and init draw W, of which an output hears len(taps)·channels inputs; b starts at zero.
+    Raises ValueError for a size below 1, or no taps.
+    """
+
+    def __init__(self, channels: int, filters: int, *, taps: ops.Taps, rng: Generator,
+                 init: Initialiser = glorot) -> None:
+        at_least_one(channels=channels, filters=filters, taps=len(taps))
+        self.W = Parameter(init(len(taps) * channels, filters, rng).reshape(len(taps), channels, filters))
+        self.b = Parameter(np.zeros(filters))
+        self.taps = tuple(taps)
+
+    def __call__(self, x: Array) -> tuple[Array, Pullback]:
+        y, pull = ops.masked_conv2d(x, self.W.value, self.b.value, taps=self.taps)
+
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            if not need_dp:
+                return pull(dy, need_dx=need_dx, need_dp=False)[0]
+            dx, dW, db = pull(dy, need_dx=need_dx, matmul=Product)
+            self.W.add(dW)
+            self.b.add(db)
+            return dx
+
+        return y, pullback
+
+
 class ConvTranspose2d(Layer):
     """y = conv_transpose2d(x, W) + b        (B, H', W', filters) -> (B, H, W, channels)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minivae import ops
-from minivae.backend import Array, Generator, Pullback
+from minivae.backend import Array, Generator, Pullback, at_least_one
 from minivae.nn.parameter import Parameter, Product
 
 Op = Callable[[Array], tuple[Array, Pullback]]
@@ -88,6 +88,26 @@ class Linear(Layer):
         return y, pullback
 
 
+class Embedding(Layer):
+    """y = table[codes]: a vector for each number        integers (…) -> (…, dimensions)
+
+    rng draws the table, N(0, 1).  Raises ValueError for a size below 1.
+    """
+
+    def __init__(self, codes: int, dimensions: int, *, rng: Generator) -> None:
+        at_least_one(codes=codes, dimensions=dimensions)
+        self.table = Parameter(rng.standard_normal((codes, dimensions)))
+
+    def __call__(self, *, codes: Array) -> tuple[Array, Pullback]:
+        y, pull = ops.embedding(self.table.value, codes=codes)
+
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> None:
+            if need_dp:
+                self.table.add(pull(dy, matmul=Product))
+
+        return y, pullback
+
+
 class Activation(Layer):
     """An op of one input as a layer: Activation(ops.tanh), Activation(ops.leaky_relu, slope=0.2)."""
 
@@ -104,20 +124,24 @@ class Activation(Layer):
         return y, pullback
 
 
-class Sequential(Layer):
-    """y = fₙ(… f₂(f₁(x))): the chain rule is the same list, read backwards.
+class Several(Layer):
+    """Layers that belong together, by number.
 
     Raises ValueError for an empty list.
     """
 
-    def __init__(self, *layers: Layer) -> None:
+    def __init__(self, *layers: Any) -> None:
         if not layers:
-            raise ValueError("Sequential: got no layers, expected at least one")
+            raise ValueError(f"{type(self).__name__}: got no layers, expected at least one")
         self.layers = layers
 
     def parameters(self, prefix: str = "") -> dict[str, Parameter]:
         return {name: p for i, layer in enumerate(self.layers)
                 for name, p in layer.parameters(f"{prefix}{i}.").items()}
+
+
+class Sequential(Several):
+    """y = fₙ(… f₂(f₁(x))): the chain rule is the same list, read backwards."""
 
     def __call__(self, x: Array) -> tuple[Array, Pullback]:
         pulls = []
@@ -131,6 +155,22 @@ class Sequential(Layer):
             return pulls[0](dy, need_dx=need_dx, need_dp=need_dp)
 
         return x, pullback
+
+
+class Residual(Layer):
+    """y = x + f(x)        (B, …) -> (B, …)        (He et al. 2016)"""
+
+    def __init__(self, f: Layer) -> None:
+        self.f = f
+
+    def __call__(self, x: Array) -> tuple[Array, Pullback]:
+        y, pull_f = self.f(x)
+
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            through = pull_f(dy, need_dx=need_dx, need_dp=need_dp)
+            return dy + through if need_dx else None                  # x was used twice
+
+        return x + y, pullback
 
 
 def mlp(*sizes: int, rng: Generator, activation: str = "relu", last: bool = False) -> Sequential:

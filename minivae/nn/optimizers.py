@@ -167,6 +167,22 @@ class Adam(Optimizer):
         value -= scratch
 
 
+class MovingAverage(Optimizer):
+    """θ ← γ θ + (1 − γ) g: an average of what the steps say, of which the latest weigh most
+
+    For parameters that no loss pulls at: their "gradient" is what a batch counts (parts.codebook).  There is no
+    learning rate but 1 − γ.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        super().__init__(1.0)
+        self.decay = _fraction("decay", decay)
+
+    def update(self, value: Array, grad: Array, scratch: Array, *, lr: float) -> None:
+        value *= self.decay
+        value += np.multiply(grad, 1.0 - self.decay, out=scratch)
+
+
 def clip_norm(grad: Array, max_norm: float) -> Array:
     """Scale `grad` in place so that ‖grad‖ <= max_norm; returns the norm before (Pascanu et al. 2013)."""
     norm = np.sqrt((grad * grad).sum())

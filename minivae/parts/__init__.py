@@ -9,6 +9,8 @@
     logistic_likelihoods   masses of 8-bit grey levels
     structured_gaussian    pixels that know their neighbours
     units                  a likelihood of data in units of their own
+    codebook               vectors that have a number, and the nearest of them
+    pixel_cnn              a prior of pictures of numbers, pixel by pixel
     posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
     structured_posteriors  full covariance, rank one plus diagonal
     flow_posteriors        planar flows and couplings: a Gaussian, bent
@@ -19,6 +21,7 @@ A part is a layer, so it may have parameters of its own.  A new one is a class h
 command line has it.
 """
 
+from minivae.parts.codebook import Codebook, perplexity
 from minivae.parts.flow_posteriors import Coupling, CouplingFlow, PlanarFlow
 from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, GaussianOptimal, GaussianPixel, GaussianShared
 from minivae.parts.kl import closed_form_kl, kl_by_latent
@@ -27,6 +30,7 @@ from minivae.parts.logistic_likelihoods import Logistic, LogisticPixel, Logistic
 from minivae.parts.mixture_given import Components, MixtureGiven
 from minivae.parts.named import LIKELIHOODS, POSTERIORS, PRIORS, check_pair, likelihood, posterior, prior
 from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, terms, warm_up
+from minivae.parts.pixel_cnn import GatedBlock, PixelCNN
 from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
 from minivae.parts.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
 from minivae.parts.structured_gaussian import StructuredGaussian
@@ -35,11 +39,11 @@ from minivae.parts.units import InUnits, check_scale, units_of
 from minivae.parts.vamp_prior import VampPrior, first_pseudo_inputs
 
 __all__ = [
-    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Components", "Coupling", "CouplingFlow",
-    "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "Gaussian", "GaussianFixed", "GaussianMixture",
-    "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared", "InUnits", "Likelihood", "Logistic",
-    "LogisticPixel", "LogisticShared", "MixtureGiven", "MixturePrior", "Objective", "PlanarFlow", "Posterior", "Prior",
-    "RankOne", "StandardNormal", "StructuredGaussian", "VampPrior", "WeightedKL", "check_pair", "check_scale",
-    "closed_form_kl", "first_pseudo_inputs", "kl_by_latent", "likelihood", "posterior", "prior", "terms", "units_of",
-    "warm_up",
+    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Codebook", "Components", "Coupling",
+    "CouplingFlow", "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "GatedBlock", "Gaussian",
+    "GaussianFixed", "GaussianMixture", "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared",
+    "InUnits", "Likelihood", "Logistic", "LogisticPixel", "LogisticShared", "MixtureGiven", "MixturePrior",
+    "Objective", "PixelCNN", "PlanarFlow", "Posterior", "Prior", "RankOne", "StandardNormal", "StructuredGaussian",
+    "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl", "first_pseudo_inputs", "kl_by_latent",
+    "likelihood", "perplexity", "posterior", "prior", "terms", "units_of", "warm_up",
 ]
