@@ -8,7 +8,20 @@ import numpy as np
 import pytest
 
 from minivae.backend import device
-from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Optimizer, Parameter, clip_norm, cosine, stepwise, warmup
+from minivae.nn import (
+    SGD,
+    AdaGrad,
+    Adam,
+    Arena,
+    Momentum,
+    MovingAverage,
+    Optimizer,
+    Parameter,
+    clip_norm,
+    cosine,
+    stepwise,
+    warmup,
+)
 
 SCALES = np.array([1.0, 3.0, 0.3])
 
@@ -54,6 +67,16 @@ def test_first_steps_by_hand():
     close(after["Momentum"], -0.1 * (1.0 + 1.5) * g)
     close(after["AdaGrad"], -0.1 * (1.0 + 1.0 / math.sqrt(2.0)) * np.sign(g))
     close(after["Adam"], -0.1 * 2.0 * np.sign(g))      # the corrections make constant gradients unit steps
+
+
+def test_a_moving_average_by_hand():
+    where, optimizer = arena((4.0, 0.0, 1.0)), MovingAverage(0.75)
+    for g in ([0.0, 8.0, 1.0], [4.0, 0.0, 1.0]):
+        where.grad[...] = g
+        optimizer.step(where)
+    np.testing.assert_allclose(where.value, [0.75**2 * 4.0 + 0.25 * 4.0, 0.75 * 0.25 * 8.0, 1.0])
+    with pytest.raises(ValueError, match=r"decay: got 1.0, expected a number in \[0, 1\)"):
+        MovingAverage(1.0)
 
 
 def test_a_gradient_of_zero_moves_nothing_and_divides_by_nothing():
