@@ -48,6 +48,7 @@ MAKERS = {
     "analogies": lambda model: plots.analogies(M2Config(12, 3, (5,), 2).build(), X[:4], SHAPE),
     "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
     "residuals": lambda model: plots.residuals(X[:4], X[1:5], {"drawn": X[2:6]}, SHAPE),
+    "numbers": lambda model: plots.numbers(X[:4], [np.arange(8).reshape(4, 1, 2)], X[1:5], SHAPE),
     "atlas": lambda model: plots.atlas([model] * 5, SHAPE, size=3, titles=["title"] * 5),
     "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
     "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),
@@ -117,7 +118,7 @@ def test_axes_are_labelled(name, flat):
 
 
 def test_every_public_picture_is_in_the_table():
-    helpers = {"figure", "use_style", "save", "svg", "mosaic", "spread", "portrait"}
+    helpers = {"figure", "use_style", "save", "svg", "mosaic", "show_page", "spread", "portrait"}
     public = {name for name, f in vars(plots).items()
               if callable(f) and getattr(f, "__module__", "").startswith(plots.__name__)}
     assert public == helpers | MAKERS.keys()

@@ -20,6 +20,7 @@ from minivae.evaluation import (
     annealed_importance_sampling,
     classification_error,
     cluster_map,
+    code_use,
     components_found,
     conditional_log_likelihood,
     diagnose,
@@ -203,6 +204,21 @@ def components(model: Any, x: Batch, asked: Asked) -> Iterator[object]:
     yield from its_latents(model, x, asked)
 
 
+def of_numbers(model: Any, dataset: Dataset, recipe: Recipe) -> Pictures:
+    """Samples, reconstructions, and the pictures of numbers that stand for some test images."""
+    rng, shape = model.device.rng(recipe.seed), dataset.image_shape
+    yield "samples", plots.image_grid(model.sample(100, rng), shape, title="samples")
+    yield from reconstructions(model, dataset, recipe)
+    few = model.device.asarray(plots.spread(recipe.test(dataset).x, 8), dtype=model.dtype)
+    yield "codes", plots.numbers(few, model.codes(few), model.decode(model.codes(few)), shape)
+
+
+def words(model: Any, x: Batch, asked: Asked) -> Iterator[object]:
+    """The bound, the words in use, bits."""
+    yield evaluate(model, x, seed=asked.seed)
+    yield code_use(model, x)
+
+
 def each(model: Any, n: int) -> int:
     """How many of each cluster make n, or a few more."""
     return -(-n // max(model.components, 1))
@@ -222,4 +238,5 @@ SHOWN: dict[str, Shown] = {
     "gmvae": Shown(clusters_on_a_map, mixture, by_cluster, each, evaluate_mixture),
     "infinite": Shown(atlas, components, by_cluster, each),
     "structured": Shown(residuals, all_of_a_vae, samples),
+    "vq_vae": Shown(of_numbers, words, samples, units=False),
 }

@@ -17,6 +17,7 @@
     linear_classifier   what can be told from a code by weighing and adding
     mixture          the four terms of a GMVAE, and its clusters
     components       those of an infinite VAE
+    codes            words in use and bits of a VQ-VAE
 
 Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
 """
@@ -40,6 +41,7 @@ from minivae.evaluation.bounds import (
 from minivae.evaluation.classification import classification_error
 from minivae.evaluation.classifier import Classifier, digit_classifier, digit_features
 from minivae.evaluation.clustering import Clusters, clustering_accuracy, k_means, normalised_mutual_information
+from minivae.evaluation.codes import CodeUse, code_use
 from minivae.evaluation.components import ComponentsFound, components_found
 from minivae.evaluation.conditional import ConditionalLikelihood, conditional_log_likelihood
 from minivae.evaluation.diagnosis import Diagnosis, diagnose, information
@@ -66,14 +68,15 @@ from minivae.evaluation.rivals import (
 from minivae.evaluation.svm import SupportVectors, support_vectors
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "ComponentsFound", "ConditionalLikelihood", "Diagnosis",
-    "Estimate", "Evaluation", "LinearClassifier", "LogisticRegression", "MixtureEvaluation", "SampleQuality",
-    "SupportVectors", "active_units", "amortization_gap", "annealed_importance_sampling", "bidirectional",
-    "classification_error", "cluster_map", "clustering_accuracy", "components_found", "conditional_log_likelihood",
-    "diagnose", "digit_classifier", "digit_features", "error_rate", "evaluate", "evaluate_mixture", "few_labels",
-    "fit_posteriors", "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit", "gaps",
-    "higgins_score", "importance_weighted_bound", "impute", "information", "k_means", "latent_variances",
-    "log_likelihoods", "log_mean_weights", "logistic_regression", "mig", "mutual_information", "nearest_neighbours",
-    "normalised_mutual_information", "over_parts", "posterior_means", "precision_recall", "predictability",
-    "sample_quality", "sap", "support_vectors", "terms_by_image",
+    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "CodeUse", "ComponentsFound",
+    "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation", "LinearClassifier", "LogisticRegression",
+    "MixtureEvaluation", "SampleQuality", "SupportVectors", "active_units", "amortization_gap",
+    "annealed_importance_sampling", "bidirectional", "classification_error", "cluster_map", "clustering_accuracy",
+    "code_use", "components_found", "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features",
+    "error_rate", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
+    "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
+    "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
+    "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
+    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap",
+    "support_vectors", "terms_by_image",
 ]

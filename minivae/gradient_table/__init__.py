@@ -70,6 +70,7 @@ from minivae.parts import (
     codebook,
     flow_posteriors,
     gaussian_likelihoods,
+    levels,
     likelihoods,
     logistic_likelihoods,
     mixture_given,
@@ -121,7 +122,7 @@ TABLE = {
     classifier: classifier_cases,
     mixture_given: mixture_given_cases, gmvae: gmvae_cases, infinite: infinite_cases,
     structured_residuals: structured_residual_cases,
-    codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases, vq_vae: vq_vae_cases,
+    codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases, levels: vq_vae_cases, vq_vae: vq_vae_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

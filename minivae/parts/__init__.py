@@ -10,6 +10,7 @@
     structured_gaussian    pixels that know their neighbours
     units                  a likelihood of data in units of their own
     codebook               vectors that have a number, and the nearest of them
+    levels                 an autoencoder of pictures of words, coarser and coarser
     pixel_cnn              a prior of pictures of numbers, pixel by pixel
     posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
     structured_posteriors  full covariance, rank one plus diagonal
@@ -25,6 +26,7 @@ from minivae.parts.codebook import Codebook, perplexity
 from minivae.parts.flow_posteriors import Coupling, CouplingFlow, PlanarFlow
 from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, GaussianOptimal, GaussianPixel, GaussianShared
 from minivae.parts.kl import closed_form_kl, kl_by_latent
+from minivae.parts.levels import Level, Levels
 from minivae.parts.likelihoods import Bernoulli, Likelihood
 from minivae.parts.logistic_likelihoods import Logistic, LogisticPixel, LogisticShared
 from minivae.parts.mixture_given import Components, MixtureGiven
@@ -42,8 +44,9 @@ __all__ = [
     "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Codebook", "Components", "Coupling",
     "CouplingFlow", "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "GatedBlock", "Gaussian",
     "GaussianFixed", "GaussianMixture", "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared",
-    "InUnits", "Likelihood", "Logistic", "LogisticPixel", "LogisticShared", "MixtureGiven", "MixturePrior",
-    "Objective", "PixelCNN", "PlanarFlow", "Posterior", "Prior", "RankOne", "StandardNormal", "StructuredGaussian",
-    "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl", "first_pseudo_inputs", "kl_by_latent",
-    "likelihood", "perplexity", "posterior", "prior", "terms", "units_of", "warm_up",
+    "InUnits", "Level", "Levels", "Likelihood", "Logistic", "LogisticPixel", "LogisticShared", "MixtureGiven",
+    "MixturePrior", "Objective", "PixelCNN", "PlanarFlow", "Posterior", "Prior", "RankOne", "StandardNormal",
+    "StructuredGaussian", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl",
+    "first_pseudo_inputs", "kl_by_latent", "likelihood", "perplexity", "posterior", "prior", "terms", "units_of",
+    "warm_up",
 ]

@@ -1,7 +1,7 @@
 """Every picture: each function returns a matplotlib figure, in one style.
 
     style            colours, sizes; how a figure is saved, and set into a page
-    images           pages of images: samples, reconstructions, residuals, completions
+    images           pages of images: samples, reconstructions, residuals, completions, pictures of numbers
     latents          the latent space: maps, walks through it, the KL of every latent
     runs             learning curves; all there is to see of a model
 
@@ -14,6 +14,7 @@ from minivae.plots.images import (
     completions,
     image_grid,
     mosaic,
+    numbers,
     reconstructions,
     residuals,
     show_page,
@@ -25,7 +26,8 @@ from minivae.plots.runs import learning_curves, portrait
 from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, svg, use_style
 
 __all__ = [
-    "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid", "interpolation",
-    "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "portrait", "reconstructions",
-    "residuals", "save", "show_page", "side_by_side", "spread", "svg", "traversals", "use_style",
+    "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid",
+    "interpolation", "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "numbers",
+    "portrait", "reconstructions", "residuals", "save", "show_page", "side_by_side", "spread", "svg", "traversals",
+    "use_style",
 ]

@@ -111,6 +111,25 @@ def residuals(images: Any, means: Any, drawn: Mapping[str, Any], shape: tuple[in
     return fig
 
 
+def numbers(images: Any, codes: Sequence[Any], decoded: Any, shape: tuple[int, int]) -> Figure:
+    """Images, the pictures of numbers that stand for them, and what these decode to        (N, X) [(N, h, w), …] (N, X)
+
+    A number has a colour, which says nothing but that it is another number.
+    """
+    images, decoded, n = to_numpy(images), to_numpy(decoded), len(images)
+    height = 8.0 * shape[0] / (shape[1] * n) + 0.25
+    fig, axes = figure(len(codes) + 2, 1, width=8.0, height=(len(codes) + 2) * height)
+    show_page(axes[0], mosaic(images, shape, n), "images", like=images)
+    for ax, level in zip(axes[1:], map(to_numpy, codes)):
+        side, most = level.shape[1:], max(1, int(level.max()))
+        colours = level.reshape(n, -1) * 7 % (most + 1) * 1.0                # neighbours in number, far in colour
+        ax.imshow(mosaic(colours, side, n, gap=1, paper=np.nan), cmap="nipy_spectral", vmin=0, vmax=most)
+        ax.set_axis_off()
+        ax.set_title(f"{side[0]}×{side[1]} numbers", fontsize=11)
+    show_page(axes[-1], mosaic(decoded, shape, n), "decoded", like=images)
+    return fig
+
+
 def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any, Any]]) -> Figure:
     """A strip for each model, its name, samples and reconstructions; above them what these should look like.
 

@@ -28,8 +28,25 @@ from minivae.variants import (
     StructuredVAEConfig,
     TwoStageConfig,
     VAEConfig,
+    VQVAEConfig,
 )
 
+OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
+    ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "warm_up", "free_bits",
+               "capacity", "gamma"),
+    ("vae", "gmvae"): ("scale",),
+    ("vae", "gmvae", "structured"): ("samples",),
+    ("vae", "gmvae", "infinite"): ("components",),
+    ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
+    ("two_stage",): ("second_hidden",),
+    ("two_stage", "m1m2", "infinite", "structured", "vq_vae"): ("first_epochs",),
+    ("vq_vae",): ("levels", "codes", "prior_channels", "prior_blocks"),
+    ("structured",): ("fixed_epochs",),
+    ("infinite",): ("concentration",),
+    ("m2", "m1m2"): ("labels", "label_weight"),
+    ("m1m2",): ("m1_latents",),
+    ("gmvae",): ("w_latents", "vae_epochs", "information"),
+}
 Recipe = Any                                           # training.recipe's, which is built upon this file
 
 
@@ -162,6 +179,16 @@ def build_structured(recipe: Recipe, dataset: Dataset, train: Batch, on: Device)
         diagonal_steps=first * steps, fixed_steps=recipe.fixed_epochs * steps)
 
 
+def build_vq_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The VQ-VAE: some epochs for the autoencoder, the others for the priors of its codes."""
+    steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
+    optimizers = {"vae": recipe.new_optimizer(first, steps), **{
+        f"prior_{i}": recipe.new_optimizer(recipe.epochs - first, steps) for i in range(recipe.levels)}}
+    return VQVAEConfig(*dataset.image_shape, 1, recipe.levels, recipe.codes, prior_channels=recipe.prior_channels,
+                       prior_blocks=recipe.prior_blocks, likelihood=recipe.likelihood).build(
+        seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
@@ -171,4 +198,5 @@ MODELS: dict[str, Kind] = {
     "gmvae": Kind(as_it_is, build_gmvae),
     "infinite": Kind(number_images, build_infinite, as_it_is),
     "structured": Kind(as_it_is, build_structured),
+    "vq_vae": Kind(as_it_is, build_vq_vae),
 }

@@ -21,27 +21,12 @@ from minivae.distributions import bernoulli_sample
 from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_pair, check_scale, warm_up
 from minivae.runs import BEST, CHECKPOINT, CONFIG, CheckpointError, load_parameters
 from minivae.training.loop import Callback, Record, fit
-from minivae.training.models import MODELS
+from minivae.training.models import MODELS, OF_SOME_MODELS
 from minivae.vae import VAE
 from minivae.variants import ConvVAEConfig, VAEConfig
 
 OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
-OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
-    ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "warm_up", "free_bits",
-               "capacity", "gamma"),
-    ("vae", "gmvae"): ("scale",),
-    ("vae", "gmvae", "structured"): ("samples",),
-    ("vae", "gmvae", "infinite"): ("components",),
-    ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
-    ("two_stage",): ("second_hidden",),
-    ("two_stage", "m1m2", "infinite", "structured"): ("first_epochs",),
-    ("structured",): ("fixed_epochs",),
-    ("infinite",): ("concentration",),
-    ("m2", "m1m2"): ("labels", "label_weight"),
-    ("m1m2",): ("m1_latents",),
-    ("gmvae",): ("w_latents", "vae_epochs", "information"),
-}
 
 
 @dataclass(frozen=True)
@@ -51,11 +36,12 @@ class Recipe:
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64; several as one,
     digits+sprites; or a path to your .npz or .npy"""
-    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured"] = "vae"
+    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
     many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters; infinite is a mixture of VAEs, as many
-    as the data ask for; structured has residuals that are correlated (it wants --likelihood gaussian_pixel)"""
+    as the data ask for; structured has residuals that are correlated (it wants --likelihood gaussian_pixel); vq_vae
+    makes pictures of numbers of images, and has a prior that draws such pictures"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -93,9 +79,17 @@ class Recipe:
     """weight of the bound; the rest trains on draws of p(z|x), as predictions are made (model cvae)"""
     first_epochs: int = 15
     """the first so many epochs train the VAE of images, the others what comes after it (models two_stage, m1m2,
-    infinite, structured)"""
+    infinite, structured, vq_vae)"""
     fixed_epochs: int = 5
     """so many epochs after these train the precision of the residuals, the mean left as it is (model structured)"""
+    levels: int = 2
+    """pictures of numbers for an image, each half as high and wide as the one before (model vq_vae)"""
+    codes: int = 64
+    """words of each codebook (model vq_vae)"""
+    prior_channels: int = 32
+    """of the PixelCNNs' convolutions (model vq_vae)"""
+    prior_blocks: int = 4
+    """gated blocks of a PixelCNN (model vq_vae)"""
     second_hidden: tuple[int, ...] = (256, 256)
     """hidden units of the VAE of codes (model two_stage)"""
     concentration: float = 1.0
@@ -150,7 +144,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents",
-                     "w_latents"):
+                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
         for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",

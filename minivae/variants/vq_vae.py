@@ -20,9 +20,7 @@ It is left as it is, and the priors learn on its codes, each its own −log p.  
     codebooks    the same                 no loss: sums and counts of what chose each word
     bottom, top  those after              −log p(c_bottom | c_top), and −log p(c_top)
 
-Coarse to fine: every level l has an encoder `down` that halves the picture, and `up`, which doubles it.  A level's
-vectors z are computed from its own picture and from what the coarser levels' words say of it, and `up` takes both words
-and that; what leaves the finest `up` is the image.  One level is the VQ-VAE of van den Oord et al. 2017.
+How levels hear each other is told in parts.levels; one level is the VQ-VAE of van den Oord et al. 2017.
 Razavi et al. 2019, algorithms 1 and 2, sections 3.1 and 3.2.   Shapes: B images of X = H·W·channels pixels.  Nats.
 """
 
@@ -41,7 +39,6 @@ from minivae.nn import (
     Conv2d,
     ConvTranspose2d,
     Data,
-    Layer,
     Model,
     MovingAverage,
     Optimizer,
@@ -51,100 +48,15 @@ from minivae.nn import (
     he,
 )
 from minivae.nn.workers import Share
-from minivae.ops import concat, relu
-from minivae.parts import Codebook, Likelihood, PixelCNN, likelihood
+from minivae.ops import relu
+from minivae.parts import Codebook, Level, Levels, Likelihood, PixelCNN, likelihood
+from minivae.parts.levels import Codes, Held
 from minivae.variants.mlp_vae import start_at
 
 HALVE = {"kernel": 4, "stride": 2, "padding": 1}
 RESTART_EVERY = 20         # steps: then words that nobody chooses are drawn from the batch, of
 RESTART_FROM = 16          # so many of its images
 AT_ONCE = 250              # pictures that are drawn together
-Codes = list[Array]        # of every level, the finest first: (B, 14, 14), (B, 7, 7)
-Held = list[tuple[Array, Array]]
-
-
-class Level(Layer):
-    """One level: its picture is half as high and wide as the one below it.
-
-    down       encoder, of the picture below                       (B, 2H, 2W, ·) -> (B, H, W, C)
-    to_code    vectors, of that and of what coarser levels say     (B, H, W, C + S) -> (B, H, W, D)
-    up         decoder, of words and of what coarser levels say    (B, H, W, D + S) -> (B, 2H, 2W, ·)
-    """
-
-    def __init__(self, down: Layer, to_code: Layer, up: Layer, codebook: Codebook) -> None:
-        self.down, self.to_code, self.up, self.codebook = down, to_code, up, codebook
-
-
-class Levels(Several):
-    """The autoencoder, but for the likelihood; the finest level first."""
-
-    def __call__(self, x: Array, *, held: Held | None = None) -> tuple[tuple[Array, ...], Pullback]:
-        """What the finest `up` says, Σ ‖z − e‖², and z of every level   (B, H, W, ·) -> (B, H, W, ·) (B,) (B, H/2, …) …
-
-        held   (e, e − z) of every level, to be kept (Codebook)
-        """
-        pictures, pulls_down = self._down(x)
-        told, aparts, zs, pulls = pictures[-1][..., :0], list[Array](), list[Array](), list[Pullback]()
-        for i, level in reversed(list(enumerate(self.layers))):       # nobody tells the coarsest
-            (told, apart, z), pull = self._level(level, pictures[i], told, held[i] if held else None)
-            aparts.insert(0, apart)
-            zs.insert(0, z)
-            pulls.insert(0, pull)
-
-        def pullback(dy: Array, dcommitment: Array, *dzs: Array, need_dx: bool = True,
-                     need_dp: bool = True) -> Array | None:
-            dpictures, dtold = [], dy
-            for pull, dz in zip(pulls, dzs):           # the finest first
-                dpicture, dtold = pull(dtold, dcommitment, dz, need_dp=need_dp)
-                dpictures.append(dpicture)
-            dpicture = dpictures.pop()
-            for pull in reversed(pulls_down[1:]):
-                dpicture = pull(dpicture, need_dp=need_dp) + dpictures.pop()      # two uses: its level's, and `down`
-            return pulls_down[0](dpicture, need_dx=need_dx, need_dp=need_dp)
-
-        return (told, sum(aparts[1:], aparts[0]), *zs), pullback
-
-    def _down(self, x: Array) -> tuple[list[Array], list[Pullback]]:
-        """The picture of every level, the finest first, each computed from the one before."""
-        pictures, pulls = [], []
-        for level in self.layers:
-            x, pull = level.down(x)
-            pictures.append(x)
-            pulls.append(pull)
-        return pictures, pulls
-
-    def _level(self, level: Level, picture: Array, told: Array,
-               held: tuple[Array, Array] | None) -> tuple[tuple[Array, Array, Array], Pullback]:
-        both, pull_both = concat(picture, told)
-        z, pull_z = level.to_code(both)
-        (e, apart), pull_e = level.codebook(z, held=held)
-        words, pull_words = concat(e, told)
-        y, pull_up = level.up(words)
-
-        def pullback(dy: Array, dapart: Array, dz: Array, need_dp: bool = True) -> tuple[Array, Array]:
-            de, dtold = pull_words(pull_up(dy, need_dp=need_dp))
-            dpicture, dtold_too = pull_both(pull_z(pull_e(de, dapart) + dz, need_dp=need_dp))
-            return dpicture, dtold + dtold_too         # told was used twice
-
-        return (y, apart, z), pullback
-
-    def encode(self, x: Array) -> list[Array]:
-        """z of every level, the finest first        (B, H, W, ·) -> [(B, H/2, W/2, D), (B, H/4, W/4, D), …]"""
-        pictures, _ = self._down(x)
-        told, zs = pictures[-1][..., :0], list[Array]()
-        for level, picture in zip(reversed(self.layers), reversed(pictures)):
-            z, _ = level.to_code(concat(picture, told)[0])
-            told, _ = level.up(concat(level.codebook.look_up(level.codebook.nearest(z)), told)[0])
-            zs.insert(0, z)
-        return zs
-
-    def decode(self, codes: Codes) -> Array:
-        """What the finest `up` says of these numbers        [(B, H/2, W/2), (B, H/4, W/4), …] -> (B, H, W, ·)"""
-        words = [level.codebook.look_up(numbers) for level, numbers in zip(self.layers, codes)]
-        told = words[-1][..., :0]
-        for level, e in zip(reversed(self.layers), reversed(words)):
-            told, _ = level.up(concat(e, told)[0])
-        return told
 
 
 class VQVAE(Model):

@@ -287,6 +287,28 @@ def test_residuals_of_neighbours_from_training_to_samples(data, tmp_path, capsys
     assert "a run of model structured" in shown(capsys)[1]
 
 
+def test_pictures_of_numbers_from_training_to_samples(data, tmp_path, capsys):
+    run, mine = tmp_path / "run", tmp_path / "square.npz"
+    np.savez(mine, train=np.load(data)["train"][:, :, [0, 0, 1, 1]], test=np.load(data)["test"][:, :, [0, 0, 1, 1]])
+    train = ("train", "--model", "vq_vae", "--data", str(mine), "--codes", "5", "--prior-channels", "4",
+             "--prior-blocks", "1", "--batch-size", "32", "--out", str(run))
+    assert main([*train, "--levels", "3"]) == 2
+    assert "height: got 4, expected a multiple of 8, for 3 levels" in shown(capsys)[1]
+    assert main([*train, "--epochs", "3", "--first-epochs", "2"]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | {"codes.png", "curves.png", "reconstructions.png",
+                                                             "samples.png"}
+    assert main(["train", "--resume", str(run), "--epochs", "4"]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    assert re.search(r"2×2 numbers: \d of 5 words in use, perplexity [\d.]+; 9 bits", shown(capsys)[0])
+    assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
+    assert np.load(tmp_path / "s.npz")["images"].shape == (5, 4, 4)
+    shown(capsys)
+    assert main(["explore", str(run)]) == 2
+    assert "a run of model vq_vae" in shown(capsys)[1]
+    assert main(["evaluate", str(run), "--latents"]) == 2
+    assert "got a run of a VQVAE, expected one of a VAE" in shown(capsys)[1]
+
+
 def test_every_model_says_and_shows_something():
     assert SHOWN.keys() == MODELS.keys() == set(get_args(get_type_hints(Recipe)["model"]))
 
