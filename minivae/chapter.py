@@ -34,6 +34,7 @@ class Options:
     out: Path
     quick: bool
     show: bool
+    figures: bool = False
 
     def images(self, *auto: str) -> Dataset:
         """The data set that was asked for; says what is wrong and exits with 2 if there is none.
@@ -62,12 +63,15 @@ class Options:
         return dataset
 
     def save(self, fig: Figure, name: str, *, alt: str) -> None:
-        """Write out/NAME.png and say so; show it in a notebook, and in a window if asked.
+        """Write out/NAME.png and say so; for slides too if asked; show it in a notebook, and in a window if asked.
 
         alt   what there is to see, in words, for those who cannot see it
         """
         if self.show:
             plt.show()
+        if self.figures:
+            plots.save_for_slides(fig, self.out / name, alt=alt)
+            print(f"for slides: {self.out / name}.svg, {self.out / name}.pdf")
         path = plots.save(fig, self.out / f"{name}.png")
         if in_notebook():
             show_page(plots.svg(fig, alt=alt))
@@ -104,6 +108,8 @@ def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits",
     parser.add_argument("--data", default=data, help=f"data set name, or a path to .npz/.npy (default: {data})")
     parser.add_argument("--out", type=Path, default=Path("out") / chapter, help=f"folder (default: out/{chapter})")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that everything runs")
+    parser.add_argument("--figures", action="store_true", help="for a lecture: every picture as .svg and .pdf too, "
+                        "sharp at any size")
     parser.add_argument("--show", action="store_true", help="open the pictures in a window as well")
     return parser
 
@@ -126,7 +132,7 @@ def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tupl
     except DeviceError as error:
         parser.error(str(error))
     return Options(where, args.seed, 1 if args.quick else args.epochs, args.data, args.out, args.quick,
-                   args.show), args
+                   args.show, args.figures), args
 
 
 def in_notebook() -> bool:

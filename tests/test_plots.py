@@ -118,7 +118,7 @@ def test_axes_are_labelled(name, flat):
 
 
 def test_every_public_picture_is_in_the_table():
-    helpers = {"figure", "use_style", "save", "svg", "mosaic", "show_page", "spread", "portrait"}
+    helpers = {"figure", "use_style", "save", "save_for_slides", "svg", "mosaic", "show_page", "spread", "portrait"}
     public = {name for name, f in vars(plots).items()
               if callable(f) and getattr(f, "__module__", "").startswith(plots.__name__)}
     assert public == helpers | MAKERS.keys()

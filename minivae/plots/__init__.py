@@ -23,11 +23,11 @@ from minivae.plots.images import (
 )
 from minivae.plots.latents import atlas, interpolation, kl_by_latent, latent_scatter, manifold, traversals
 from minivae.plots.runs import learning_curves, portrait
-from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, svg, use_style
+from minivae.plots.style import COLOURS, STYLE, TEN, figure, save, save_for_slides, svg, use_style
 
 __all__ = [
     "COLOURS", "STRIP", "STYLE", "TEN", "analogies", "atlas", "completions", "figure", "image_grid",
     "interpolation", "kl_by_latent", "latent_scatter", "learning_curves", "manifold", "mosaic", "numbers",
-    "portrait", "reconstructions", "residuals", "save", "show_page", "side_by_side", "spread", "svg", "traversals",
-    "use_style",
+    "portrait", "reconstructions", "residuals", "save", "save_for_slides", "show_page", "side_by_side", "spread", "svg",
+    "traversals", "use_style",
 ]

@@ -51,6 +51,18 @@ def save(fig: Figure, path: Path) -> Path:
     return path
 
 
+def save_for_slides(fig: Figure, path: Path, *, alt: str) -> None:
+    """Write the figure as path.svg and path.pdf, sharp at any size; the same figure gives the same bytes.
+
+    alt   what there is to see, in words: the file's title, for those who cannot see it
+    """
+    for ending, dates in ((".svg", {"Date": None}), (".pdf", {"CreationDate": None})):
+        content = io.BytesIO()
+        with plt.rc_context(STYLE | {"svg.hashsalt": alt}):
+            fig.savefig(content, format=ending[1:], metadata={"Title": alt, **dates})
+        write_atomically(path.with_name(path.name + ending), content.getvalue())
+
+
 def svg(fig: Figure, *, alt: str) -> str:
     """The figure as an element of a page, in the page's own colours of ink and paper: for light and dark pages.
 

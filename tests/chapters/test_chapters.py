@@ -88,7 +88,7 @@ def test_it_says_how_to_be_used(name, capsys):
         runpy.run_path(str(CHAPTERS[name]), run_name=name)["main"](["--help"])
     assert end.value.code == 0
     said = capsys.readouterr().out
-    for option in ("--device", "--seed", "--epochs", "--data", "--out", "--quick", "--show"):
+    for option in ("--device", "--seed", "--epochs", "--data", "--out", "--quick", "--show", "--figures"):
         assert option in said
     assert "The question" in said
 
@@ -110,6 +110,17 @@ def test_bad_options_are_explained(arguments, said, tmp_path):
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_lecture_gets_every_picture_for_its_slides(tmp_path):
+    result = python(CHAPTERS[NAME], "--quick", "--figures", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    pictures = sorted(path.stem for path in tmp_path.glob("*.png"))
+    for ending, begins in ((".svg", b"<?xml"), (".pdf", b"%PDF")):
+        made = sorted(tmp_path.glob(f"*{ending}"))
+        assert [path.stem for path in made] == pictures
+        assert all(path.read_bytes().startswith(begins) for path in made)
+    assert re.search(r"<dc:title>\w+ [^<]*</dc:title>", made[0].with_suffix(".svg").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
