@@ -19,7 +19,7 @@ from minivae.coursework.looks import looks_of
 from minivae.coursework.report import Report, Result, kept, plain
 from minivae.coursework.student import JudgeError, Limits, Student, StudentError
 from minivae.coursework.submission import HandedIn, handed_in, laid_out
-from minivae.coursework.testing import Test, collect, compare, replay
+from minivae.coursework.testing import FormError, Test, collect, compare, replay
 from minivae.coursework.under import Parts, functions_under, laid_under
 from minivae.coursework.wire import WireError
 
@@ -112,17 +112,26 @@ def run(test: Test, student: Student, want: dict[str, Any], seed: int,
     try:
         with np.errstate(all="ignore"):                # of numbers as large as anybody likes
             says = compare(test.run(student, seed), want, test.tolerance)
-    except StudentError as error:
+    except (StudentError, FormError) as error:
         says = str(error)
     except WireError as error:                         # handed back what is larger than the test meant it to be
         says = f"what the code returned cannot be handed on: {error}"
     except Exception as error:                         # the test took apart what it got, and that was something else
-        says = f"the code returned something of another form than asked for ({type(error).__name__}: {error})"
+        says = _form(student.last) + f" ({type(error).__name__}: {error})"
     if student.pulled and looks and test.task in looks:
         says = looks[test.task]
     if says and test.joined:
         says = f"on your own parts (what is wrong in an earlier task shows here too): {says}"
     return result(test, says or "", student.printed())
+
+
+def _form(last: Any) -> str:
+    """Of an answer that a test could not take apart."""
+    if last is None:
+        return "nothing was returned where something is asked for: is a `return` missing?"
+    if isinstance(last, (np.ndarray, float, int)):
+        return "one array or number was returned where several things are asked for: a value and its pullback, say"
+    return "the code returned something of another form than asked for"
 
 
 def result(test: Test, says: str, printed: str = "") -> Result:

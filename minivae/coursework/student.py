@@ -52,6 +52,7 @@ class Student:
         """The budget is whole again, and what was printed is forgotten: another test."""
         self.deadline, self.heard = time.monotonic() + self.budget, b""
         self.pulled = False            # whether something that was returned was called: a pullback
+        self.last: Any = ()            # what the last call returned
 
     def _start(self) -> None:
         theirs_in, self.requests = os.pipe()
@@ -84,7 +85,8 @@ class Student:
     def call(self, target: str | Handle, *arguments: Any, **keywords: Any) -> Any:
         """target(*arguments, **keywords) in the student's process: "minivae.ops:linear", or a handle."""
         self.pulled = self.pulled or isinstance(target, Handle)
-        return self._ask("call", Name(target) if isinstance(target, str) else target, arguments, keywords)
+        self.last = self._ask("call", Name(target) if isinstance(target, str) else target, arguments, keywords)
+        return self.last
 
     def get(self, thing: str | Handle, path: str) -> Any:
         """A part of a thing: "decoder.layers.0.W.value" """

@@ -23,7 +23,7 @@ import importlib.util
 import math
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,6 +80,26 @@ class Expected:
 
     def __init__(self, value: Any, hint: str, *arrays: Any) -> None:
         self.value, self.hint, self.arrays = value, hint, arrays
+
+
+class FormError(AssertionError):
+    """What was returned is not of the form asked for: the message is for the student."""
+
+
+def returned(answer: Any, *names: str) -> Sequence[Any]:
+    """What a pullback of several inputs returned, to be unpacked.  Raises FormError if it is not that many things."""
+    several = isinstance(answer, (tuple, list))
+    if several and len(answer) == len(names):
+        return list(answer)
+    came = (f"{len(answer)} things were" if several else "nothing was" if answer is None else "one array was"
+            if isinstance(answer, np.ndarray) else f"a {getattr(answer, 'kind', '') or type(answer).__name__} was")
+    raise FormError(f"{came} returned, expected {len(names)}: {', '.join(names)}"
+                    + (" (is a `return` missing?)" if answer is None else ""))
+
+
+def value_of(answer: Any) -> Any:
+    """The value, of an op's value and pullback.  Raises FormError if it is not those two."""
+    return returned(answer, "the value", "its pullback")[0]
 
 
 @dataclass(frozen=True)
@@ -171,8 +191,18 @@ def compare(got: Mapping[str, Any], want: Mapping[str, Any], tolerance: float = 
     for name, (right, context) in want.items():
         says = _differs(got[name][0] if name in got else None, right, Context(**context), tolerance)
         if says:
-            return f"{name}: {says}"
+            return f"{name}: {(_taken_for(got, name, want) if name in got else '') or says}"
     return None
+
+
+def _taken_for(got: Mapping[str, Any], name: str, want: Mapping[str, Any]) -> str:
+    """If it is what another name should be, and that one is wrong too: they come in another order."""
+    def alike(x: Any, right: Any) -> bool:
+        return isinstance(x, np.ndarray) and isinstance(right, np.ndarray) and same(x, right, FLOAT32)
+
+    others = [other for other in want if other != name and other in got and np.any(want[other][0])
+              and alike(got[name][0], want[other][0]) and not alike(got[other][0], want[other][0])]
+    return f"it is what {others[0]} should be (are they returned in another order?)" if others else ""
 
 
 def _differs(got: Any, right: Any, context: Context, tolerance: float) -> str | None:

@@ -68,6 +68,11 @@ def verify(assignment: Assignment, seed: int) -> bool:
         full, none = (grade(path, assignment, tree, seed=seed) for path in (right, tree))
         good = [_say(full.points == full.most, f"the solution has {full.points:g} of {full.most:g} points", full),
                 _say(none.points == 0.0 and len(none.results) > 0, f"the starter has {none.points:g}", none)]
+        planted = {mutant.task for mutant in mutants(assignment)}
+        worth = {test.task for test in assignment.tests if test.points}
+        bare = [task.id for task in assignment.tasks if task.id in worth - planted]
+        good.append(_say(not bare, f"no mistake is planted in {', '.join(bare)}" if bare else
+                         "a mistake is planted in every task", None))
         for number, mutant in enumerate(tqdm(mutants(assignment), unit="mutant", disable=None)):
             wrong = Path(folder) / f"mutant{number}"
             shutil.copytree(right, wrong)

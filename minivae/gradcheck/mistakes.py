@@ -42,7 +42,9 @@ def diagnose(got: object, want: np.ndarray, context: Context | None = None, tole
     """
     if not isinstance(got, (np.ndarray, np.generic, float, int)):
         kind = getattr(got, "kind", "") or type(got).__name__
-        return "nothing was returned" if got is None else f"it is a {kind}, expected an array"
+        if isinstance(got, (tuple, list)) and len(got) == 1:
+            return f"it is a {kind} with one thing in it, expected that thing alone (a comma too many?)"
+        return "nothing was returned (is a `return` missing?)" if got is None else f"it is a {kind}, expected an array"
     array = np.asarray(got, dtype=np.float64)
     if not np.isfinite(array).all():
         return _not_finite(array, context or Context())

@@ -21,6 +21,7 @@ from minivae.coursework.diagnose import Context, diagnose, same
 from minivae.coursework.grade import free_user
 from minivae.coursework.seccomp import ALLOW, ERRNO, KILL, MACHINES, program
 from minivae.coursework.submission import laid_out
+from minivae.coursework.testing import FormError, compare, returned
 from minivae.coursework.wire import Handle, Name, Seed, Strange, WireError
 
 # ── the wire ──────────────────────────────────────────────────────────────────────────────────
@@ -371,6 +372,23 @@ def test_a_mistake_is_named(says):
     found = diagnose(MISTAKES[says], WANT, CONTEXT)
     assert found is not None
     assert re.search(says, found), found
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    (None, r"nothing was returned, expected 2: dμ, dσ \(is a `return` missing\?\)"), (WANT, "one array was returned"),
+    ((WANT,), "1 things were returned, expected 2"), (Handle(1, "function"), "a function was returned"),
+    (3.0, "a float was returned")])
+def test_what_is_not_of_the_form_asked_for_is_told(answer, says):
+    with pytest.raises(FormError, match=says):
+        returned(answer, "dμ", "dσ")
+
+
+def test_results_in_another_order_are_told_and_a_wrong_sign_is_not_taken_for_it():
+    want = {"dμ": [WANT, {}], "dσ": [TERM, {}]}
+    assert compare({"dμ": [TERM, {}], "dσ": [WANT, {}]}, want) == (
+        "dμ: it is what dσ should be (are they returned in another order?)")
+    opposite = {"dμ": [WANT, {}], "dσ": [-WANT, {}]}
+    assert compare({"dμ": [-WANT, {}], "dσ": [-WANT, {}]}, opposite) == "dμ: its sign is wrong"
 
 
 @pytest.mark.parametrize("right", [WANT, WANT.astype(np.float32), np.asfortranarray(WANT), WANT + 1e-9])

@@ -12,8 +12,11 @@ def difference(w, h, name):
                         "a one-sided difference divided by 2h": (up - there) / (2.0 * h)}}
 
 
-def linear(x):
-    return {"sizes": {"the batch size B": len(x)}}
+def linear(x, W, dy):
+    others = {"dx": dy @ W.T, "dW": x.T @ dy, "db": dy.sum(axis=0)}
+    return {"sizes": {"the batch size B": len(x)},
+            "instead": {f"what {name} should be: the three are returned in another order": d
+                        for name, d in others.items()}}
 
 
 def weights_of_two_calls(x1, dy1, x2, dy2):
@@ -22,7 +25,8 @@ def weights_of_two_calls(x1, dy1, x2, dy2):
 
 
 def bias_of_two_calls(dy1, dy2):
-    return {"terms": {"the first call": dy1.sum(axis=0), "the second call": dy2.sum(axis=0)}, "sizes": {"the batch size B": len(dy1)}}
+    return {"terms": {"the first call": dy1.sum(axis=0), "the second call": dy2.sum(axis=0)},
+            "sizes": {"the batch size B": len(dy1)}}
 
 
 def activation(x, y, dy):

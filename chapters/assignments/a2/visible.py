@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from minivae.coursework.testing import Expected, points
+from minivae.coursework.testing import Expected, points, returned, value_of
 from minivae.coursework.wire import Name, Seed
 
 # ── 1: surprises ──────────────────────────────────────────────────────────────────────────────
@@ -16,9 +16,9 @@ def bernoulli_value(lib, rng):
     """−log p(x) of bits, for logits near 0 and far out"""
     x = 1.0 * (rng.random((4, 3)) < 0.5)
     near, far = 2.0 * rng.standard_normal((4, 3)), rng.permutation(np.linspace(-2000.0, 2000.0, 12)).reshape(4, 3)
-    return {"nll": Expected(lib.call("minivae.distributions:bernoulli_nll", near, x=x)[0], "bernoulli", near, x),
-            "nll far out": Expected(lib.call("minivae.distributions:bernoulli_nll", far, x=x)[0], "bernoulli_far_out",
-                                    far, x)}
+    return {"nll": Expected(value_of(lib.call("minivae.distributions:bernoulli_nll", near, x=x)), "bernoulli", near, x),
+            "nll far out": Expected(value_of(lib.call("minivae.distributions:bernoulli_nll", far, x=x)),
+                                    "bernoulli_far_out", far, x)}
 
 
 @points(2, task="1.2")
@@ -42,7 +42,7 @@ def gaussian_pullback(lib, rng):
     """dμ and d log σ² of the Gaussian surprise, σ learned"""
     (mean, logvar, x), dnll = rng.standard_normal((3, 4, 3)), rng.standard_normal(4)
     _, pull = lib.call("minivae.distributions:gaussian_nll", mean, logvar, x=x)
-    dmean, dlogvar = lib.call(pull, dnll)
+    dmean, dlogvar = returned(lib.call(pull, dnll), "dmean", "dlogvar")
     return {"dμ": Expected(dmean, "learned_mean", mean, logvar, x, dnll),
             "d log σ²": Expected(dlogvar, "learned_logvar", mean, logvar, x, dnll)}
 
@@ -54,7 +54,7 @@ def gaussian_pullback(lib, rng):
 def kl_value(lib, rng):
     """KL( N(μ, σ²) ‖ N(0, I) )"""
     mean, logvar = rng.standard_normal((2, 4, 3))
-    return {"kl": Expected(lib.call("minivae.distributions:gaussian_kl", mean, logvar)[0], "kl", mean, logvar)}
+    return {"kl": Expected(value_of(lib.call("minivae.distributions:gaussian_kl", mean, logvar)), "kl", mean, logvar)}
 
 
 @points(3, task="2.2")
@@ -62,7 +62,7 @@ def kl_pullback(lib, rng):
     """dμ and d log σ² of the KL"""
     (mean, logvar), dkl = rng.standard_normal((2, 4, 3)), rng.standard_normal(4)
     _, pull = lib.call("minivae.distributions:gaussian_kl", mean, logvar)
-    dmean, dlogvar = lib.call(pull, dkl)
+    dmean, dlogvar = returned(lib.call(pull, dkl), "dmean", "dlogvar")
     return {"dμ": Expected(dmean, "kl_mean", mean, dkl), "d log σ²": Expected(dlogvar, "kl_logvar", logvar, dkl)}
 
 
@@ -71,7 +71,8 @@ def kl_between_pullback(lib, rng):
     """all four derivatives of KL( N(μq, σq²) ‖ N(μp, σp²) )"""
     q_and_p, dkl = rng.standard_normal((4, 4, 3)), rng.standard_normal(4)
     _, pull = lib.call("minivae.distributions:gaussian_kl_between", *q_and_p)
-    dmean_q, dlogvar_q, dmean_p, dlogvar_p = lib.call(pull, dkl)
+    dmean_q, dlogvar_q, dmean_p, dlogvar_p = returned(
+        lib.call(pull, dkl), "dmean_q", "dlogvar_q", "dmean_p", "dlogvar_p")
     return {"dμq": Expected(dmean_q, "between_mean", *q_and_p, dkl),
             "d log σq²": Expected(dlogvar_q, "between_logvar_q", q_and_p[1], q_and_p[3], dkl),
             "dμp": Expected(dmean_p, "between_mean", *q_and_p, dkl, -1.0),
@@ -94,7 +95,7 @@ def draw_pullback(lib, rng):
     """dμ and d log σ² of a draw"""
     mean, logvar, eps, dz = rng.standard_normal((4, 4, 2))
     _, pull = lib.call("minivae.distributions:reparameterize", mean, logvar, eps=eps)
-    dmean, dlogvar = lib.call(pull, dz)
+    dmean, dlogvar = returned(lib.call(pull, dz), "dmean", "dlogvar")
     return {"dμ": Expected(dmean, "draw_mean", dz, logvar, eps),
             "d log σ²": Expected(dlogvar, "draw_logvar", logvar, eps, dz)}
 

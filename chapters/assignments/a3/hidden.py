@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minivae.coursework.testing import Expected, points
+from minivae.coursework.testing import Expected, points, returned, value_of
 from minivae.coursework.wire import Name
 
 
@@ -22,7 +22,7 @@ def log_mean_exp_of_three_axes(lib, rng):
 
 @points(4, task="3.2", hidden=True)
 def iwae_of_any_size(lib, rng):
-    """bounds and gradients of another network, K and batch; also of images whose weights are all 0 in floating point"""
+    """bounds and gradients of another network, K and batch; also of images whose weights are all 0"""
     K, B, X, Z = sizes(rng, 4)
     far = objective(lib, rng, "IWAE", K, B, X, Z, sure=1000.0)
     return objective(lib, rng, "IWAE", K, B, X, Z) | {f"{name}, of improbable images": x for name, x in far.items()}
@@ -37,7 +37,7 @@ def dreg_on_ones_own_parts(lib, rng):
 
 @points(4, task="3.3", hidden=True)
 def dreg_of_any_size(lib, rng):
-    """bounds and gradients of another network, K and batch; also of images whose weights are all 0 in floating point"""
+    """bounds and gradients of another network, K and batch; also of images whose weights are all 0"""
     K, B, X, Z = sizes(rng, 4)
     far = objective(lib, rng, "DReG", K, B, X, Z, sure=1000.0)
     return objective(lib, rng, "DReG", K, B, X, Z) | {f"{name}, of improbable images": x for name, x in far.items()}
@@ -48,12 +48,20 @@ def objective(lib, rng, kind, K, B, X, Z, sure=0.0):
     config = lib.call("minivae.variants:VAEConfig", X, (6,), Z, "tanh")
     model = lib.call(lib.get(config, "build"), dtype=Name("numpy:float64"))
     lib.set(model, "decoder.layers.2.b.value", sure * rng.choice([-1.0, 1.0], X))
-    x, eps = 1.0 * (rng.random((B, X)) < 0.5), rng.standard_normal((K, B, Z))
+    x, eps, weights = 1.0 * (rng.random((B, X)) < 0.5), rng.standard_normal((K, B, Z)), read(lib, model, "value")
     told = lib.call(lib.call(f"minivae.parts:{kind}"), model, x=x, eps=eps, weight=1.0 / B, step=0)
-    grads = {name: Expected(lib.get(model, f"{name}.grad"), "weighted", K, B)
-             for name in ("decoder.layers.2.W", "decoder.layers.0.W", "encoder.logvar.W", "encoder.mean.W",
-                          "encoder.trunk.layers.0.W")}
-    return {"elbo, nll, kl, bound": np.array(told)} | grads
+    return {"elbo, nll, kl, bound": Expected(np.array(told), "bounds", x, eps, weights)} | {
+        name: Expected(grad, "weighted", name, kind, x, eps, weights) for name, grad in read(lib, model, "grad").items()}
+
+
+# from the loss backwards
+LAYERS = ("decoder.layers.2", "decoder.layers.0", "encoder.logvar", "encoder.mean", "encoder.trunk.layers.0")
+NAMES = tuple(f"{layer}.{letter}" for layer in LAYERS for letter in "Wb")
+
+
+def read(lib, model, part):
+    """A copy of the value or the gradient of every parameter."""
+    return {name: np.array(lib.get(model, f"{name}.{part}")) for name in NAMES}
 
 
 def gaussian(rng, B, Z):
@@ -67,7 +75,7 @@ def full_draw_of_any_size(lib, rng):
     B, Z = sizes(rng, 2)
     (mean, L), (eps, dz) = gaussian(rng, B, Z), rng.standard_normal((2, B, Z))
     z, pull = lib.call("minivae.distributions:reparameterize_full", mean, L, eps=eps)
-    dmean, dL = lib.call(pull, dz)
+    dmean, dL = returned(lib.call(pull, dz), "dmean", "dL")
     return {"z": z, "dμ": dmean, "dL": Expected(dL, "full_draw_dL", dz, eps)}
 
 
@@ -85,8 +93,8 @@ def full_kl_of_any_size(lib, rng):
     mean, L = gaussian(rng, *sizes(rng, 2))
     dkl = rng.standard_normal(len(mean))
     kl, pull = lib.call("minivae.distributions:full_gaussian_kl", mean, L)
-    dmean, dL = lib.call(pull, dkl)
-    narrow = lib.call("minivae.distributions:full_gaussian_kl", mean, 1e-200 * L)[0]
+    dmean, dL = returned(lib.call(pull, dkl), "dmean", "dL")
+    narrow = value_of(lib.call("minivae.distributions:full_gaussian_kl", mean, 1e-200 * L))
     return {"kl": kl, "dμ": dmean, "dL": Expected(dL, "full_kl_dL", L, dkl), "kl of a narrow posterior": narrow}
 
 
@@ -96,7 +104,7 @@ def full_log_prob_of_any_size(lib, rng):
     mean, L = gaussian(rng, *sizes(rng, 2))
     z, dlog = rng.standard_normal(mean.shape), rng.standard_normal(len(mean))
     _, pull = lib.call("minivae.distributions:full_gaussian_log_prob", z, mean, L)
-    dz, dmean, dL = lib.call(pull, dlog)
+    dz, dmean, dL = returned(lib.call(pull, dlog), "dz", "dmean", "dL")
     return {"dz": dz, "dμ": dmean, "dL": Expected(dL, "full_log_prob_dL", z, mean, L, dlog)}
 
 
@@ -107,7 +115,7 @@ def shared_of_any_size(lib, rng):
     mean, x = rng.standard_normal((2, B, X))
     x[:, 0] += 1e3
     _, pull = lib.call("minivae.distributions:gaussian_nll_shared", mean, np.array(-2.5), x=x)
-    dmean, dlogvar = lib.call(pull, rng.standard_normal(B))
+    dmean, dlogvar = returned(lib.call(pull, rng.standard_normal(B)), "dmean", "dlogvar")
     return {"dμ": dmean, "d log σ²": dlogvar}
 
 
@@ -119,7 +127,7 @@ def pixel_of_any_size(lib, rng):
     x[:, 0] += 1e3
     dnll = rng.standard_normal(B)
     _, pull = lib.call("minivae.distributions:gaussian_nll", mean, logvar, x=x)
-    dmean, dlogvar = lib.call(pull, dnll)
+    dmean, dlogvar = returned(lib.call(pull, dnll), "dmean", "dlogvar")
     return {"dμ": dmean, "d log σ²": Expected(dlogvar, "nll_dlogvar", mean, logvar, x, dnll)}
 
 
@@ -129,5 +137,5 @@ def log_prob_of_any_size(lib, rng):
     z, mean, logvar = rng.standard_normal((3, *sizes(rng, 2)))
     z[:, 0] += 1e3
     _, pull = lib.call("minivae.distributions:gaussian_log_prob", z, mean, logvar)
-    dz, dmean, dlogvar = lib.call(pull, rng.standard_normal(len(z)))
+    dz, dmean, dlogvar = returned(lib.call(pull, rng.standard_normal(len(z))), "dz", "dmean", "dlogvar")
     return {"dz": dz, "dμ": dmean, "d log σ²": dlogvar}

@@ -1,6 +1,25 @@
 """What the gradients of assignment 3 are made of: it stays with the instructor."""
 
+from functools import wraps
+
 import numpy as np
+
+from minivae.distributions import gaussian_log_prob, reparameterize
+from minivae.variants import VAEConfig
+
+
+def once(f):
+    """Of the same arrays one after the other, it is computed once."""
+    last = {}
+
+    @wraps(f)
+    def wrapped(x, eps, weights):
+        key = (x.tobytes(), eps.tobytes(), *(value.tobytes() for value in weights.values()))
+        if last.get("key") != key:
+            last.update(key=key, found=f(x, eps, weights))
+        return last["found"]
+
+    return wrapped
 
 
 def softmax(x):
@@ -23,12 +42,111 @@ def log_mean_exp_far(x):
             "sizes": {"K": x.shape[-1]}}
 
 
-def bounds():
-    return {}
+# ── the objectives: what they would teach by another weight of each draw ──────────────────────
 
 
-def weighted(K, B):
-    return {"sizes": {"the number of draws K": K, "the batch size B": B}}
+def bounds(x, eps, weights):
+    """elbo, nll, kl, bound"""
+    model, K, B = _model(x, eps, weights), *eps.shape[:2]
+    nll, kl = (term.reshape(K, B) for term in model.monte_carlo_terms(x=x, eps=eps)[0])
+    elbo, nll_, kl_ = -(nll + kl).mean(), nll.mean(), kl.mean()
+    bound = (np.logaddexp.reduce(-(nll + kl), axis=0) - np.log(K)).mean()
+    return {"sizes": {"the batch size B": B},
+            "instead": {"not averaged over the K draws, in the first three":
+                        np.array([K * elbo, K * nll_, K * kl_, bound]),
+                        "log of the sum over the draws in the bound: the 1/K is missing":
+                        np.array([elbo, nll_, kl_, bound + np.log(K)]),
+                        "the loss in the last place, and not the bound": np.array([elbo, nll_, kl_, -bound]),
+                        "the ELBO in the last place: the mean of log w, and not the log of the mean of w":
+                        np.array([elbo, nll_, kl_, elbo])}}
+
+
+def weighted(name, kind, x, eps, weights):
+    K, B = eps.shape[:2]
+    found = _iwae(x, eps, weights) if kind == "IWAE" else _dreg(x, eps, weights)
+    return {"sizes": {"the number of draws K": K, "the batch size B": B},
+            "instead": {says: grads[_short(name)] for says, grads in found.items()}}
+
+
+@once
+def _iwae(x, eps, weights):
+    """What to say -> the gradient of every parameter"""
+    model, (K, B) = _model(x, eps, weights), eps.shape[:2]
+    (nll, kl), pullback = model.monte_carlo_terms(x=x, eps=eps)
+    log_w = -(nll + kl).reshape(K, B).T
+    right = softmax(log_w).T.reshape(-1) / B
+
+    def of(dnll, dkl):
+        return _gradients(model, lambda: pullback(dnll, dkl))
+
+    return {"that of the ELBO: all draws weigh alike, where the normalised weights belong":
+            of(*2 * [np.full_like(nll, 1.0 / (K * B))]),
+            "that of weights upside down: the draw that explains x worst teaches most":
+            of(*2 * [softmax(-log_w).T.reshape(-1) / B]),
+            "that of weights normalised over the batch, where they belong to the draws of one image":
+            of(*2 * [softmax(log_w.T).reshape(-1) / B]),
+            "that of draws of different images mixed: the K B numbers are (K, B), not (B, K)":
+            of(*2 * [softmax(-(nll + kl).reshape(B, K)).reshape(-1) / B]),
+            "without the KL: log w = −(nll + kl)": of(right, 0.0 * right),
+            "without the nll: log w = −(nll + kl)": of(0.0 * right, right),
+            "that of weights which are not normalised: their sum over the draws is not 1":
+            of(*2 * [np.exp(log_w).T.reshape(-1) / B])}
+
+
+@once
+def _dreg(x, eps, weights):
+    """What to say -> the gradient of every parameter"""
+    def of(**other):
+        model = _model(x, eps, weights)
+        return _gradients(model, lambda: _dreg_step(model, x, eps, **other))
+
+    return {"that of draws weighed once: the encoder hears w̃², the decoder w̃": of(encoder=lambda w: 1.0),
+            "that of draws weighed twice for the decoder too: it hears w̃": of(decoder=lambda w: w),
+            "with the parameters of q in log q not held still: only z may move there": of(still=False),
+            "the gradient of the IWAE: q's parameters are to be held still, and w̃ comes twice":
+            of(still=False, encoder=lambda w: 1.0),
+            "without ∂log q/∂z": of(log_q=0.0), "without ∂log p(z)/∂z": of(log_p=0.0),
+            "without ∂log p(x|z)/∂z": of(nll=0.0), "with ∂log q/∂z of the wrong sign": of(log_q=-1.0),
+            "with ∂log p(z)/∂z of the wrong sign": of(log_p=-1.0)}
+
+
+def _dreg_step(model, x, eps, *, encoder=lambda w: w, decoder=lambda w: 1.0, still=True, log_q=1.0, log_p=1.0, nll=1.0):
+    """DReG with a mistake: other weights of each draw, or a term more or less."""
+    K, B = eps.shape[:2]
+    (mean, logvar), pull_q = model.q(x=x)
+    means, logvars = np.concatenate(K * [mean]), np.concatenate(K * [logvar])
+    z, pull_z = reparameterize(means, logvars, eps=eps.reshape(means.shape))
+    outputs, pull_decoder = model.decoder(z)
+    surprise, pull_nll = model.likelihood(outputs, x=np.concatenate(K * [x]))
+    q, pull_log_q = gaussian_log_prob(z, means, logvars)
+    p, pull_p = model.prior.log_prob(z)
+    w = softmax(-(surprise + q - p).reshape(K, B).T).T.reshape(-1)
+    dz_q, dmeans_q, dlogvars_q = pull_log_q(w / B)
+    dz = nll * pull_decoder(pull_nll(decoder(w) * w / B)) + log_q * dz_q + log_p * pull_p(-w / B)
+    dmeans, dlogvars = pull_z(dz * np.broadcast_to(encoder(w), w.shape)[:, None])
+    if not still:
+        dmeans, dlogvars = dmeans + dmeans_q, dlogvars + dlogvars_q
+    pull_q(*(d.reshape(K, B, -1).sum(axis=0) for d in (dmeans, dlogvars)))
+
+
+def _model(x, eps, weights):
+    hidden = weights["encoder.trunk.layers.0.W"].shape[1]
+    model = VAEConfig(x.shape[1], (hidden,), eps.shape[2], "tanh").build(dtype=np.float64)
+    for name, value in weights.items():
+        model.parameters()[_short(name)].value[...] = value
+    return model
+
+
+def _gradients(model, teach):
+    """{parameter: what `teach` adds to its gradient}"""
+    model.arena.zero_grad()
+    teach()
+    return {name: parameter.grad.copy() for name, parameter in model.parameters().items()}
+
+
+def _short(name):
+    """ "decoder.2.W", as `parameters` has it, of the path "decoder.layers.2.W" """
+    return name.replace(".layers.", ".")
 
 
 def full_draw(mean, L, eps):
@@ -38,7 +156,9 @@ def full_draw(mean, L, eps):
 
 def full_draw_dL(dz, eps):
     return {"factors": {"ε": eps[:, None, :], "dz": dz[:, :, None]},
-            "instead": {"the transpose: εᵢ and dzⱼ have changed places": eps[:, :, None] * dz[:, None, :]}}
+            "instead": {"the transpose: εᵢ and dzⱼ have changed places": eps[:, :, None] * dz[:, None, :],
+                        "cut to a triangle: here every entry of L is an input, and what is no parameter is cut where L "
+                        "is made": np.tril(dz[:, :, None] * eps[:, None, :])}}
 
 
 def logdet(L, dlog):
