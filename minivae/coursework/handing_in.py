@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minivae.coursework.entries import SubmissionError
 from minivae.coursework.imports import imports, module_file
-from minivae.coursework.source import source
+from minivae.coursework.source import complaint, source
 
 MANIFEST = "handed_out.json"           # file of the starter -> what it was
 
@@ -36,6 +36,7 @@ def to_hand_in(folder: Path, submitted: Iterable[str]) -> tuple[list[str], list[
                         "take the file that was handed out")
             continue
         lost += [f"{file}{changed}"] if changed else []
+        lost += [f"{file}, {says}: nothing in it can be used"] if (says := complaint(text, file)) else []
         for module in (name for one in imports(file, text) for name in (one.module, f"{one.module}.{one.name}")):
             path = module_file(module, folder)
             helper = path.relative_to(folder).as_posix() if path else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import codecs
 import json
+import warnings
 from collections.abc import Iterator
 
 from minivae.coursework.entries import SubmissionError
@@ -41,11 +42,29 @@ def source(content: bytes, name: str) -> tuple[bytes, str]:
 
 
 def _is_python(text: str) -> bool:
+    return not complaint(text.encode(), "")
+
+
+def complaint(source: bytes, name: str) -> str:
+    """Why this is no Python, with the line; empty if it is.
+
+    It is parsed and no more: compiling what somebody has thought up can end the process that does it.
+    """
     try:
-        ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            body = ast.parse(source, name).body
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}: {(error.text or '').strip():.100}"
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        return f"it cannot be read by Python ({type(error).__name__})"
+    first = True                                       # up to here, only a docstring and imports from the future
+    for node in body:
+        future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        if future and not first:
+            return f"line {node.lineno}: from __future__ imports must stand at the beginning of the file"
+        first = first and (future or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)))
+    return ""
 
 
 def _cells(text: str) -> Iterator[str]:
@@ -59,6 +78,8 @@ def _cells(text: str) -> Iterator[str]:
 
 
 def _without_magic(line: str) -> str:
-    """A line that Python can read, as long as the other one, so that the lines keep their numbers."""
-    before = line[:len(line) - len(line.lstrip())]
-    return f"{before}pass\n" if line.lstrip().startswith(MAGIC) else line
+    """A line that Python can read in its place, so that the lines keep their numbers."""
+    text = line.lstrip()
+    if not text.startswith(MAGIC):
+        return line
+    return f"{line[:len(line) - len(text)]}pass\n" if text != line else f"# {line}"      # a block must not be empty

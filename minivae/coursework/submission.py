@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from minivae.coursework.entries import Entry, SubmissionError, entries
 from minivae.coursework.imports import imports, module_file, not_there
-from minivae.coursework.source import LARGEST, source
+from minivae.coursework.source import LARGEST, complaint, source
 
 HELPERS = 10                           # files of the student's own that are taken along
 NOT_FOR_STUDENTS_CODE = shutil.ignore_patterns("answers.bin", "handed_out.json", "visible.py", "test_assignment.py",
@@ -57,6 +57,8 @@ def handed_in(paths: Sequence[Path], files: Iterable[str], tree: Path) -> Handed
     elif found:
         names = sorted({entry.name for entry in found})
         theirs.remarks.append(f"what was handed in: {', '.join(names[:8])}{' …' if len(names) > 8 else ''}")
+    theirs.remarks += [f"{file}, {says}: nothing in it can be used" for file, content in sorted(theirs.contents.items())
+                       if (says := complaint(content, file))]
     theirs.remarks += not_there(theirs.contents, tree)
     return theirs
 

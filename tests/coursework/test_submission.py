@@ -62,8 +62,9 @@ def given(tree, path, *files):
 
 CODE = b"x = 1\n"
 NOTEBOOK = json.dumps({"cells": [{"cell_type": "markdown", "source": ["# no"]},
-                                 {"cell_type": "code", "source": ["%matplotlib inline\n", "x = 1\n"]},
+                                 {"cell_type": "code", "source": ["%matplotlib inline\n", "if 1:\n", "  %pwd\n"]},
                                  {"cell_type": "code", "source": "y = 2"}]}).encode()
+CELLS = b"# %matplotlib inline\nif 1:\n  pass\n\n\ny = 2"
 FOUND = {                              # what lies in the folder -> what is taken of it, and what is said
     "at its place": (OPS, CODE, CODE, None),
     "below a folder": ("home/a1/minivae/ops.py", CODE, CODE, "taken from home/a1/minivae/ops.py"),
@@ -83,9 +84,10 @@ FOUND = {                              # what lies in the folder -> what is take
     "a BOM": (OPS, b"\xef\xbb\xbf" + CODE, CODE, None),
     "from Windows": (OPS, b"x = 1\r\ny = 2\r\n", b"x = 1\ny = 2\n", None),
     "UTF-16": (OPS, "x = 'é'\n".encode("utf-16"), "x = 'é'\n".encode(), "UTF-16: save it as UTF-8"),
-    "a notebook saved as .py": (OPS, NOTEBOOK, b"pass\nx = 1\n\n\ny = 2", "is a notebook: its code"),
-    "a notebook": ("ops.ipynb", NOTEBOOK, b"pass\nx = 1\n\n\ny = 2", "lines that only a notebook understands"),
-    "a notebook's export": (OPS, b"get_ipython().system('ls')\nx = 1\n", b"pass\nx = 1\n", "are left out"),
+    "a notebook saved as .py": (OPS, NOTEBOOK, CELLS, "is a notebook: its code"),
+    "a notebook": ("ops.ipynb", NOTEBOOK, CELLS, "lines that only a notebook understands"),
+    "a notebook's export": (OPS, b"get_ipython().system('ls')\nx = 1\n", b"# get_ipython().system('ls')\nx = 1\n",
+                            "are left out"),
     "a remainder on a line of its own": (OPS, b"x = (3\n  % 2)\n", b"x = (3\n  % 2)\n", None),
 }
 
@@ -124,6 +126,20 @@ def test_what_cannot_be_taken_is_said(name, tree):
     theirs = given(tree, ".", (place, content))
     assert theirs.contents == {}
     assert says in " | ".join(theirs.remarks)
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    (b"x = 1\ndef f(:\n", "line 2: invalid syntax: def f(:"),
+    (b"'a docstring'\nimport math\nfrom __future__ import annotations\n", "line 3: from __future__"),
+    (b"-" * 300_000 + b"1", "it cannot be read by Python"), (b"def f():\nreturn 1\n", "line 2: expected an indented"),
+])
+def test_what_is_no_python_is_said_with_its_line(text, says, tree):
+    assert f"minivae/ops.py, {says}" in " ".join(given(tree, ".", (OPS, text)).remarks)
+
+
+def test_what_a_compiler_would_die_of_does_not_end_the_judge(tree):
+    deep = b"[a for a in b " + b"for a in b " * 30_000 + b"]"           # compile() of it ends Python 3.11 to 3.13
+    assert given(tree, ".", (OPS, deep)).contents == {OPS: deep}
 
 
 def test_the_file_at_its_place_is_the_best_and_the_others_are_named(tree):
