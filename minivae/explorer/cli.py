@@ -7,14 +7,16 @@ from math import isqrt
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
+from minivae.backend import device
 from minivae.data import DataError, Dataset, available, load
 from minivae.explorer.export import MARK, explorer
+from minivae.explorer.views import VIEWS, View
 from minivae.parts import InUnits, Likelihood, likelihood
 from minivae.runs import CHECKPOINT, CheckpointError, load_checkpoint, load_parameters, write_atomically
 from minivae.training import Recipe, read_recipe
-from minivae.vae import VAE
 
 
 @dataclass
@@ -34,6 +36,9 @@ class Explore:
     """height and width of an image; only where the data set, which knows them, is not here"""
     ink: tuple[float, float] | None = None
     """the pixels that are drawn as blank and as full ink; default: 0 and 1, or the run's (`train --scale`)"""
+    given: int = 0
+    """of m2, m1m2 and cvae --given label: the class; of cvae: the test image, some quadrants of which are given; of
+    infinite: the component, the largest first"""
     folder: Path | None = None
     """where the data files lie, if not in MINIVAE_DATA or the cache"""
 
@@ -43,11 +48,12 @@ class Explore:
         recipe, checkpoint = find(self.run)
         dataset, why = images_of(recipe, self.folder)
         shape = dataset.image_shape if dataset else self.shape or guess(recipe, checkpoint)
-        model = model_of(recipe, checkpoint, shape)
-        images, labels = (recipe.test(dataset).x, dataset.test_labels) if dataset else (None, None)
-        title = self.title or f"{Path(recipe.data).stem.replace('_', ' ').capitalize()}, {recipe.latents} latents"
-        low, high = self.ink or ink_in_units(model.likelihood)
-        page = explorer(model, images, labels, shape, title=title, low=low, high=high).encode()
+        shown = view_of(recipe, checkpoint, shape, dataset, self.given)
+        images, labels = on_the_plane(shown, recipe, dataset)
+        said = f"{Path(recipe.data).stem.replace('_', ' ').capitalize()}, {recipe.latents} latents"
+        title = self.title or ", ".join(filter(None, (said, shown.says)))
+        low, high = self.ink or ink_in_units(shown.vae.likelihood)
+        page = explorer(shown.vae, images, labels, shape, title=title, low=low, high=high).encode()
         write_atomically(self.out, page)
         print(f"{checkpoint}: {self.out}, {len(page) / 1000:.0f} kB" + (f"; without test images: {why}" if why else ""))
         return 0
@@ -79,14 +85,33 @@ def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]
         return None, str(error)
 
 
-def model_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, int]) -> VAE:
-    """The trained model, on the host.  Raises CheckpointError if the file holds another one."""
-    if recipe.model != "vae":
-        raise ValueError(f"{checkpoint.parent}: a run of model {recipe.model}; the page explores the latent space of a "
-                         "vae")
-    model = recipe.vae(shape).build()
+def view_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, int], dataset: Dataset | None, given: int) -> View:
+    """The trained model, on the host, as the page shows it.
+
+    Raises CheckpointError if the file holds another one, DataError if the model cannot be built without its data, and
+    ValueError for a kind of model that has no plane.
+    """
+    if recipe.model == "vae":
+        vae = recipe.vae(shape).build()
+        load_parameters(checkpoint, vae)
+        return View(vae)
+    if recipe.model not in VIEWS:
+        raise ValueError(f"{checkpoint.parent}: a run of model {recipe.model}; the page explores latents that are real "
+                         "numbers")
+    if dataset is None:
+        raise DataError(f"{recipe.data} is not here, and a run of model {recipe.model} cannot be built without it")
+    model = recipe.build(dataset, device("cpu"))
     load_parameters(checkpoint, model)
-    return model
+    return VIEWS[recipe.model](model, recipe, dataset, given)
+
+
+def on_the_plane(shown: View, recipe: Recipe, dataset: Dataset | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The test images that lie on the plane, and their labels."""
+    if dataset is None or (shown.of is not None and not shown.of.any()):
+        return None, None
+    images = recipe.test(dataset).x if recipe.model == "vae" else dataset.test
+    of = slice(None) if shown.of is None else shown.of
+    return images[of], None if dataset.test_labels is None else dataset.test_labels[of]
 
 
 def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, int]:

@@ -159,7 +159,7 @@ def test_a_conditional_model_from_training_to_samples(given, data, tmp_path, cap
     assert np.load(tmp_path / "s.npz")["images"].shape == (70, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
     shown(capsys)
-    for command, said in (("explore", "a run of model cvae; the page explores the latent space of a vae"),
+    for command, said in (("evaluate --latents", "ais, latents: got a run of a CVAE"),
                           ("evaluate --ais 5", "ais, latents: got a run of a CVAE, expected one of a VAE")):
         assert main([*command.split(), str(run)]) == 2
         assert said in shown(capsys)[1]
@@ -182,7 +182,7 @@ def test_a_semi_supervised_model_from_training_to_samples(model, data, tmp_path,
     assert np.load(tmp_path / "s.npz")["images"].shape == (7, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
     shown(capsys)
-    for command, said in (("explore", f"a run of model {model}; the page explores the latent space of a vae"),
+    for command, said in (("evaluate --latents", "ais, latents: got a run of a M"),
                           ("evaluate --ais 5", "ais, latents: got a run of a M"),
                           ("train --labels 12 --data DATA",
                            "labels: got 12, which means nothing to model vae: it is of model m2 or m1m2"),
@@ -241,10 +241,8 @@ def test_clusters_from_training_to_samples(data, tmp_path, capsys):
     assert np.load(tmp_path / "s.npz")["images"].shape == (10, 4, 3)
     assert main(["plot", str(run), "--out", str(tmp_path / "pictures")]) == 0
     shown(capsys)
-    for command, said in (("explore", "a run of model gmvae; the page explores the latent space of a vae"),
-                          ("evaluate --latents", "latents: got a run of a GMVAE")):
-        assert main([*command.split(), str(run)]) == 2
-        assert said in shown(capsys)[1]
+    assert main(["evaluate", "--latents", str(run)]) == 2
+    assert "latents: got a run of a GMVAE" in shown(capsys)[1]
 
 
 def test_as_many_vaes_as_the_data_ask_for(data, tmp_path, capsys):
@@ -263,8 +261,6 @@ def test_as_many_vaes_as_the_data_ask_for(data, tmp_path, capsys):
     assert re.search(r"active units: \d of 2\nNLL", out)
     assert main(["sample", str(run), "--n", "9", "--out", str(tmp_path / "s.npz")]) == 0
     assert np.load(tmp_path / "s.npz")["images"].shape == (9, 4, 3)
-    assert main(["explore", str(run)]) == 2
-    assert "a run of model infinite; the page explores the latent space of a vae" in shown(capsys)[1]
     assert main(["train", "--model", "infinite", "--concentration", "0", "--data", str(data)]) == 2
     assert "concentration: got 0.0, expected a number > 0" in shown(capsys)[1]
 
@@ -283,8 +279,6 @@ def test_residuals_of_neighbours_from_training_to_samples(data, tmp_path, capsys
     assert re.search(r"active units: \d of 2\nNLL -?\d", out)
     assert "annealed importance sampling, 3 temperatures" in out
     assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
-    assert main(["explore", str(run)]) == 2
-    assert "a run of model structured" in shown(capsys)[1]
 
 
 def test_pictures_of_numbers_from_training_to_samples(data, tmp_path, capsys):
