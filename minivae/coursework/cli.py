@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from minivae.console import readable
 from minivae.coursework.assignment import Assignment, AssignmentError
-from minivae.coursework.report import Result, plain
+from minivae.coursework.report import Result, plain, write
 from minivae.coursework.wire import WireError
 
 OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -125,8 +125,9 @@ def _build(options: argparse.Namespace) -> int:
              for path in sorted((out / "starter").rglob("*")) if path.is_file()}
     write_zip(out / "starter.zip", files)
     autograder(assignment, out / "autograder.zip", number(seed))
+    write(out / "seed", f"{seed}\n")
     print(f"for students: {out / 'starter'}, {out / 'starter.zip'}\nfor Gradescope: {out / 'autograder.zip'}\n"
-          f"seed (keep it secret; it is in autograder.zip): {seed}")
+          f"to grade with: --seed @{out / 'seed'} (keep it secret; it is in autograder.zip too): {seed}")
     return OK
 
 
@@ -223,8 +224,8 @@ COMMANDS = {"check": _check, "build": _build, "solution": _solution, "grade": _g
 def _secret(seed: str | None) -> int:
     """The seed as a number.  Raises AssignmentError if there is none: everybody would know the hidden cases."""
     if not seed:
-        raise AssignmentError("--seed SECRET is missing: the hidden cases are drawn by it. `course build` drew one and "
-                              "printed it; a file may hold it: --seed @FILE")
+        raise AssignmentError("--seed SECRET is missing: the hidden cases are drawn by it. `course build` drew one "
+                              "and wrote it down: --seed @dist/NAME/seed")
     return number(seed)
 
 

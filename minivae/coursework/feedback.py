@@ -48,7 +48,7 @@ THINK = (                              # what a message says -> what to think ab
      "Which constants does the density need in order to integrate to one?"),
     (r"low precision|digits",
      "Where are two nearly equal numbers subtracted?"),
-    (r"nothing was returned|another form|expected an array|is a ",
+    (r"was returned|another form|expected an array|is a |order",
      "What is asked for: how many values, in which order, of which kind?"),
     (r"Error:",
      "Run `python -m minivae course check`, or call the function yourself, and read the line that is named."),

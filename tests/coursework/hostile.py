@@ -12,6 +12,7 @@ from conftest import ROOT
 
 from minivae.coursework.report import PROMISES
 
+ANOTHER = "of another form|was returned"                # what is said of an answer that is none
 _, READ, WRITE, STAY, TOUCH, CALL = PROMISES           # in the order of the report
 
 # name: (what it breaks if it succeeds, where the code stands, the code, what the report says)
@@ -22,13 +23,13 @@ ATTACKS = {
     "asks Python to end": (None, "module", "raise SystemExit", "SystemExit"),
     "a null pointer": (None, "linear", "import ctypes; ctypes.string_at(0)", "ended its process"),
     "prints a better report": (None, "linear", "print('{\"tests\": [{\"score\": 54, \"max_score\": 54}]}')",
-                               "of another form"),
+                               ANOTHER),
     "patches the checker": (None, "linear", """
         import sys, numpy
         numpy.allclose = numpy.array_equal = lambda *a, **k: True
         numpy.linalg.norm = lambda *a, **k: 0.0
         sys.modules["things"].Things.answer = lambda self, request: True
-        return x, lambda dy: (x, W, b)""", "of another form"),
+        return x, lambda dy: (x, W, b)""", ANOTHER),
     "one number that is all numbers": (None, "module", """
         class Equal(float):
             __eq__ = __le__ = __ge__ = lambda self, other: True
@@ -57,7 +58,7 @@ ATTACKS = {
         for byte in struct.pack("<II", 1000, 0) + b" " * 1000:
             say(bytes([byte])); time.sleep(0.2)""", "stopped after"),
     "a handle of nothing": (None, "linear", """
-        sys.modules["things"].Things.out = lambda self, x: sys.modules["wire"].Handle(10 ** 9)""", "another form"),
+        sys.modules["things"].Things.out = lambda self, x: sys.modules["wire"].Handle(10 ** 9)""", ANOTHER),
     "closes every file": (None, "linear", "import os; os.closerange(0, 64)", "ended its process"),
     "an error without words": (None, "linear", """
         class Evil(Exception):
@@ -79,7 +80,7 @@ ATTACKS = {
     "a thousand threads": (None, "linear", """
         import threading
         while True: threading.Thread(target=time.sleep, args=(1e6,)).start()""", "can't start new thread"),
-    "a gigabyte of output": (None, "linear", "for i in range(1000): print('x' * 10 ** 6)", "another form|stopped"),
+    "a gigabyte of output": (None, "linear", "for i in range(1000): print('x' * 10 ** 6)", f"{ANOTHER}|stopped"),
     "output past Python": (None, "linear", "while True: os.write(2, b'x' * 10 ** 6)", "stopped after"),
     "a fork bomb": (STAY, "linear", "while True: os.fork()", "Error|stopped|ended"),
     "children in sessions of their own": (STAY, "linear", """
@@ -87,7 +88,7 @@ ATTACKS = {
             os.setsid()
             while os.fork() == 0:
                 time.sleep(0.01); os.setsid()
-            time.sleep(1e6)""", "Error|another form|stopped|ended"),
+            time.sleep(1e6)""", f"Error|{ANOTHER}|stopped|ended"),
     "asks for more processes": (None, "linear", """
         import stat
         found = []
@@ -101,7 +102,7 @@ ATTACKS = {
             try: os.kill(pid, 9)
             except OSError: pass
         try: os.killpg(0, 9)
-        except OSError: pass""", "another form|ended"),
+        except OSError: pass""", f"{ANOTHER}|ended"),
     "limits for the judge": (TOUCH, "linear", """
         import resource
         resource.prlimit(JUDGE, resource.RLIMIT_CPU, (1, 1))""", "Error"),

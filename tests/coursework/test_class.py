@@ -3,13 +3,14 @@
 import csv
 import json
 import os
+import zipfile
 
 import pytest
 from tiny import FILE, RIGHT, WRONG, hand_in, tiny
 
 from minivae.coursework import classroom
 from minivae.coursework import grade as grading
-from minivae.coursework.cli import main
+from minivae.coursework.cli import main, number
 from minivae.coursework.gradebook import Gradebook, file_name
 from minivae.coursework.roster import Submission
 from minivae.coursework.submission import HandedIn
@@ -107,6 +108,17 @@ def test_a_grade_needs_a_secret(assignment, tmp_path, capsys):
     for command in (["grade"], ["gradescope", "--out", str(tmp_path / "results.json")]):
         assert main(["course", *command, str(submissions[0]), "--assignment", str(assignment)]) == 2
         assert "--seed SECRET is missing" in capsys.readouterr().err
+
+
+def test_what_build_drew_is_what_grades(assignment, tmp_path):
+    assert main(["course", "build", str(assignment), "--out", str(tmp_path / "dist")]) == 0
+    seed = tmp_path / "dist" / "seed"
+    with zipfile.ZipFile(tmp_path / "dist" / "autograder.zip") as archive:
+        assert archive.read("seed").decode() == str(number(f"@{seed}"))
+    assert os.name != "posix" or seed.stat().st_mode & 0o077 == 0
+    submissions = hand_in(tmp_path / "in", anna=RIGHT)
+    assert grade(assignment, tmp_path / "out", submissions, "--seed", f"@{seed}") == 0
+    assert gradebook(tmp_path / "out") == {"anna": "3"}
 
 
 def test_only_their_owner_can_read_the_results(assignment, tmp_path):
