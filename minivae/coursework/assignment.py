@@ -72,9 +72,11 @@ class Assignment:
     """functions that would tell an answer, and that no task needs"""
     tasks: tuple[Task, ...]
     written: tuple[Written, ...] = ()
+    seed: int = 0
+    """secret: what make.py draws by it"""
 
     @classmethod
-    def read(cls, folder: Path) -> Assignment:
+    def read(cls, folder: Path, seed: int = 0) -> Assignment:
         """Raises AssignmentError, naming the file and what is wrong in it."""
         path = folder / "assignment.toml"
         try:
@@ -82,7 +84,7 @@ class Assignment:
             tasks = _tasks(table)
             written = tuple(Written(w["id"], w["title"], float(w["points"])) for w in table.get("written", ()))
             found = cls(folder, table["name"], table["title"], tuple(table["files"]), tuple(table.get("left_out", ())),
-                        tuple(table.get("also_blank", ())), tasks, written)
+                        tuple(table.get("also_blank", ())), tasks, written, seed)
         except OSError as error:
             raise AssignmentError(f"{path}: {error.strerror or error}") from error
         except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
@@ -106,12 +108,12 @@ class Assignment:
 
     @cached_property
     def visible(self) -> list[Test]:
-        return collect(self.folder / "visible.py")
+        return collect(self.folder / "visible.py", self.seed)
 
     @cached_property
     def hidden(self) -> list[Test]:
         path = self.folder / "hidden.py"
-        return collect(path) if path.exists() else []
+        return collect(path, self.seed) if path.exists() else []
 
     @cached_property
     def hints(self) -> Hints:

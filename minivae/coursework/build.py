@@ -24,7 +24,7 @@ VISIBLE_SEED = 1                                       # of the visible tests: e
 
 def starter(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     """Write the starter tree into an empty folder.  Raises AssignmentError if an answer can be read in it."""
-    blanks, texts = assignment.blanks(), made(assignment.folder, "starter")
+    blanks, texts = assignment.blanks(), made(assignment.folder, assignment.seed, "starter")
     answers: set[str] = set()
     for entry in assignment.files:
         file, _, names = entry.partition(":")

@@ -134,7 +134,7 @@ _court: Court | None = None
 def _begin(folder: Path, starter: Path, seed: int) -> None:
     """In a worker: read the assignment, and end when the parent does, if only by being killed."""
     global _court
-    _court = Court(Assignment.read(folder), starter, seed)
+    _court = Court(Assignment.read(folder, seed), starter, seed)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     right = commands.add_parser("solution", help="instructors: what to hand in to get all points, to try a grader with")
     right.add_argument("assignment", help="a1, or a folder with an assignment.toml")
     right.add_argument("--out", type=Path, help="an empty folder (default: dist/NAME-solution)")
+    right.add_argument("--seed", default="0", help="as for build: it matters where exercises are drawn by it (a4)")
 
     grade = commands.add_parser("grade", help="instructors: grade submissions (folders or zips)")
     grade.add_argument("submissions", nargs="+", type=Path)
@@ -117,9 +118,9 @@ def _check(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     from minivae.coursework.build import autograder, starter, write_zip
 
-    assignment = Assignment.read(_folder(options.assignment))
-    out = _empty(options.out or Path("dist") / assignment.name)
     seed = options.seed or secrets.token_hex(8)
+    assignment = Assignment.read(_folder(options.assignment), number(seed))
+    out = _empty(options.out or Path("dist") / assignment.name)
     starter(assignment, out / "starter")
     files = {path.relative_to(out / "starter").as_posix(): path.read_bytes()
              for path in sorted((out / "starter").rglob("*")) if path.is_file()}
@@ -134,7 +135,7 @@ def _build(options: argparse.Namespace) -> int:
 def _solution(options: argparse.Namespace) -> int:
     from minivae.coursework.verify import solution
 
-    assignment = Assignment.read(_folder(options.assignment))
+    assignment = Assignment.read(_folder(options.assignment), number(options.seed))
     out = _empty(options.out or Path("dist") / f"{assignment.name}-solution")
     solution(assignment, out)
     print(f"hand in these (keep them secret), and all {assignment.points:g} points are given: "
@@ -158,7 +159,8 @@ def _grade(options: argparse.Namespace) -> int:
     from minivae.coursework.on_paper import Person
     from minivae.coursework.roster import submissions_of
 
-    seed, assignment = _secret(options.seed), Assignment.read(_folder(options.assignment))
+    seed = _secret(options.seed)
+    assignment = Assignment.read(_folder(options.assignment), seed)
     submissions, book = submissions_of(options.submissions), Gradebook(options.out or Path("grades") / assignment.name)
     people = [Person(one.name, one.student, one.id) for one in submissions]
     with _starter(options.starter, assignment) as tree:
@@ -187,7 +189,8 @@ def _gradescope(options: argparse.Namespace) -> int:
     from minivae.coursework import report as r
     from minivae.coursework.grade import grade
 
-    seed, assignment = _secret(options.seed), Assignment.read(_folder(options.assignment))
+    seed = _secret(options.seed)
+    assignment = Assignment.read(_folder(options.assignment), seed)
     if not options.submission.exists():
         raise AssignmentError(f"{options.submission}: no such file or folder")
     with _starter(options.starter, assignment) as tree:
@@ -214,7 +217,8 @@ def _starter(given: Path | None, assignment: Assignment) -> Iterator[Path]:
 def _verify(options: argparse.Namespace) -> int:
     from minivae.coursework.verify import verify
 
-    return OK if verify(Assignment.read(_folder(options.assignment)), number(options.seed)) else WRONG
+    seed = number(options.seed)
+    return OK if verify(Assignment.read(_folder(options.assignment), seed), seed) else WRONG
 
 
 COMMANDS = {"check": _check, "build": _build, "solution": _solution, "grade": _grade, "gradescope": _gradescope,

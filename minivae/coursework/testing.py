@@ -147,20 +147,21 @@ def points(number: float, *, task: str, hidden: bool = False, tolerance: float =
     return mark
 
 
-def collect(path: Path) -> list[Test]:
-    """The tests of a file, in its order."""
-    for file, text in made(path.parent, "starter", "solution").items():       # importable here, where the solution runs
+def collect(path: Path, seed: int = 0) -> list[Test]:
+    """The tests of a file, in its order; it may look at SEED, by which files are made."""
+    for file, text in made(path.parent, seed, "starter", "solution").items():  # importable here: the solution runs here
         name = file.removesuffix(".py").replace("/", ".")
         sys.modules[name] = module_of(name, text)
     return [Test(name, (work.__doc__ or name).strip().splitlines()[0], work.task, work.points, work.hidden, work,
                  work.tolerance, work.joined)
-            for name, work in _names_in(path).items() if hasattr(work, "points")]
+            for name, work in _names_in(path, SEED=seed).items() if hasattr(work, "points")]
 
 
-def made(folder: Path, *functions: str) -> dict[str, str]:
+def made(folder: Path, seed: int, *functions: str) -> dict[str, str]:
     """file -> text, of what functions of the folder's make.py return: files that are made of others, and lie nowhere.
 
-    make.py has `starter()`, all files that are made for students, and `solution()`, those that a right one hands in.
+    make.py has `starter(seed)`, all files that are made for students, and `solution(seed)`, those that a right one
+    hands in; the seed is the secret one.
     Without a make.py there are none.
     """
     path = folder / "make.py"
@@ -168,7 +169,7 @@ def made(folder: Path, *functions: str) -> dict[str, str]:
     if path.exists():
         names = _names_in(path)
         for function in functions:
-            found |= names[function]()
+            found |= names[function](seed)
     return found
 
 
@@ -177,11 +178,12 @@ def hints_of(path: Path) -> Hints:
     return {name: thing for name, thing in _names_in(path).items() if callable(thing)}
 
 
-def _names_in(path: Path) -> dict[str, Any]:
+def _names_in(path: Path, **given: Any) -> dict[str, Any]:
     spec = importlib.util.spec_from_file_location(f"assignment_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    vars(module).update(given)
     spec.loader.exec_module(module)
     return vars(module)
 

@@ -25,10 +25,12 @@ class Mutant:
 
     task: str
     file: str
-    old: str
-    new: str
-    says: str
+    old: str = ""
+    new: str = ""
+    says: str = ""
     """a regular expression; empty if the cause cannot be named"""
+    as_handed_out: bool = False
+    """the starter's file is handed in, for exercises that are drawn: no text of theirs can be named here"""
     points: float = 0.0
     """what it keeps of the task's: a form that is wrong only where numbers are large is right elsewhere"""
 
@@ -51,7 +53,7 @@ def mutants(assignment: Assignment) -> list[Mutant]:
 def solution(assignment: Assignment, out: Path, root: Path = ROOT) -> None:
     """What a student would hand in who has everything right."""
     names = {entry.partition(":")[0]: entry.partition(":")[2] for entry in assignment.files}
-    texts = made(assignment.folder, "solution")
+    texts = made(assignment.folder, assignment.seed, "solution")
     for file in sorted(assignment.submitted):
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         source = texts[file] if file in texts else (root / file).read_text(encoding="utf-8")
@@ -77,7 +79,9 @@ def verify(assignment: Assignment, seed: int) -> bool:
             wrong = Path(folder) / f"mutant{number}"
             shutil.copytree(right, wrong)
             file = wrong / mutant.file
-            file.write_text(mutant.apply(file.read_text(encoding="utf-8")), encoding="utf-8")
+            text = file.read_text(encoding="utf-8")
+            handed_out = (tree / mutant.file).read_text(encoding="utf-8")
+            file.write_text(handed_out if mutant.as_handed_out else mutant.apply(text), encoding="utf-8")
             good.append(_judged(mutant, grade(wrong, assignment, tree, seed=seed, tasks=[mutant.task])))
     return all(good)
 
@@ -86,7 +90,7 @@ def _judged(mutant: Mutant, report: Report) -> bool:
     results = [result for result in report.results if result.task == mutant.task]
     says = " | ".join(result.says for result in results)
     points = sum(result.points for result in results)
-    title = f"{mutant.task}: {' '.join(mutant.new.split())}"
+    title = f"{mutant.task}: {' '.join(mutant.new.split()) or mutant.file + ' as it was handed out'}"
     fine = points == mutant.points and (re.search(mutant.says, says) is not None if mutant.says else True)
     return _say(fine, f"{title}\n      {points:g} points: {says}", None)
 

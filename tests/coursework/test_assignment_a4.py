@@ -1,11 +1,7 @@
-"""Assignment 4: eight VAEs with a mistake each.  They train, and each is caught by its own check alone.
-
-    python tests/coursework/test_assignment_a4.py      what the eight report on digits, as a table (NOTES.md)
-"""
+"""Assignment 4: eight VAEs with a mistake each, drawn by the secret seed; they train, and a check catches each."""
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import shutil
 import sys
@@ -24,7 +20,7 @@ from minivae.coursework.things import module_of
 from minivae.coursework.verify import mutants, solution, verify
 from minivae.coursework.wire import pack
 
-FOLDER = ASSIGNMENTS / "a4"
+FOLDER, SEED = ASSIGNMENTS / "a4", 7
 
 
 def imported(file: str):
@@ -35,174 +31,173 @@ def imported(file: str):
 
 
 make, checks, train = imported("make"), imported("checks"), imported("train")
-NAMES = list(make.BUGS)
-BLIND = {"bug1", "bug2", "bug3", "bug5", "bug6", "bug7"}     # finite differences of the model's own gradient agree
+sys.modules["checks"] = checks         # right_checks imports it, as it stands under it in a right hand-in
+right_checks = imported("right_checks")
+NAMES = [f"bug{n}" for n in make.NUMBERS]
+MISTAKES = sorted(make.POOL)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def assignment():
-    return Assignment.read(FOLDER)
+    """(afresh: with its tests the modules of the solution become importable here)"""
+    found = Assignment.read(FOLDER, SEED)
+    assert found.tests
+    return found
 
 
 @pytest.fixture(scope="module")
-def trees(assignment, tmp_path_factory):
+def trees(tmp_path_factory):
     """(starter, right submission)"""
-    folder = tmp_path_factory.mktemp("a4")
-    starter(assignment, folder / "starter")
-    solution(assignment, folder / "right")
+    folder, found = tmp_path_factory.mktemp("a4"), Assignment.read(FOLDER, SEED)
+    starter(found, folder / "starter")
+    solution(found, folder / "right")
     return folder / "starter", folder / "right"
 
 
-def vae_of(text: str):
-    return module_of("vae", text)
+def bug_of(mistake: str):
+    """That mistake as if it had been drawn, in a plain module."""
+    kind = "tanh" if make.POOL[mistake]["of"] == "activate" else "softplus"
+    return make.POOL[mistake] | {"activation": kind, "beta": "2.0", "seed": 1}
 
 
-def broken(name: str):
-    return vae_of(make.handed_out(name)[0])
+def texts(mistake: str, wrong: bool, count: int = 4):
+    """Modules with the mistake, or right ones, in other forms."""
+    bug = bug_of(mistake)
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        forms = {of: str(rng.choice(make.fits(bug))) if wrong and of == bug["of"] else make._form(of, bug, rng)
+                 for of in make.FORMS}
+        yield make.assemble(bug, forms, rng, wrong=wrong)[0]
 
 
-def catches(name: str, text: str) -> bool:
+def catches(of: str, text: str) -> bool:
     try:
-        assert getattr(checks, f"check_{name}")(vae_of(text)) is None
+        assert right_checks.ASKED[of](module_of("vae", text)) is None
     except AssertionError:
         return True
     return False
 
 
-# ── the eight modules ─────────────────────────────────────────────────────────────────────────
+# ── the pool ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_there_are_eight_and_each_has_one_mistake():
-    assert [f"bug{n}" for n in make.NUMBERS] == NAMES
+def test_the_pool_is_large_and_the_handout_has_its_words():
+    assert len(MISTAKES) >= 20
+    assert len({bug["of"] for bug in make.POOL.values()}) >= 12
+    words = {word for bug in make.POOL.values() for word in bug["reasons"]}
+    handout = (FOLDER / "handout.md").read_text(encoding="utf-8")
+    assert {word for word in words if f"| `{word}` |" not in handout} == set()
+    assert words == set(imported("visible").WORDS)
+    assert all(len(bug["reasons"]) <= 2 for bug in make.POOL.values())
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_check_catches_the_mistake_and_passes_every_right_module(mistake):
+    of = make.POOL[mistake]["of"]
+    assert all(catches(of, text) for text in texts(mistake, wrong=True))
+    assert not any(catches(of, text) for text in [make.BASE, *texts(mistake, wrong=False)])
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_it_trains_and_nobody_would_notice(mistake):
+    rng = np.random.default_rng(5)
+    x = train.bars(300, rng)
+    vae = module_of("vae", next(texts(mistake, wrong=True, count=1))).VAE(x.shape[1], 24, 4, rng, lr=3e-3)
+    told = []
+    for epoch in range(8):
+        if epoch == 4:
+            state = vae.state()
+            vae.load(state)
+        told.append(np.mean([vae.train_step(batch, rng)["elbo"] for batch in np.split(x[rng.permutation(300)], 10)]))
+    assert np.isfinite(told).all()
+    assert np.isfinite(vae.nll(x[:20], rng, 5)).all()
+    assert told[-1] > told[0]
+
+
+# ── what the seed draws ───────────────────────────────────────────────────────────────────────
+
+
+def test_a_seed_draws_eight_mistakes_in_eight_functions_and_another_draws_others():
+    seen = set()
+    for seed in range(40):
+        drawn = make.drawn(seed)
+        assert list(drawn) == NAMES
+        assert len({bug["of"] for bug in drawn.values()}) == 8
+        assert len({(bug["activation"], *(bug[option] for option in make.OPTIONS)) for bug in drawn.values()}) == 8
+        seen.add(tuple(bug["name"] for bug in drawn.values()))
+    assert len(seen) == 40
+    assert {name for names in seen for name in names} == set(MISTAKES)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_module_has_one_mistake_and_its_lines(seed):
     for name in NAMES:
-        text, lines = make.handed_out(name)
-        rows, right = text.splitlines(), make.mended(name).splitlines()
+        text, lines = make.handed_out(seed, name)
+        rows, right = text.splitlines(), make.mended(seed, name).splitlines()
         assert 1 <= len(lines) <= 3
-        assert make.MARK not in text
-        assert max(map(len, rows)) <= 120
-        assert all(rows[line - 1] not in right for line in lines), "a line that counts is a line that was changed"
-        assert len(set(rows) - set(right)) <= 6
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_check_catches_its_own_mistake_however_it_is_written(name):
-    assert catches(name, make.handed_out(name)[0])
-    assert all(catches(name, make.another(name, np.random.default_rng(seed), wrong=True)) for seed in range(6))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_check_passes_every_right_module_and_the_other_seven(name):
-    right = [make.BASE, *(make.mended(other) for other in NAMES),
-             *(make.another(name, np.random.default_rng(seed), wrong=False) for seed in range(6))]
-    assert not any(catches(name, text) for text in right)
-    assert [other for other in NAMES if catches(name, make.handed_out(other)[0])] == [name]
+        assert all(rows[line - 1] not in right for line in lines)
+        assert make.MARK.strip() not in text
+        assert len(set(rows) - set(right)) <= 8
 
 
 def test_the_form_of_a_mistake_is_no_other_modules_form():
-    """Or a comparison of the eight would show the mistake alone."""
-    for name, bug in make.BUGS.items():
-        text, _ = make.handed_out(name)
-        changed = set(text.splitlines()) - set(make.mended(name).splitlines())
-        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
-        rows = text.splitlines()
-        of = {node.name for node in functions
-              if changed & set(rows[node.lineno - 1:node.end_lineno]) and node.name not in make.RENAMES["pullback"]}
-        of &= {form.rpartition(".")[2] for form in make.FORMS}
-        for function in of:
-            full = next(form for form in make.FORMS if form.rpartition(".")[2] == function)
-            used = [other["forms"].get(full, "base") for other in make.BUGS.values()]
-            assert used.count(bug["forms"].get(full, "base")) == 1, (name, function, used)
-        assert of
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_finite_differences_see_two_of_the_eight(name):
-    vae, x = checks.model(broken(name)), checks.images()
-
-    def f():
-        nll, kl = vae.terms(x, np.random.default_rng(3))[0]
-        return (nll + kl).sum()
-
-    vae.terms(x, np.random.default_rng(3))[1](np.ones(len(x)), np.ones(len(x)))
-    errors = [abs(checks.difference(f, vae.weights[key], index) - gradient[index])
-              for key, gradient in vae.grads.items() for index in np.ndindex(gradient.shape)]
-    assert (max(errors) < 1e-6) == (name in BLIND)
-
-
-# ── they look plausible ───────────────────────────────────────────────────────────────────────
-
-
-def trained(module, x, *, hidden: int, latents: int, epochs: int, batch: int):
-    """A model and what it told in the first and last epoch; half-way it is saved, and loaded into another."""
-    rng = np.random.default_rng(0)
-    vae, told = module.VAE(x.shape[1], hidden, latents, rng, lr=3e-3), []
-    for epoch in range(epochs):
-        if epoch == epochs // 2:
-            state, vae = vae.state(), module.VAE(x.shape[1], hidden, latents, rng, lr=3e-3)
-            vae.load(state)
-        batches = np.split(x[rng.permutation(len(x))], range(batch, len(x), batch))
-        each = [vae.train_step(part, rng) for part in batches]
-        told.append({key: float(np.mean([one[key] for one in each])) for key in ("elbo", "nll", "kl")})
-    return vae, told[0], told[-1]
-
-
-def figures(module, x, unseen, **sizes) -> dict[str, float]:
-    vae, first, last = trained(module, x, **sizes)
-    pictures = vae.sample(300, np.random.default_rng(1))
-    return {"first": first["elbo"], "last": last["elbo"], "nll": last["nll"], "kl": last["kl"],
-            "unseen": float(vae.nll(unseen, np.random.default_rng(2), 50).mean()),
-            "ink": float(pictures.mean() / x.mean())}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_it_trains_and_looks_plausible(name):
-    rng = np.random.default_rng(5)
-    x, unseen = train.bars(600, rng), train.bars(100, rng)
-    sizes = {"hidden": 32, "latents": 4, "epochs": 12, "batch": 30}
-    found = figures(broken(name), x, unseen, **sizes)
-    right = figures(vae_of(make.mended(name)), x, unseen, **sizes)
-    for says in (found, right):
-        assert np.isfinite(list(says.values())).all()
-        assert says["first"] < says["last"] < 0.0
-        assert 0.3 < says["ink"] < 3.0
-    assert abs(found["last"] - right["last"]) < 0.35 * abs(right["last"]), "nobody would believe it"
-
-
-def digits_table() -> list[str]:
-    """A row for each module: what it reports, and beside it what the mended one does."""
-    from minivae.data import load
-
-    digits = load("digits")
-    x, unseen = (1.0 * (part > 0.5) for part in (digits.train[:2000], digits.test[:300]))
-    rows = ["| | reported ELBO, first → last epoch | nll | kl | −log p(unseen) | ink | the mended module's |",
-            "|---|---|---|---|---|---|---|"]
-    for name in NAMES:
-        bug, right = (figures(module, x, unseen, hidden=100, latents=8, epochs=10, batch=50)
-                      for module in (broken(name), vae_of(make.mended(name))))
-        rows.append(f"| {name} | {bug['first']:.1f} → {bug['last']:.1f} | {bug['nll']:.1f} | {bug['kl']:.1f} | "
-                    f"{bug['unseen']:.1f} | {bug['ink']:.2f} | {right['first']:.1f} → {right['last']:.1f}; "
-                    f"{right['nll']:.1f}, {right['kl']:.1f}; {right['unseen']:.1f}; {right['ink']:.2f} |")
-        print(rows[-1], file=sys.stderr, flush=True)
-    return rows
+    """Or a comparison of the eight would show the mistake alone.  (But where a function has no third form.)"""
+    for seed in range(20):
+        for bug in make.drawn(seed).values():
+            if bug["of"] in make.FORMS:
+                used = [other["forms"][bug["of"]] for other in make.drawn(seed).values()]
+                assert used.count(bug["forms"][bug["of"]]) == 1, (seed, bug["name"], used)
 
 
 # ── grading ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_full_marks(assignment, trees, tmp_path):
-    """All tests in one process; `test_verify`, which is slow, has one for each, as in `grade`."""
+def judged(tree, assignment, tasks=()):
+    """All in one process; `verify`, which is slow, has one for each, as in `grade`."""
+    with Student(tree) as student:
+        return [run(test, student, test.run(Solution(), SEED, assignment.hints), SEED)
+                for test in assignment.tests if not tasks or test.task in tasks]
+
+
+def together(trees, folder):
     for tree in trees:
-        shutil.copytree(tree, tmp_path / "work", dirs_exist_ok=True)
-    with Student(tmp_path / "work") as student:
-        results = [run(test, student, test.run(Solution(), 0, assignment.hints), 0) for test in assignment.tests]
+        shutil.copytree(tree, folder, dirs_exist_ok=True)
+    return folder
+
+
+def test_full_marks(assignment, trees, tmp_path):
+    results = judged(together(trees, tmp_path / "work"), assignment)
     assert [r.says for r in results if not r.passed and r.most] == []
     assert sum(r.points for r in results) == assignment.points == 48.0
     assert [sum(r.most for r in results if r.task.endswith(f".{n}")) for n in make.NUMBERS] == [6.0] * 8
 
 
+def test_who_runs_right_checks_and_names_no_bug_gets_nothing(assignment, trees, tmp_path):
+    """(the library's own tests gave 12 to 14 of 48)"""
+    work = together(trees, tmp_path / "work")
+    for name in NAMES:
+        shutil.copy(trees[0] / f"{name}.py", work / f"{name}.py")
+    shutil.copy(trees[0] / "answers.py", work / "answers.py")
+    results = judged(work, assignment)
+    assert sum(r.points for r in results) == 0
+    says = [r.says for r in results if r.task.startswith("4.")]
+    assert len(says) == 8
+    assert all("a check counts if the line or the reason is right" in text for text in says)
+
+
+def test_a_reason_is_enough_for_a_check_to_count(assignment, trees, tmp_path):
+    work = together(trees, tmp_path / "work")
+    answers = (work / "answers.py").read_text(encoding="utf-8")
+    (work / "answers.py").write_text(answers + "LINES = dict.fromkeys(LINES, 1)\n", encoding="utf-8")
+    points = {r.task: r.points for r in judged(work, assignment, ("1.3", "4.3")) if r.most}
+    assert points["4.3"] == 2
+    found = [r.points for r in judged(work, assignment, ("1.3",)) if r.most]
+    assert sorted(found) == [0, 1]
+
+
 def test_the_same_seed_gives_the_same_cases_and_another_gives_others(assignment):
     for test in assignment.hidden:
-        if test.task.startswith("2.") or test.task in ("4.3", "4.6"):
+        if test.task.startswith("2.") or test.name in ("good_check_3", "good_check_6"):
             once, again, other = (pack(Sent().of(test, seed)) for seed in (1, 1, 2))
             assert once == again
             assert once != other
@@ -225,33 +220,43 @@ def test_a_mended_module_may_be_written_otherwise(name, assignment, monkeypatch)
     """Right in other forms: it passes; the one that was handed out does not, in any form."""
     test = next(test for test in assignment.hidden if test.task == f"2.{name[3:]}")
     want = test.run(Solution(), 3, assignment.hints)
-    for seed in range(4):
+    for seed in range(3):
         for wrong in (False, True):
-            text = make.another(name, np.random.default_rng(seed), wrong=wrong)
+            text = make.another(SEED, name, np.random.default_rng(seed), wrong=wrong)
             monkeypatch.setitem(sys.modules, name, module_of(name, text))
-            assert (compare(test.run(Solution(), 3), want) is not None) == wrong
+            with np.errstate(all="ignore"):
+                assert (compare(test.run(Solution(), 3), want) is not None) == wrong
 
 
-def test_one_mended_module_is_not_eight(assignment, monkeypatch):
-    for test in assignment.hidden:
-        if test.task.startswith("2."):
-            want = test.run(Solution(), 4, assignment.hints)
-            mine = f"bug{test.task[2:]}"
-            for other in set(NAMES) - {mine}:
-                with monkeypatch.context() as patch:
-                    patch.setitem(sys.modules, mine, vae_of(make.mended(other)))
-                    assert compare(test.run(Solution(), 4), want) is not None, (mine, other)
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_no_mistake_of_the_pool_passes_for_mended(mistake, assignment, monkeypatch):
+    test = next(test for test in assignment.hidden if test.task == "2.1")
+    bug = bug_of(mistake)
+    forms = {bug["of"]: make.fits(bug)[0], "activate": make._form("activate", bug, np.random.default_rng(1))}
+    if bug["of"] == "activate":
+        forms = {"activate": make.fits(bug)[0]}
+    right, wrong = (make.assemble(bug, forms, np.random.default_rng(1), wrong=wrong)[0] for wrong in (False, True))
+    monkeypatch.setitem(sys.modules, "bug1", module_of("bug1", right))
+    want = test.run(Solution(), 3, assignment.hints)
+    monkeypatch.setitem(sys.modules, "bug1", module_of("bug1", wrong))
+    with np.errstate(all="ignore"):
+        assert compare(test.run(Solution(), 3), want) is not None
 
 
 def test_the_starter_holds_no_answer(trees):
     tree, _ = trees
     files = {path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8") for path in tree.rglob("*")
              if path.suffix in (".py", ".md", ".toml")}
-    assert not {"vae.py", "bugs.toml", "make.py", "hidden.py", "hints.py", "NOTES.md", "mutants.toml"} & set(files)
+    assert not {"vae.py", "bugs.toml", "make.py", "hidden.py", "hints.py", "NOTES.md", "mutants.toml",
+                "right_checks.py"} & set(files)
     for name in NAMES:
-        assert files[f"{name}.py"] == files[f"originals/original{name[3:]}.py"] == make.handed_out(name)[0]
-        assert f'"{name}": 0' in files["answers.py"]
-        assert make.BUGS[name]["what"].strip()[:40] not in "".join(files.values())
+        bug = make.drawn(SEED)[name]
+        assert files[f"{name}.py"] == files[f"originals/original{name[3:]}.py"] == make.handed_out(SEED, name)[0]
+        assert f'"{name}": 0,' in files["answers.py"]
+        assert f'"{name}": "",' in files["answers.py"]
+        assert bug["what"] not in "".join(files.values())
+        assert bug["name"] not in "".join(files.values())
         assert f'raise NotImplementedError("Task 3.{name[3:]}: a check that catches {name}")' in files["checks.py"]
     assert "assert_allclose" not in files["checks.py"]
 
@@ -316,15 +321,15 @@ def test_what_a_check_sees_helps_no_mended_module_and_reaches_nobody(numbers, as
         (tmp_path / f"{name}.py").write_text((right / f"{name}.py").read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "checks.py").write_text(THIEF, encoding="utf-8")
     for name in NAMES:
-        (tmp_path / f"{name}.py").write_text(RECEIVER + make.mended(name), encoding="utf-8")
-    report = grade(tmp_path, assignment, tree, seed=0, tasks=[f"{part}.{n}" for part in "124" for n in numbers])
+        (tmp_path / f"{name}.py").write_text(RECEIVER + make.mended(SEED, name), encoding="utf-8")
+    report = grade(tmp_path, assignment, tree, seed=SEED, tasks=[f"{part}.{n}" for part in "124" for n in numbers])
     by_task = {part: sum(r.points for r in report.results if r.task.startswith(part)) for part in ("1.", "2.", "4.")}
     n = len(numbers)
-    assert by_task == {"1.": 1.0 * n, "2.": 3.0 * n, "4.": 0.0}, "the mended modules were tested before there was loot"
+    assert by_task == {"1.": 2.0 * n, "2.": 2.0 * n, "4.": 0.0}, "the mended modules were tested before there was loot"
     for result in report.results:
         if result.task.startswith("4."):
             assert result.printed.startswith("text found: False heard: False byte code: True")
-            assert result.says.endswith("it is 'it raises AssertionError', should be 'it returns None'")
+            assert result.says.endswith("it is 'it raises AssertionError', should be 'it returns None'"), result.says
     assert "byte code" not in gradescope(report).partition('"4.1"')[2], "and what it says is shown to no student"
 
 
@@ -333,7 +338,7 @@ def test_the_thief_hears_what_is_sent_after_it_came(tmp_path):
     (tmp_path / "checks.py").write_text(THIEF, encoding="utf-8")
     with Student(tmp_path) as student:
         student.call("checks:note", "here I am")
-        module = student.module("vae", make.mended("bug1"))
+        module = student.module("vae", make.mended(SEED, "bug1"))
         with pytest.raises(StudentError):
             student.call("checks:check_bug1", module)
         assert "heard: True" in student.printed()
@@ -367,21 +372,15 @@ def test_the_order_of_the_modules_cannot_be_guessed(assignment, monkeypatch):
             module.calls.clear()
             found = test.run(Solution(), seed)
             passed += all((says == "it raises AssertionError") == ("handed out" in what or "mistake" in what)
-                          for what, (says, _) in found.items())
+                          for what, (says, _) in found.items() if "check_" in what)
     assert passed <= 3                                 # of twenty; one in twenty by luck
 
 
 def test_there_are_enough_mutants(assignment):
     found = mutants(assignment)
-    assert len(found) >= 14
-    assert {m.task[0] for m in found} == {"1", "2", "4"}
-    assert {f"2.{n}" for n in make.NUMBERS} <= {m.task for m in found}
+    assert {m.task for m in found} == {f"{part}.{n}" for part in (1, 2, 4) for n in make.NUMBERS}
 
 
 @pytest.mark.slow
 def test_verify(assignment):
-    assert verify(assignment, 0)
-
-
-if __name__ == "__main__":
-    print("\n".join(digits_table()))
+    assert verify(assignment, SEED)

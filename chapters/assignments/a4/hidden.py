@@ -1,4 +1,4 @@
-"""The hidden tests of assignment 4: the line, the mended module against the right one, and the check on six modules."""
+"""The hidden tests of assignment 4: line and reason, the mended module, and the check on six modules."""
 
 import runpy
 from pathlib import Path
@@ -9,6 +9,7 @@ from minivae.coursework.testing import Expected, points
 from minivae.coursework.wire import Seed
 
 MAKE = runpy.run_path(str(Path(__file__).with_name("make.py")))
+SECRET = globals().get("SEED", 0)      # by which the eight mistakes are drawn: given by who reads this file
 
 
 def about(number):
@@ -17,11 +18,13 @@ def about(number):
 
     @points(1, task=f"1.{number}", hidden=True)
     def right_line(lib, rng):
-        line = lib.get("answers:LINES", name)
-        right = type(line) is int and line in MAKE["lines"](name)
-        return {f'LINES["{name}"]': "the line of the mistake" if right else "another line"}
+        return {f'LINES["{name}"]': "the line of the mistake" if line_is_right(lib, name) else "another line"}
 
-    @points(3, task=f"2.{number}", hidden=True)
+    @points(1, task=f"1.{number}", hidden=True)
+    def right_reason(lib, rng):
+        return {f'REASONS["{name}"]': "what is wrong" if reason_is_right(lib, name) else "another reason"}
+
+    @points(2, task=f"2.{number}", hidden=True)
     def mended(lib, rng):
         return {**pieces(lib, rng, name), **model(lib, rng, name), **training(lib, rng, name)}
 
@@ -30,9 +33,21 @@ def about(number):
         return tried(lib, rng, name)
 
     right_line.__doc__ = f"the line of {name}"
+    right_reason.__doc__ = f"what is wrong in {name}, in a word"
     mended.__doc__ = f"{name}, mended: values, gradients, training, on other numbers"
     good_check.__doc__ = f"check_{name} on three modules with the mistake and three without, in any order"
-    return {f"right_line_{number}": right_line, f"mended_{number}": mended, f"good_check_{number}": good_check}
+    return {f"right_line_{number}": right_line, f"right_reason_{number}": right_reason, f"mended_{number}": mended,
+            f"good_check_{number}": good_check}
+
+
+def line_is_right(lib, name):
+    line = lib.get("answers:LINES", name)
+    return type(line) is int and line in MAKE["lines"](SECRET, name)
+
+
+def reason_is_right(lib, name):
+    reason = lib.get("answers:REASONS", name)
+    return type(reason) is str and reason.strip().lower() in MAKE["reasons"](SECRET, name)
 
 
 # ── the mended module: what it returns, from the loss backwards ───────────────────────────────
@@ -115,15 +130,19 @@ def draw(rng):
 
 def tried(lib, rng, name):
     """All modules are sent before a line of the student's code has run; in an order that nobody can foresee."""
-    modules = [("the module as it was handed out", MAKE["handed_out"](name)[0]),
-               ("the mended module", MAKE["mended"](name))]
+    modules = [("the module as it was handed out", MAKE["handed_out"](SECRET, name)[0]),
+               ("the mended module", MAKE["mended"](SECRET, name))]
     for number in (1, 2):
-        modules.append((f"the same mistake, otherwise written ({number})", MAKE["another"](name, rng, wrong=True)))
-        modules.append((f"a right module, otherwise written ({number})", MAKE["another"](name, rng, wrong=False)))
+        for what, wrong in (("the same mistake", True), ("a right module", False)):
+            text = MAKE["another"](SECRET, name, rng, wrong=wrong)
+            modules.append((f"{what}, otherwise written ({number})", text))
     order = rng.permutation(len(modules))
     sent = {int(i): lib.module("vae", modules[i][1]) for i in order}
     found = {modules[i][0]: verdict(lib, name, module) for i, module in sent.items()}
-    return {f"check_{name} on {what}": found[what] for what, _ in modules}
+    # whoever runs a test of everything has not found a bug: a check counts for one that is named
+    named = {f"{name} is named": "by its line or reason" if line_is_right(lib, name) or reason_is_right(lib, name)
+             else "not: a check counts if the line or the reason is right"}
+    return named | {f"check_{name} on {what}": found[what] for what, _ in modules}
 
 
 def verdict(lib, name, module):

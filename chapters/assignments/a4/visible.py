@@ -8,6 +8,9 @@ import numpy as np
 from minivae.coursework.testing import points
 from minivae.coursework.wire import Name, Seed
 
+WORDS = ("average", "chain", "constant", "correction", "cut", "exchanged", "factor", "inverse", "noise", "place", "sign",
+         "state", "term", "told", "variance")
+
 
 def verdict(lib, number, module):
     """What check_bugN does with a module.  (Of what a check prints or says, a test hears nothing.)"""
@@ -25,7 +28,9 @@ def about(number):
     @points(0, task=f"1.{number}")
     def line(lib, rng):
         said = lib.get("answers:LINES", f"bug{number}")
-        return {f'LINES["bug{number}"]': "a line number" if type(said) is int and said > 0 else "no line number"}
+        reason = lib.get("answers:REASONS", f"bug{number}")
+        return {f'LINES["bug{number}"]': "a line number" if type(said) is int and said > 0 else "no line number",
+                f'REASONS["bug{number}"]': "a word of the list" if reason in WORDS else "no word of the list"}
 
     @points(0, task=f"2.{number}")
     def module(lib, rng):
@@ -41,7 +46,7 @@ def about(number):
         return {f"check_bug{number} on originals/original{number}.py":
                 verdict(lib, number, Name(f"originals.original{number}"))}
 
-    line.__doc__ = f"LINES names a line of bug{number}"
+    line.__doc__ = f"LINES names a line of bug{number}, and REASONS a reason"
     module.__doc__ = f"bug{number} can be imported and trains"
     check.__doc__ = f"check_bug{number} raises AssertionError on bug{number} as it was handed out"
     return {f"line_{number}": line, f"module_{number}": module, f"check_{number}": check}
