@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from minivae.console import readable
-from minivae.coursework.assignment import Assignment, AssignmentError
+from minivae.coursework.assignment import Assignment, AssignmentError, tasks_in
 from minivae.coursework.report import Result, plain, write
 from minivae.coursework.wire import WireError
 
@@ -109,7 +109,7 @@ def _check(options: argparse.Namespace) -> int:
     report = check(options.folder, options.task, after=show)
     if not report.results:
         raise AssignmentError(f"no test is about task {' '.join(options.task)}")
-    files, lost = to_hand_in(options.folder, Assignment.read(options.folder).submitted)
+    files, lost = to_hand_in(options.folder, {file for task in tasks_in(options.folder) for file in task.files})
     print(f"hand in: {', '.join(files)}", *(f"note: {plain(line)}" for line in lost), sep="\n")
     print(f"{report.points:g} of {report.most:g} points of the visible tests")
     return OK if all(result.passed for result in report.results) else WRONG

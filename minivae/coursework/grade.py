@@ -20,7 +20,7 @@ from minivae.coursework.report import Report, Result, kept, plain
 from minivae.coursework.student import JudgeError, Limits, Student, StudentError
 from minivae.coursework.submission import HandedIn, handed_in, laid_out
 from minivae.coursework.testing import FormError, Test, collect, compare, replay
-from minivae.coursework.under import Parts, functions_under, laid_under
+from minivae.coursework.under import Parts, functions_under, laid_under, outer
 from minivae.coursework.wire import WireError
 
 WAITING = "not run: the grader was stopped before it came to this test"
@@ -175,13 +175,14 @@ def check(folder: Path, tasks: Sequence[str] = (), *, seed: int = 1,
           after: Callable[[Result], None] = lambda result: None) -> Report:
     """The visible tests on the code in this folder, against what was recorded of the solution."""
     wants = replay((folder / "answers.bin").read_bytes())
-    report, student, looks = Report(str(folder), "", seed), None, _looks_in(folder)
+    report, student, looks, all_tasks = Report(str(folder), "", seed), None, _looks_in(folder), tasks_in(folder)
     for test in visible_tests(folder):
         if tasks and not any(test.task == task or test.task.startswith(f"{task}.") for task in tasks):
             continue
         if student is None or not student.alive:
             student = Student(folder, Limits(seconds=300))
-        failed = {result.task for result in report.results if result.says} - {test.task}
+        wrong, under = {result.task for result in report.results if result.says}, functions_under(all_tasks, test.task)
+        failed = {task.id for task in all_tasks if task.id in wrong and {*map(outer, task.write)} & under}
         found = run(test, student, wants[test.name], seed, looks)
         report.add(_resting_on(found, failed), 0.0)
         after(report.results[-1])

@@ -11,7 +11,7 @@ import pytest
 
 from minivae.coursework.assignment import Assignment
 from minivae.coursework.build import starter
-from minivae.coursework.cli import ASSIGNMENTS
+from minivae.coursework.cli import ASSIGNMENTS, main
 from minivae.coursework.grade import check, grade, run
 from minivae.coursework.report import gradescope
 from minivae.coursework.student import Student, StudentError
@@ -259,6 +259,14 @@ def test_the_starter_holds_no_answer(trees):
         assert bug["name"] not in "".join(files.values())
         assert f'raise NotImplementedError("Task 3.{name[3:]}: a check that catches {name}")' in files["checks.py"]
     assert "assert_allclose" not in files["checks.py"]
+
+
+def test_check_ends_with_what_is_to_be_handed_in(trees, capsys):
+    assert main(["course", "check", "1.1", "--folder", str(trees[0])]) == 1
+    said = capsys.readouterr()
+    assert "hand in: " in said.out
+    assert "bug8.py" in said.out
+    assert said.err == ""
 
 
 def test_the_visible_tests_say_what_is_missing(trees):
