@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -129,12 +130,14 @@ def side_by_side(left: Mapping[str, Work], court: Court, jobs: int) -> Iterator[
 
 
 _court: Court | None = None
+_stopped = False
 
 
 def _begin(folder: Path, starter: Path, seed: int) -> None:
     """In a worker: read the assignment, and end when the parent does, if only by being killed."""
     global _court
     _court = Court(Assignment.read(folder, seed), starter, seed)
+    signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -145,6 +148,15 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _stop(number: int, frame: object) -> None:
+    """Ctrl-C: what is begun is cleared away, and what already waits in the pool's line is not begun."""
+    global _stopped
+    if not _stopped:                                   # a second one would disturb the clearing away
+        _stopped = True
+        raise KeyboardInterrupt
+
+
 def _judge(name: str, theirs: HandedIn, user: int | None) -> Report:
-    assert _court is not None
+    if _stopped or _court is None:
+        raise KeyboardInterrupt
     return _court.judge(name, theirs, user)

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from minivae.coursework import feedback, lms, on_paper, summary
+from minivae.coursework import feedback, lms, on_paper
 from minivae.coursework import report as r
 from minivae.coursework.assignment import Assignment, AssignmentError
 from minivae.coursework.on_paper import Person, Row
@@ -69,6 +69,8 @@ class Gradebook:
 
     def write_tables(self, assignment: Assignment) -> list[Report]:
         """Make all the rest of what is kept, with the points that a person gave; returns it."""
+        from minivae.coursework import summary  # and matplotlib, which the workers do not need
+
         reports = list(self.read().values())
         people = [Person(report.submission, report.student, report.id) for report in reports]
         on_paper.give(reports, self.take_in(people, assignment), assignment)

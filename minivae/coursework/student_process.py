@@ -57,7 +57,8 @@ def complaint(error: BaseException, work: Path) -> str:
     elif isinstance(error, SyntaxError) and error.filename:
         where = f"\n  {os.path.relpath(error.filename, work)}, line {error.lineno}: {(error.text or '').strip()}"
     refused = isinstance(error, OSError) and error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
-    return f"{type(error).__name__}: {str(error)[:500]}{f' {REFUSED}' if refused else ''}{where}"
+    says = str(error).replace(f"{work}/", "")[:500]          # where it lies this time is no part of the mistake
+    return f"{type(error).__name__}: {says}{f' {REFUSED}' if refused else ''}{where}"
 
 
 def explain(error: BaseException, work: Path) -> str:

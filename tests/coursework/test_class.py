@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import signal
+import time
 import zipfile
 
 import pytest
+from conftest import running
 from tiny import FILE, RIGHT, WRONG, hand_in, tiny
 
 from minivae.coursework import classroom
@@ -172,3 +175,23 @@ def test_no_submission_runs_as_another_ones_user(monkeypatch):
     monkeypatch.setattr(grading, "NOBODYS", range(50_000, 50_020))
     left = dict.fromkeys(map(str, range(20)), classroom.Work(Submission("", []), HandedIn(), ""))
     assert len({user for _, _, user in classroom.users(left)}) == 20
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent to a process group")
+def test_ctrl_c_keeps_what_is_known_and_leaves_nothing_behind(assignment, tmp_path):
+    slow = "import time\n" + RIGHT.replace("    up, down", "    time.sleep(6)\n    up, down")
+    submissions = hand_in(tmp_path / "in", anna=RIGHT, **{f"slow{i}": slow for i in range(8)})
+    (tmp_path / "tmp").mkdir()
+    with running("-m", "minivae", "course", "grade", *submissions, "--assignment", assignment, "--seed", "s", "--jobs",
+                 "2", "--out", tmp_path / "out", stdout=None, start_new_session=True,
+                 env=os.environ | {"TMPDIR": str(tmp_path / "tmp")}) as grader:
+        while not (tmp_path / "out" / "reports" / "anna.json").exists():
+            assert grader.poll() is None
+            time.sleep(0.05)
+        os.killpg(grader.pid, signal.SIGINT)
+        said = grader.communicate()[1]
+    assert grader.returncode == 130, said
+    assert "Traceback" not in said
+    assert gradebook(tmp_path / "out")["anna"] == "3"
+    assert len(gradebook(tmp_path / "out")) < 5, "what waits in the pool's line is not begun"
+    assert list((tmp_path / "tmp").iterdir()) == []
