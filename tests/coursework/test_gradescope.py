@@ -17,6 +17,7 @@ from minivae.coursework.cli import ASSIGNMENTS
 from minivae.coursework.verify import mutants, solution
 
 NAMES = sorted(path.parent.name for path in ASSIGNMENTS.glob("*/assignment.toml"))
+SEED = 7
 INSIDE = Path(__file__).with_name("container.sh")
 
 
@@ -36,7 +37,7 @@ def hand_ins(assignment, folder):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_autograder_holds_what_it_needs(name, tmp_path):
-    autograder(Assignment.read(ASSIGNMENTS / name), tmp_path / "autograder.zip", 7)
+    autograder(Assignment.read(ASSIGNMENTS / name, SEED), tmp_path / "autograder.zip", SEED)
     with zipfile.ZipFile(tmp_path / "autograder.zip") as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path)
@@ -53,8 +54,8 @@ def test_the_autograder_holds_what_it_needs(name, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="only Linux's root can lay out a container")
 @pytest.mark.parametrize("name", NAMES)
 def test_as_gradescope_runs_it(name, tmp_path):
-    assignment = Assignment.read(ASSIGNMENTS / name)
-    autograder(assignment, tmp_path / "autograder.zip", 7)
+    assignment = Assignment.read(ASSIGNMENTS / name, SEED)
+    autograder(assignment, tmp_path / "autograder.zip", SEED)
     mutant = hand_ins(assignment, tmp_path)
     hidden = {str(folder) for folder in (ROOT, Path(sys.prefix), Path(sys.base_prefix)) if folder != Path("/usr")}
     run = subprocess.run(["unshare", "--mount", "--propagation", "private", "bash", INSIDE, tmp_path, *sorted(hidden)],
@@ -70,4 +71,5 @@ def test_as_gradescope_runs_it(name, tmp_path):
     assert sum(test["max_score"] for test in found["solution"]["tests"]) == points["solution"] == assignment.points
     assert points["starter"] == 0
     assert 0 < points["mutant"] < assignment.points
-    assert not [test for test in found["mutant"]["tests"] if test["number"] == mutant.task and test["score"]]
+    of_its_task = [test["score"] for test in found["mutant"]["tests"] if test["number"] == mutant.task]
+    assert sum(of_its_task) == mutant.points, "none, but for what it keeps"
