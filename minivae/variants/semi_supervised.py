@@ -148,11 +148,9 @@ class M2(Model):
         return (nll, kl - y @ self.log_prior(x)), pullback           # log p(y) is a constant
 
     def unlabelled_terms(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
-        """nll and kl of U(x) = −(nll + kl), every class enumerated        x (B, X), eps (C, B, Z) -> (B,) (B,)
-
-        nll = Σ_y q(y|x) nll(y),   kl = Σ_y q(y|x) kl(y) + KL(q(y|x) ‖ p(y)).   What the three tell the classifier
-        adds up to  ∂U/∂logit(y) = q(y|x) (L(x, y) − log q(y|x) − U(x)).
-        """
+        """nll and kl of U(x) = −(nll + kl), every class enumerated        x (B, X), eps (C, B, Z) -> (B,) (B,)"""
+        # nll = Σ_y q(y|x) nll(y),   kl = Σ_y q(y|x) kl(y) + KL(q(y|x) ‖ p(y)).   What the three tell the classifier
+        # adds up to  ∂U/∂logit(y) = q(y|x) (L(x, y) − log q(y|x) − U(x))
         C, B = self.classes, len(x)
         logits, pull_classifier = self.classifier(x)
         each, pull_each = self.conditional_terms(x=x, y=self._every_class(x), eps=eps.reshape(C * B, -1))

@@ -17,9 +17,9 @@ from minivae.coursework.verify import solution
 from minivae.coursework.wire import Handle, Name
 from minivae.ops import linear, tanh
 
-READ = {name: Assignment.read(ASSIGNMENTS / name) for name in ("a1", "a2", "a3")}
+READ = {name: Assignment.read(ASSIGNMENTS / name) for name in ("a1", "a2", "a3", "a5")}
 TASKS = [(name, task) for name, assignment in READ.items() for task in assignment.tasks]
-QUICK = {("a1", "3.5"), ("a1", "4.3"), ("a2", "4.3"), ("a3", "2.3")}
+QUICK = {("a1", "3.5"), ("a1", "4.3"), ("a2", "4.3"), ("a3", "2.3"), ("a5", "3.2")}
 
 
 @pytest.fixture(scope="module")
