@@ -5,6 +5,7 @@
     submission, entries, source, imports      what they hand in
     roster, handing_in                        who handed it in; what to hand in, said while there is time
     nursery, student, student_process         their process, forked from one that is ready
+    working_tree                              where it runs
     things, wire                              what goes to and fro
     purity, evaluations, looks                what a function may not write into; is a derivative measured?
     under, parts                              the solution's parts under a task: the judge's end, and the other

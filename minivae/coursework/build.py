@@ -17,7 +17,7 @@ from minivae.coursework.testing import made, record
 ROOT = Path(__file__).parents[2]                       # of the repository: chapters/ and minivae/ lie in it
 STUDENTS_NEED = ("__init__", "assignment", "cli", "diagnose", "grade", "report", "submission", "testing",
                  "nursery", "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
-                 "entries", "handing_in", "imports", "source",
+                 "entries", "handing_in", "imports", "source", "working_tree",
                  "cut", "evaluations", "looks", "parts", "purity", "under")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same
 

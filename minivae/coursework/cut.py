@@ -22,14 +22,24 @@ def find(tree: ast.Module, name: str) -> ast.FunctionDef:
     """The function of that qualified name: "linear", "linear.pullback", "VAE.elbo_terms".  Raises CutError."""
     node: ast.AST = tree
     for part in name.split("."):
-        inside = [child for child in ast.walk(node) if isinstance(child, Definition) and child.name == part
-                  and child is not node]
+        inside = [child for child in _statements_below(node) if isinstance(child, Definition) and child.name == part]
         if not inside:
             raise CutError(f"no function {name!r}: {part!r} is not there")
         node = inside[0]
     if not isinstance(node, ast.FunctionDef):
         raise CutError(f"{name!r} is a class, expected a function")
     return node
+
+
+def _statements_below(node: ast.AST) -> Iterator[ast.AST]:
+    """As ast.walk, but for expressions: there are many, and no function is defined in one."""
+    waiting = [node]
+    for found in waiting:                              # it grows while it is read
+        if found is not node:
+            yield found
+        for part in ("body", "handlers", "cases", "orelse", "finalbody"):
+            inside = getattr(found, part, [])
+            waiting += inside if isinstance(inside, list) else []
 
 
 def blank(source: str, name: str, says: str) -> str:

@@ -18,10 +18,11 @@ from minivae.coursework.assignment import Assignment, tasks_in
 from minivae.coursework.looks import looks_of
 from minivae.coursework.report import Report, Result, kept, plain
 from minivae.coursework.student import JudgeError, Limits, Student, StudentError
-from minivae.coursework.submission import HandedIn, handed_in, laid_out
+from minivae.coursework.submission import HandedIn, handed_in
 from minivae.coursework.testing import FormError, Test, collect, compare, replay
 from minivae.coursework.under import Parts, functions_under, laid_under, outer
 from minivae.coursework.wire import WireError
+from minivae.coursework.working_tree import laid_out
 
 WAITING = "not run: the grader was stopped before it came to this test"
 NOBODYS = range(1_900_000_000, 2_100_000_000)          # users that no system hands out, see systemd's UIDS-GIDS

@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 OFFERED = ("numpy", "threadpoolctl", "tqdm", "__future__")
@@ -81,10 +82,7 @@ def _there(wanted: Import, contents: Mapping[str, bytes], tree: Path) -> bool:
     if wanted.name in ("", "*") or module_file(f"{wanted.module}.{wanted.name}", tree):
         return True
     source = contents.get(path.relative_to(tree).as_posix(), path.read_bytes())
-    try:
-        return bool({wanted.name, "*", "__getattr__"} & _names(ast.parse(source)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return True
+    return bool({wanted.name, "*", "__getattr__"} & _names(source))
 
 
 def module_file(module: str, tree: Path) -> Path | None:
@@ -97,9 +95,14 @@ def module_file(module: str, tree: Path) -> Path | None:
     return None
 
 
-def _names(module: ast.Module) -> set[str]:
-    """All names that a module may have: whatever is bound anywhere in it."""
+@lru_cache(maxsize=500)
+def _names(source: bytes) -> frozenset[str]:
+    """All names that a module may have: whatever is bound anywhere in it; all there are, "*", if it is no Python."""
     found = {"__name__", "__file__", "__doc__"}
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset("*")
     for node in ast.walk(module):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             found.add(node.name)
@@ -107,4 +110,4 @@ def _names(module: ast.Module) -> set[str]:
             found.add(node.id)
         elif isinstance(node, ast.alias):
             found.add(node.asname or node.name.partition(".")[0])
-    return found
+    return frozenset(found)

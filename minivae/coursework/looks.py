@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Protocol
 
 SAYS = "a finite difference, not a derivation: "
@@ -37,16 +38,22 @@ def looks_of(tasks: Iterable[Written], read: Callable[[str], str]) -> dict[str, 
 
 def look(source: str, name: str) -> str | None:
     """Where the function of that qualified name, or one that it calls, takes a step; None if none does."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):     # running it will say so
-        return None
-    small = set(_small_names(tree))
+    tree, small = _read(source)
     for function in _reached(tree, name):
         says = _complex(function) or _quotient(function, small)
         if says:
             return says
     return None
+
+
+@lru_cache(maxsize=16)
+def _read(source: str) -> tuple[ast.Module, set[str]]:
+    """A file, and its names of small numbers: it is asked for once for each task in it."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):     # running it will say so
+        tree = ast.Module([], [])
+    return tree, set(_small_names(tree))
 
 
 def _reached(tree: ast.Module, name: str) -> Iterator[ast.AST]:

@@ -1,24 +1,17 @@
-"""What a student hands in, laid over a fresh starter tree: the files asked for, what they import, and only as text."""
+"""What a student hands in: the files asked for, what they import, and only as text."""
 
 from __future__ import annotations
 
-import os
-import py_compile
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from minivae.coursework.entries import Entry, SubmissionError, entries
 from minivae.coursework.imports import imports, module_file, not_there
 from minivae.coursework.source import LARGEST, complaint, source
 
 HELPERS = 10                           # files of the student's own that are taken along
-NOT_FOR_STUDENTS_CODE = shutil.ignore_patterns("answers.bin", "handed_out.json", "visible.py", "test_assignment.py",
-                                               "coursework", "__pycache__")
 CANVAS = re.compile(r"[^_/]+_(?:LATE_)?\d+_\d+_")                          # before a file's name: who, and which try
 COPIES = re.compile(r"^(?:copy of |kopie von )|(?: ?\(\d+\)| - (?:copy|kopie)(?: \(\d+\))?|-\d+| copy(?: \d+)?)$")
 
@@ -125,23 +118,3 @@ def _compare(theirs: HandedIn, files: Iterable[str], tree: Path) -> None:
     if all((tree / file).is_file() and (tree / file).read_bytes() == theirs.contents.get(file, b"")
            for file in files if file in theirs.contents):
         theirs.remarks.append("nothing was changed: these are the files as they were handed out")
-
-
-@contextmanager
-def laid_out(starter: Path, contents: Mapping[str, bytes], user: int | None = None) -> Iterator[Path]:
-    """A fresh working tree with these files in it, for this process and that user to read; gone afterwards."""
-    with TemporaryDirectory(prefix="minivae-work-") as folder:
-        work = Path(folder) / "work"
-        shutil.copytree(starter, work, ignore=NOT_FOR_STUDENTS_CODE)
-        for path in work.rglob("*.py"):                # once, for all the processes that will read it; not theirs
-            if path.relative_to(work).as_posix() not in contents:
-                py_compile.compile(str(path), quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-        for file, content in contents.items():
-            (work / file).parent.mkdir(parents=True, exist_ok=True)
-            (work / file).write_bytes(content)
-        if user is not None:
-            os.chown(folder, 0, user)                  # its group: it may pass and read, and change nothing
-            Path(folder).chmod(0o750)
-            for path in [work, *work.rglob("*")]:
-                path.chmod(0o755 if path.is_dir() else 0o644)
-        yield work

@@ -20,9 +20,9 @@ from minivae.coursework.cli import number
 from minivae.coursework.diagnose import Context, diagnose, same
 from minivae.coursework.grade import free_user
 from minivae.coursework.seccomp import ALLOW, ERRNO, KILL, MACHINES, program
-from minivae.coursework.submission import laid_out
 from minivae.coursework.testing import FormError, compare, returned
 from minivae.coursework.wire import Handle, Name, Seed, Strange, WireError
+from minivae.coursework.working_tree import laid_out
 
 # ── the wire ──────────────────────────────────────────────────────────────────────────────────
 

@@ -28,8 +28,8 @@ from minivae.coursework.build import starter
 from minivae.coursework.grade import Patience, free_user, grade
 from minivae.coursework.report import PROMISES, WALLS, gradescope, table
 from minivae.coursework.student import Limits, Student
-from minivae.coursework.submission import laid_out
 from minivae.coursework.verify import solution
+from minivae.coursework.working_tree import laid_out
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="submissions are judged on Linux and macOS")
 BECOME = Path(__file__).with_name("become.py")         # a program: a fork of this process might be one of JAX's threads
