@@ -54,7 +54,7 @@ def laid_under(functions: Collection[str], read: Callable[[str], str]) -> dict[s
             continue
         lines = text.splitlines(keepends=True)
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-        line = f"def {node.name}(*a, **k): import parts; return parts.ask({function!r}, a, k)\n"
+        line = f"def {node.name}(*a, **k): import judges_parts; return judges_parts.ask({function!r}, a, k)\n"
         blank = "\n" * ((node.end_lineno or node.lineno) - first)
         found[file] = "".join([*lines[:first - 1], " " * node.col_offset, line, blank, *lines[node.end_lineno or 0:]])
     return {file: text.encode(errors="replace") for file, text in found.items()}

@@ -129,6 +129,24 @@ ATTACKS = {
             except OSError: pass
         read += [p for p in sys.path if os.path.exists(p + "/minivae") and p != os.getcwd()]
         raise ValueError(f"read {read}")""", r"ValueError: read \[\]"),
+    "asks the judge for the answer": (None, "linear", """
+        import judges_parts
+        return judges_parts.ask("minivae/ops/dense.py:linear", (x, W, b), {})""", "this is not offered"),
+    "asks the judge for a program": (None, "linear", """
+        import judges_parts
+        return judges_parts.ask("os:system", ("touch /tmp/TOKEN",), {})""", "this is not offered"),
+    "asks the judge for ever": (None, "linear", """
+        import judges_parts
+        while True:
+            try: judges_parts.ask(0, [x], {})
+            except judges_parts.PartError: pass""", "stopped after"),
+    "asks the judge something else": (None, "linear", """
+        wire = sys.modules["wire"]
+        for question in (("ask",) * 4, ("ask", {"a": 1}, 3, None), ("ask", -1, None, None),
+                         ("ask", 0, [[[x]] * 9] * 9, {"a": wire.Name("os:_exit")}),
+                         ("ask", "minivae/ops/dense.py:linear", [], {"self": 1})):
+            say(wire.pack(question))
+        return x, x""", "."),
     "calls home": (CALL, "linear", """
         import socket
         socket.create_connection(('127.0.0.1', PORT), 1).send(b'!')""", "Error"),

@@ -99,8 +99,8 @@ def test_what_is_laid_under_is_a_line_that_asks_and_no_line_moves(name, trees):
             for function in under:
                 if function.startswith(f"{file}:"):
                     node = find(ast.parse(text), function.partition(":")[2])
-                    assert ast.unparse(node).splitlines()[1:] == ["    import parts",
-                                                                  f"    return parts.ask({function!r}, a, k)"]
+                    assert ast.unparse(node).splitlines()[1:] == ["    import judges_parts",
+                                                                  f"    return judges_parts.ask({function!r}, a, k)"]
             for target in task.write:                  # and what is tested is the student's own, in its place
                 if target.startswith(f"{file}:"):
                     mine = [find(ast.parse(source), target.partition(":")[2]) for source in (before, text)]
@@ -123,16 +123,16 @@ def test_no_later_task_is_offered():
 
 OFFERED = {"minivae/ops/dense.py:linear", "minivae/ops/dense.py:tanh"}
 SOURCE = """
-import parts
+import judges_parts
 
 def linear(*a, **k):
-    return parts.ask("minivae/ops/dense.py:linear", a, k)
+    return judges_parts.ask("minivae/ops/dense.py:linear", a, k)
 
 def asks(*a, **k):
-    return parts.ask(*a, **k)
+    return judges_parts.ask(*a, **k)
 
 def there_and_back(f, x):
-    y, pull = parts.ask("minivae/ops/dense.py:tanh", [x], {})
+    y, pull = judges_parts.ask("minivae/ops/dense.py:tanh", [x], {})
     return y, lambda dy: pull(dy)
 """
 
@@ -186,8 +186,9 @@ def test_a_name_from_there_is_looked_up_by_nobody():
 
 def test_who_asks_for_ever_is_stopped(tmp_path):
     (tmp_path / "theirs.py").write_text(
-        "import parts\n\ndef again(x):\n    try:\n        while True:\n"
-        "            parts.ask('minivae/ops/dense.py:tanh', [x], {})\n    except parts.PartError as error:\n"
+        "import judges_parts\n\ndef again(x):\n    try:\n        while True:\n"
+        "            judges_parts.ask('minivae/ops/dense.py:tanh', [x], {})\n"
+        "    except judges_parts.PartError as error:\n"
         "        return str(error)\n", encoding="utf-8")
     with Student(tmp_path, parts=Parts(OFFERED)) as student:
         assert "asked too often" in student.call("theirs:again", np.zeros(2))
