@@ -65,6 +65,12 @@ def _form(of, bug, rng, but=None):
 
 def fits(bug):
     """The forms of its function in which a mistake can be planted."""
+    return _fits(bug["name"])
+
+
+@functools.cache
+def _fits(mistake):
+    bug = POOL[mistake]
     texts = {name: replaced(BASE, bug["of"], says["new"].strip("\n")) if "new" in says else BASE
              for name, says in FORMS.get(bug["of"], {"base": {}}).items()}
     return [name for name, text in texts.items() if any(text.count(way["old"]) == 1 for way in bug["wrong"])]
@@ -109,6 +115,7 @@ def _checks(right, bodies=None):
     return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
+@functools.lru_cache(maxsize=64)
 def handed_out(seed, name):
     """(text, numbers of the lines that count as the answer)"""
     bug = drawn(seed)[name]
@@ -125,6 +132,7 @@ def reasons(seed, name):
     return drawn(seed)[name]["reasons"]
 
 
+@functools.lru_cache(maxsize=64)
 def mended(seed, name):
     """The same module without the mistake."""
     bug = drawn(seed)[name]
@@ -160,6 +168,7 @@ def assemble(bug, forms, rng, *, wrong):
     return "\n".join(row.removesuffix(MARK) for row in rows) + "\n", marked
 
 
+@functools.lru_cache(maxsize=4096)
 def replaced(text, of, new):
     """The text with another definition of the function `of` ("activate", "VAE.load")."""
     body = ast.parse(text).body
