@@ -238,5 +238,6 @@ SHOWN: dict[str, Shown] = {
     "gmvae": Shown(clusters_on_a_map, mixture, by_cluster, each, evaluate_mixture),
     "infinite": Shown(atlas, components, by_cluster, each),
     "structured": Shown(residuals, all_of_a_vae, samples),
+    "vae_gan": Shown(portrait, all_of_a_vae, samples),
     "vq_vae": Shown(of_numbers, words, samples, units=False),
 }

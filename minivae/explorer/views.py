@@ -171,7 +171,14 @@ def _with_label(dataset: Dataset, label: int) -> np.ndarray:
     return np.zeros(len(dataset.test), dtype=bool) if dataset.test_labels is None else dataset.test_labels == label
 
 
+def of_itself(model: Any, recipe: Recipe, dataset: Dataset, given: int) -> View:
+    """A VAE/GAN is a VAE; the discriminator stays at home."""
+    return View(plain(model.encode, Sequential(*chain_of_layers(model.decoder)), model.likelihood, pixels=model.pixels,
+                      latents=model.latents))
+
+
 VIEWS: dict[str, Callable[[Any, Recipe, Dataset, int], View]] = {
     "m2": of_a_class, "m1m2": of_a_class, "cvae": of_an_answer, "gmvae": of_clusters,
     "two_stage": of_the_first_stage, "infinite": of_a_component, "structured": of_the_mean,
+    "vae_gan": of_itself,
 }

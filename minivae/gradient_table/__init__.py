@@ -62,6 +62,7 @@ from minivae.gradient_table.variant_rows import (
     m2_cases,
     structured_residual_cases,
     two_stage_cases,
+    vae_gan_cases,
     vq_vae_cases,
 )
 from minivae.nn import Layer, batch_norm, image_layers, layers
@@ -92,6 +93,7 @@ from minivae.variants import (
     stacked_semi_supervised,
     structured_residuals,
     two_stage,
+    vae_gan,
     vq_vae,
 )
 
@@ -123,6 +125,7 @@ TABLE = {
     mixture_given: mixture_given_cases, gmvae: gmvae_cases, infinite: infinite_cases,
     structured_residuals: structured_residual_cases,
     codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases, levels: vq_vae_cases, vq_vae: vq_vae_cases,
+    vae_gan: vae_gan_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

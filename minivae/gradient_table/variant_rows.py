@@ -7,7 +7,7 @@ import numpy as np
 from minivae.backend import Array, Generator
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
-from minivae.nn import Parameter, mlp
+from minivae.nn import Linear, Parameter, mlp
 from minivae.ops import one_hot
 from minivae.variants import (
     M2,
@@ -19,11 +19,13 @@ from minivae.variants import (
     StructuredVAEConfig,
     TwoStageConfig,
     VAEConfig,
+    VAEGANConfig,
     VQVAEConfig,
 )
 from minivae.variants.gmvae import OfZ
 from minivae.variants.structured_residuals import SideBySide
 from minivae.variants.two_stage import Skip
+from minivae.variants.vae_gan import Discriminator
 
 
 def cvae_cases(rng: Generator) -> list[Case]:
@@ -117,6 +119,21 @@ def structured_residual_cases(rng: Generator) -> list[Case]:
         rows.append(row(model.elbo_terms, note=f"structured residuals, L={L}", parameters=model.parameters(),
                         x=n((B, 4)), eps=n((L, B, 2))))
     return [layer_row(rng, beside, n((4, 3)), note="two networks"), *rows]
+
+
+def vae_gan_cases(rng: Generator) -> list[Case]:
+    """variants/vae_gan.py: the discriminator, and what each of three networks goes down"""
+    n, rows = rng.standard_normal, []
+    seer = Discriminator(mlp(4, 3, rng=rng, activation="tanh", last=True), Linear(3, 1, rng=rng))
+    for likelihood, B in (("bernoulli", 3), ("gaussian_fixed", 1)):
+        model = VAEGANConfig(VAEConfig(4, (3,), 2, "tanh", likelihood), features=2).build(dtype=float, gamma=0.7)
+        for network in model.networks.values():
+            network.arena.value[...] += 0.3 * n(network.arena.value.shape)
+        x, eps = 1.0 * (n((B, 4)) > 0), n((2, B, 2))
+        rows += [row(model.loss, note=f"{of}, {likelihood}", of=of, x=x, eps=eps[0], eps_p=eps[1], parameters={
+            name: p for name, p in network.arena.parameters.items() if name != "game"})
+            for of, network in model.networks.items()]
+    return [layer_row(rng, seer, n((4, 4))), *rows]
 
 
 def vq_vae_cases(rng: Generator) -> list[Case]:

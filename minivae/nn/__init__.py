@@ -5,7 +5,7 @@
     layers           Linear, Embedding, Activation, Sequential, Residual, mlp
     image_layers     Conv2d, ConvTranspose2d, MaskedConv2d, Reshape
     batch_norm       BatchNorm, which learns from a whole batch at a time
-    optimizers       SGD, Momentum, AdaGrad, Adam; a moving average
+    optimizers       SGD, Momentum, AdaGrad, RMSProp, Adam; a moving average
     schedules        learning rates that change: warmup, cosine, stepwise
     network          an arena and the optimizer that moves it: a model has one, or several
     model            what the loop, the evaluation and checkpoints ask of every model
@@ -33,7 +33,7 @@ from minivae.nn.layers import (
 )
 from minivae.nn.model import Data, Model
 from minivae.nn.network import Moment, Network
-from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, MovingAverage, Optimizer, clip_norm
+from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, MovingAverage, Optimizer, RMSProp, clip_norm
 from minivae.nn.parameter import Parameter
 from minivae.nn.rehearsal import UNMEASURED, crossover
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
@@ -42,7 +42,7 @@ from minivae.nn.workers import Crew, Workers, by_rows, team_on
 __all__ = [
     "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew",
     "Data", "Embedding", "Initialiser", "Layer", "Linear", "MaskedConv2d", "Model", "Moment", "Momentum",
-    "MovingAverage", "Network", "Optimizer", "Parameter", "Reshape", "Residual", "Schedule", "Sequential",
-    "Several", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover", "glorot", "he",
-    "learning", "mlp", "stepwise", "team_on", "warmup",
+    "MovingAverage", "Network", "Optimizer", "Parameter", "RMSProp", "Reshape", "Residual", "Schedule",
+    "Sequential", "Several", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover", "glorot",
+    "he", "learning", "mlp", "stepwise", "team_on", "warmup",
 ]

@@ -130,6 +130,31 @@ class AdaGrad(Optimizer):
         value -= scratch
 
 
+class RMSProp(Optimizer):
+    """s ← ρ s + (1 − ρ) g²,   θ ← θ − lr g / (√s + ε)        (Tieleman and Hinton 2012)
+
+    Adam without momentum, and without the correction of the first steps.
+    """
+
+    moments = ("squares",)
+
+    def __init__(self, lr: float | Schedule = 1e-3, *, rho: float = 0.9, eps: float = 1e-8,
+                 max_norm: float | None = None) -> None:
+        super().__init__(lr, max_norm=max_norm)
+        self.rho, self.eps = _fraction("rho", rho), eps
+
+    def update(self, value: Array, grad: Array, s: Array, scratch: Array, *, lr: float) -> None:
+        np.multiply(grad, grad, out=scratch)
+        scratch *= 1.0 - self.rho
+        s *= self.rho
+        s += scratch
+        np.sqrt(s, out=scratch)
+        scratch += self.eps
+        np.divide(grad, scratch, out=scratch)
+        scratch *= lr
+        value -= scratch
+
+
 class Adam(Optimizer):
     """m ← β₁ m + (1−β₁) g,   s ← β₂ s + (1−β₂) g²,   θ ← θ − lr m̂ / (√ŝ + ε)
 

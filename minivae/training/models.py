@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from minivae.variants import (
     StructuredVAEConfig,
     TwoStageConfig,
     VAEConfig,
+    VAEGANConfig,
     VQVAEConfig,
 )
 
@@ -40,6 +42,7 @@ OF_SOME_MODELS = {                     # the settings that mean something to som
     ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
     ("two_stage",): ("second_hidden",),
     ("two_stage", "m1m2", "infinite", "structured", "vq_vae"): ("first_epochs",),
+    ("vae_gan",): ("features", "likeness", "margin"),
     ("vq_vae",): ("levels", "codes", "prior_channels", "prior_blocks"),
     ("structured",): ("fixed_epochs",),
     ("infinite",): ("concentration",),
@@ -189,6 +192,18 @@ def build_vq_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> 
         seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
 
 
+def build_vae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The VAE/GAN: its discriminator at a fifth of the others' rate."""
+    steps = recipe.steps(train)
+    sizes = VAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
+                      recipe.likelihood)
+    slow = replace(recipe, lr=0.2 * recipe.lr)
+    optimizers = {name: who.new_optimizer(recipe.epochs, steps) for name, who in (
+        ("encoder", recipe), ("decoder", recipe), ("discriminator", slow))}
+    return VAEGANConfig(sizes, recipe.features).build(seed=recipe.seed, on=on, optimizers=optimizers, images=train.x,
+                                                      gamma=recipe.likeness, margin=recipe.margin)
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
@@ -199,4 +214,5 @@ MODELS: dict[str, Kind] = {
     "infinite": Kind(number_images, build_infinite, as_it_is),
     "structured": Kind(as_it_is, build_structured),
     "vq_vae": Kind(as_it_is, build_vq_vae),
+    "vae_gan": Kind(as_it_is, build_vae_gan),
 }

@@ -25,7 +25,7 @@ from minivae.training.models import MODELS, OF_SOME_MODELS
 from minivae.vae import VAE
 from minivae.variants import ConvVAEConfig, VAEConfig
 
-OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "momentum": nn.Momentum, "sgd": nn.SGD}
+OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "rmsprop": nn.RMSProp, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
 
 
@@ -36,12 +36,13 @@ class Recipe:
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64; several as one,
     digits+sprites; or a path to your .npz or .npy"""
-    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae"] = "vae"
+    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae",
+                   "vae_gan"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
     many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters; infinite is a mixture of VAEs, as many
     as the data ask for; structured has residuals that are correlated (it wants --likelihood gaussian_pixel); vq_vae
-    makes pictures of numbers of images, and has a prior that draws such pictures"""
+    makes pictures of numbers of images, and has a prior that draws such pictures; vae_gan plays with a discriminator"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -90,6 +91,12 @@ class Recipe:
     """of the PixelCNNs' convolutions (model vq_vae)"""
     prior_blocks: int = 4
     """gated blocks of a PixelCNN (model vq_vae)"""
+    features: int = 512
+    """of the discriminator, in which images are compared (model vae_gan)"""
+    likeness: float = 1.0
+    """γ, its weight for the decoder, against the game (model vae_gan)"""
+    margin: float | None = None
+    """pause a network that is ahead by so many nats (model vae_gan)"""
     second_hidden: tuple[int, ...] = (256, 256)
     """hidden units of the VAE of codes (model two_stage)"""
     concentration: float = 1.0
@@ -129,7 +136,7 @@ class Recipe:
     """passes over the training images"""
     batch_size: int = 128
     """images per step"""
-    optimizer: Literal["adam", "adagrad", "momentum", "sgd"] = "adam"
+    optimizer: Literal["adam", "adagrad", "rmsprop", "momentum", "sgd"] = "adam"
     """how parameters move"""
     lr: float = 1e-3
     """learning rate (at the start, if a schedule lowers it)"""
@@ -144,11 +151,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents",
-                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks"):
+                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks", "features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
         for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
-                     "label_weight", "vae_epochs", "information", "fixed_epochs"):
+                     "label_weight", "vae_epochs", "information", "fixed_epochs", "likeness", "margin"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         if self.model == "structured" and self.likelihood != "gaussian_pixel":

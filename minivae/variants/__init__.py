@@ -11,6 +11,7 @@
     restaurant             which component an example belongs to, when nobody says how many there are
     deep_latent            noise at every layer of the decoder
     structured_residuals   StructuredVAEConfig(height, width).build(): what the mean cannot say is correlated
+    vae_gan                VAEGANConfig(pixels).build(): images compared by what a discriminator sees
     vq_vae                 VQVAEConfig().build(): images as pictures of numbers, and a prior that draws such pictures
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
@@ -32,11 +33,12 @@ from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
 from minivae.variants.stacked_semi_supervised import M1M2
 from minivae.variants.structured_residuals import StructuredVAE, StructuredVAEConfig
 from minivae.variants.two_stage import TwoStage, TwoStageConfig
+from minivae.variants.vae_gan import VAEGAN, VAEGANConfig
 from minivae.variants.vq_vae import VQVAE, VQVAEConfig
 
 __all__ = [
-    "CVAE", "GMVAE", "M1M2", "M2", "VQVAE", "CVAEConfig", "ConvVAEConfig", "DeepDecoder", "DeepLatentConfig",
-    "GMVAEConfig", "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config", "M2Config", "MixtureBound",
-    "Noise", "StructuredVAE", "StructuredVAEConfig", "TwoStage", "TwoStageConfig", "VAEConfig", "VQVAEConfig",
-    "crp_log_prob", "crp_sweep",
+    "CVAE", "GMVAE", "M1M2", "M2", "VAEGAN", "VQVAE", "CVAEConfig", "ConvVAEConfig", "DeepDecoder",
+    "DeepLatentConfig", "GMVAEConfig", "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config", "M2Config",
+    "MixtureBound", "Noise", "StructuredVAE", "StructuredVAEConfig", "TwoStage", "TwoStageConfig", "VAEConfig",
+    "VAEGANConfig", "VQVAEConfig", "crp_log_prob", "crp_sweep",
 ]

@@ -79,7 +79,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "scale": "none", "beta": 1.0, "capacity": None, "gamma": 100.0, "model": "vae", "given": "quadrants",
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
         "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0,
-        "concentration": 1.0, "fixed_epochs": 5, "levels": 2, "codes": 64, "prior_channels": 32, "prior_blocks": 4}
+        "concentration": 1.0, "fixed_epochs": 5, "levels": 2, "codes": 64, "prior_channels": 32, "prior_blocks": 4,
+        "features": 512, "likeness": 1.0, "margin": None}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -301,6 +302,21 @@ def test_pictures_of_numbers_from_training_to_samples(data, tmp_path, capsys):
     assert "a run of model vq_vae" in shown(capsys)[1]
     assert main(["evaluate", str(run), "--latents"]) == 2
     assert "got a run of a VQVAE, expected one of a VAE" in shown(capsys)[1]
+
+
+def test_a_game_from_training_to_samples(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    train = ("train", "--model", "vae_gan", "--data", str(data), *SMALL, "--latents", "2", "--features", "6",
+             "--optimizer", "rmsprop", "--out", str(run))
+    assert main([*train, "--margin", "0"]) == 2
+    assert "margin: got 0.0, expected a number > 0, or None" in shown(capsys)[1]
+    assert main([*train, "--epochs", "2", "--margin", "0.3", "--likeness", "2"]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | PICTURES
+    assert all({"train_game", "train_likeness", "train_fooled"} <= record.keys() for record in read_history(run))
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    assert main(["evaluate", str(run), "--samples", "7"]) == 0
+    assert re.search(r"active units: \d of 2\nNLL \d", shown(capsys)[0])
+    assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
 
 
 def test_every_model_says_and_shows_something():

@@ -23,6 +23,7 @@ OPTIONS = {
     "two_stage": ("--likelihood", "gaussian_shared", "--first-epochs", "1"),
     "infinite": ("--components", "3", "--first-epochs", "1", "--concentration", "2"),
     "structured": ("--likelihood", "gaussian_pixel", "--first-epochs", "1", "--fixed-epochs", "0"),
+    "vae_gan": ("--features", "8"),
 }
 Z = np.random.default_rng(1).standard_normal((7, 2)).astype(np.float32)
 
@@ -124,8 +125,9 @@ def test_a_component(trained):
     assert shown.of is None or shown.of.shape == (60,)
 
 
-def test_the_mean_of_structured_residuals(trained):
-    model, shown, _ = model_and_view(trained("structured", *OPTIONS["structured"]))
+@pytest.mark.parametrize("name", ["structured", "vae_gan"])
+def test_the_mean_without_residuals_or_discriminator(name, trained):
+    model, shown, _ = model_and_view(trained(name, *OPTIONS[name]))
     np.testing.assert_allclose(shown.vae.decode(Z), model.decode(Z), rtol=1e-5)
 
 

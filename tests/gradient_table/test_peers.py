@@ -16,7 +16,7 @@ from test_laws import call, cotangents, flat, pull
 from minivae.backend import device
 from minivae.evaluation import Classifier
 from minivae.gradient_table import cases
-from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter, clip_norm
+from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter, RMSProp, clip_norm
 from minivae.parts import LIKELIHOODS
 from minivae.variants import VAEConfig
 
@@ -366,9 +366,10 @@ def test_the_classifier_agrees():
     (lambda: SGD(0.05), lambda p: torch.optim.SGD(p, 0.05)),
     (lambda: Momentum(0.02, beta=0.8), lambda p: torch.optim.SGD(p, 0.02, momentum=0.8)),
     (lambda: AdaGrad(0.1, eps=1e-8), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-8)),
+    (lambda: RMSProp(0.02, rho=0.8), lambda p: torch.optim.RMSprop(p, 0.02, alpha=0.8, eps=1e-8)),
     (lambda: Adam(0.03), lambda p: torch.optim.Adam(p, 0.03)),
     (lambda: Adam(0.03, beta1=0.5, beta2=0.9, eps=1e-3), lambda p: torch.optim.Adam(p, 0.03, (0.5, 0.9), 1e-3)),
-], ids=["SGD", "Momentum", "AdaGrad", "Adam", "Adam, other constants"])
+], ids=["SGD", "Momentum", "AdaGrad", "RMSProp", "Adam", "Adam, other constants"])
 def test_an_optimizer_walks_the_same_path(ours, theirs):
     """150 steps down a noisy valley, and past the 128th, where ours clears out denormals."""
     rng = np.random.default_rng(5)

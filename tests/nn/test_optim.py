@@ -17,6 +17,7 @@ from minivae.nn import (
     MovingAverage,
     Optimizer,
     Parameter,
+    RMSProp,
     clip_norm,
     cosine,
     stepwise,
@@ -42,8 +43,9 @@ def walk(optimizer, where, steps):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("optimizer", [
-    SGD(0.1), Momentum(0.05), AdaGrad(0.5), Adam(0.1), SGD(0.1, max_norm=1.0), Adam(cosine(0.2, steps=300)),
-], ids=["SGD", "Momentum", "AdaGrad", "Adam", "SGD clipped", "Adam cosine"])
+    SGD(0.1), Momentum(0.05), AdaGrad(0.5), Adam(0.1), RMSProp(cosine(0.1, steps=300)), SGD(0.1, max_norm=1.0),
+    Adam(cosine(0.2, steps=300)),
+], ids=["SGD", "Momentum", "AdaGrad", "Adam", "RMSProp cosine", "SGD clipped", "Adam cosine"])
 def test_they_reduce_a_quadratic(optimizer, dtype):
     where, optimizer = arena(dtype=dtype), type(optimizer)(optimizer.lr, max_norm=optimizer.max_norm)
     losses = walk(optimizer, where, 300)
@@ -56,7 +58,7 @@ def test_first_steps_by_hand():
     g = np.array([2.0, -4.0, 0.5])
     after = {}
     for name, optimizer in {"SGD": SGD(0.1), "Momentum": Momentum(0.1, beta=0.5), "AdaGrad": AdaGrad(0.1, eps=0.0),
-                            "Adam": Adam(0.1, eps=0.0)}.items():
+                            "Adam": Adam(0.1, eps=0.0), "RMSProp": RMSProp(0.1, rho=0.5, eps=0.0)}.items():
         where = arena((0.0, 0.0, 0.0))
         for _ in range(2):
             where.grad[...] = g
@@ -66,6 +68,7 @@ def test_first_steps_by_hand():
     close(after["SGD"], -0.1 * 2.0 * g)
     close(after["Momentum"], -0.1 * (1.0 + 1.5) * g)
     close(after["AdaGrad"], -0.1 * (1.0 + 1.0 / math.sqrt(2.0)) * np.sign(g))
+    close(after["RMSProp"], -0.1 * (1.0 / math.sqrt(0.5) + 1.0 / math.sqrt(0.75)) * np.sign(g))
     close(after["Adam"], -0.1 * 2.0 * np.sign(g))      # the corrections make constant gradients unit steps
 
 
@@ -80,7 +83,7 @@ def test_a_moving_average_by_hand():
 
 
 def test_a_gradient_of_zero_moves_nothing_and_divides_by_nothing():
-    for optimizer in (SGD(), Momentum(), AdaGrad(), Adam(), Adam(max_norm=1.0)):
+    for optimizer in (SGD(), Momentum(), AdaGrad(), RMSProp(), Adam(), Adam(max_norm=1.0)):
         where = arena()
         optimizer.step(where)
         assert np.array_equal(where.value, [3.0, -2.0, 1.0])
@@ -98,7 +101,7 @@ def test_fading_moments_become_zero_before_they_are_denormal():
 
 
 @pytest.mark.parametrize("lr", [0.0, -1.0, math.nan, math.inf])
-@pytest.mark.parametrize("optimizer", [SGD, Momentum, AdaGrad, Adam])
+@pytest.mark.parametrize("optimizer", [SGD, Momentum, AdaGrad, RMSProp, Adam])
 def test_a_learning_rate_that_is_no_positive_number_is_refused(optimizer, lr):
     with pytest.raises(ValueError, match=r"^lr: got .*expected a finite number > 0"):
         optimizer(lr)

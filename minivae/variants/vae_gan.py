@@ -1,0 +1,212 @@
+"""VAE/GAN: a VAE whose images are compared by what a discriminator sees in them, and which plays against it.
+
+    z ~ N(0, I),    x̃ = Dec(z)                         the generative story
+    q(z|x) = N(μ(x), diag σ²(x))                        the encoder's
+    D(x) = sigmoid(head(Dis_l(x)))                      a discriminator; Dis_l(x) are the features of its layer l
+
+Pixel by pixel an edge that lies a little to the left is as wrong as none at all.  So likeness is measured in features,
+
+    L_llike = −log N(Dis_l(x); Dis_l(x̃), I),           x̃ = Dec(z),  z ~ q(z|x)
+    L_prior = KL(q(z|x) ‖ N(0, I))
+    L_GAN   = log D(x) + log(1 − D(Dec(z))) + log(1 − D(Dec(z_p))),        z_p ~ N(0, I)
+
+and who hears what is the whole point:
+
+    encoder          L_prior + L_llike
+    decoder          γ L_llike − log D(Dec(z)) − log D(Dec(z_p))            (the non-saturating form of −L_GAN)
+    discriminator    −L_GAN, and never L_llike: else it would learn to see nothing
+
+Everything is one forward pass; pullbacks through a network that is not to hear are called with need_dp=False.  Real and
+generated images go through the discriminator apart, so that no layer could mix their statistics.
+
+What a training step reports as the ELBO is the bound of the same encoder and decoder with the pixels' likelihood: a
+true bound on log p(x) that nobody climbs.
+Larsen et al. 2016, algorithm 1 (its γ weighs L_llike against the game).   Shapes: B images of X pixels, Z latents, F
+features.  Nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device
+from minivae.batch import as_batch
+from minivae.distributions import gaussian_kl, reparameterize
+from minivae.nn import Data, Layer, Linear, Optimizer, Parameter, RMSProp, mlp
+from minivae.ops import sigmoid, softplus
+from minivae.parts import Bernoulli, DiagonalGaussian, Likelihood
+from minivae.vae import VAE
+from minivae.variants.mlp_vae import VAEConfig
+
+EVEN = 3.0 * math.log(2.0)           # −L_GAN where D = ½ for everything: nobody is ahead
+
+
+class Discriminator(Layer):
+    """(features, logit of D)        (B, X) -> (B, F) (B,)
+
+    trunk, head   the layers up to l, and from there on
+    """
+
+    def __init__(self, trunk: Layer, head: Layer) -> None:
+        self.trunk, self.head = trunk, head
+
+    def __call__(self, x: Array) -> tuple[tuple[Array, Array], Pullback]:
+        features, pull_trunk = self.trunk(x)
+        logit, pull_head = self.head(features)
+
+        def pullback(dfeatures: Array | None, dlogit: Array | None, need_dx: bool = True,
+                     need_dp: bool = True) -> Array | None:                              # None: nobody asks it
+            through = dfeatures if dlogit is None else pull_head(dlogit[:, None], need_dp=need_dp)
+            if dfeatures is not None and dlogit is not None:
+                through = through + dfeatures          # features are used twice
+            return pull_trunk(through, need_dx=need_dx, need_dp=need_dp)
+
+        return (features, logit[:, 0]), pullback
+
+
+class VAEGAN(VAE):
+    """A VAE with a discriminator; the networks "encoder", "decoder" and "discriminator".
+
+    gamma        γ, weight of likeness for the decoder
+    margin       a network that is ahead by so many nats is paused for a step; None: nobody ever is
+    optimizers   of the networks; RMSProp(3e-4) for those that are not named
+    The rest as of a VAE.
+    """
+
+    says = ("elbo", "nll", "kl", "likeness", "game", "fooled")
+
+    def __init__(self, encoder: Layer, decoder: Layer, likelihood: Likelihood, discriminator: Discriminator, *,
+                 pixels: int, latents: int, device: Device, dtype: type = np.float32,
+                 optimizers: Mapping[str, Optimizer] | None = None, gamma: float = 1.0,
+                 margin: float | None = None) -> None:
+        if not gamma >= 0.0:
+            raise ValueError(f"gamma: got {gamma}, expected at least 0")
+        if margin is not None and not margin > 0.0:
+            raise ValueError(f"margin: got {margin}, expected a number > 0, or None")
+        super().__init__(encoder, decoder, likelihood, pixels=pixels, latents=latents, device=device, dtype=dtype)
+        self.discriminator, self.gamma, self.margin = discriminator, gamma, margin
+        self.game = Parameter(np.full(1, EVEN))         # the discriminator's loss of the step before: a run keeps it
+        parts: dict[str, dict[str, Parameter]] = {name: getattr(self, name).parameters(f"{name}.") for name in (
+            "encoder", "decoder", "discriminator")}
+        parts["discriminator"]["game"] = self.game
+        given: dict[str, Optimizer] = {name: RMSProp(3e-4) for name in parts} | dict(optimizers or {})
+        self.learns(encoder=parts["encoder"], decoder=parts["decoder"], discriminator=parts["discriminator"],
+                    optimizers=given, device=device, dtype=dtype, uses=4)
+
+    # ── the three players ─────────────────────────────────────────────────────────────────────────
+
+    def _picture(self, outputs: Array) -> tuple[Array, Pullback]:
+        """x̃, what the discriminator sees of the decoder's outputs: E[x|z]"""
+        if isinstance(self.likelihood, Bernoulli):
+            return sigmoid(outputs)
+        return outputs, lambda dx: dx
+
+    def _play(self, *, x: Array, eps: Array, eps_p: Array) -> tuple[tuple[Array, ...], dict[str, Pullback]]:
+        """nll, kl, likeness, −L_GAN, and −log D of generated images; who hears what, by network
+
+        x (B, X), eps and eps_p (B, Z) -> 5 × (B,), and for each network a pullback of one cotangent (B,)
+        """
+        B = len(x)
+        q, pull_q = self.q(x=x)
+        z, pull_z = reparameterize(*q, eps=eps)
+        kl, pull_kl = gaussian_kl(*q)
+        outputs, pull_decoder = self.decoder(np.concatenate([z, eps_p]))
+        made, pull_picture = self._picture(outputs)
+        (f, a), pull_real = self.discriminator(x)
+        (f_made, a_made), pull_made = self.discriminator(made)
+        apart, rest = f_made[:B] - f, np.zeros_like(f)  # only reconstructions are to be like something
+        (right, pull_right), (wrong, pull_wrong), (fooled, pull_fooled) = (
+            softplus(logit) for logit in (-a, a_made, -a_made))
+
+        def heard_by_discriminator(d: Array) -> None:            # −log D(x) − log(1 − D(x̃)) − log(1 − D(x̃_p))
+            pull_real(None, -pull_right(d), need_dx=False)
+            pull_made(None, pull_wrong(np.concatenate([d, d])), need_dx=False)
+
+        def heard_of_likeness(d: Array) -> Array:       # to the images, past a discriminator that does not hear it
+            dfeatures = np.concatenate([apart * d[:, None], rest])
+            return pull_picture(pull_made(dfeatures, None, need_dp=False))
+
+        def heard_by_decoder(d: Array) -> None:
+            dgame = pull_picture(pull_made(None, -pull_fooled(np.concatenate([d, d])), need_dp=False))
+            pull_decoder(self.gamma * heard_of_likeness(d) + dgame, need_dx=False)
+
+        def heard_by_encoder(d: Array) -> None:
+            dz = pull_decoder(heard_of_likeness(d), need_dp=False)[:B]
+            pull_q(*(a + b for a, b in zip(pull_z(dz), pull_kl(d))))
+
+        nll, _ = self.likelihood(outputs[:B], x=x)
+        terms = nll, kl, 0.5 * (apart * apart).sum(axis=1), right + wrong[:B] + wrong[B:], fooled[:B] + fooled[B:]
+        return terms, {"encoder": heard_by_encoder, "decoder": heard_by_decoder,
+                       "discriminator": heard_by_discriminator}
+
+    def loss(self, *, of: str, x: Array, eps: Array, eps_p: Array) -> tuple[Array, Pullback]:
+        """What the network of this name goes down        x (B, X), eps and eps_p (B, Z) -> (B,)"""
+        (_, kl, likeness, game, fooled), heard = self._play(x=x, eps=eps, eps_p=eps_p)
+        losses = {"encoder": kl + likeness, "decoder": self.gamma * likeness + fooled, "discriminator": game}
+        return losses[of], heard[of]
+
+    def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
+        """One step of all players who are not paused; the batch's mean terms."""
+        x = as_batch(batch).x
+        B, eps = len(x), self._noise(rng, 2, len(x))
+        self._check(x, eps)
+
+        def share(model: VAEGAN, rows: slice) -> tuple[Array, ...]:
+            terms, heard = model._play(x=x[rows], eps=eps[0, rows], eps_p=eps[1, rows])
+            weight = np.full_like(terms[0], 1.0 / B)
+            for pullback in heard.values():
+                pullback(weight)
+            nll, kl, *others = (weight @ term for term in terms)
+            return -(nll + kl), nll, kl, *others
+
+        found = dict(zip(self.says, self.workers.step(share, B, self._awake())))
+        if self.margin is not None:
+            game = found["game"].reshape(1).copy()
+            self.workers.processes.sum(game)
+            self.game.value[...] = game
+        return found
+
+    def _awake(self) -> list[str]:
+        """Who moves: the discriminator unless it is ahead, the decoder unless it is; the encoder always."""
+        if self.margin is None:
+            return list(self.networks)
+        ahead = EVEN - float(self.game.value[0])       # a look waits for the device: only who asks for a margin pays
+        paused = "discriminator" if ahead > self.margin else "decoder" if ahead < -self.margin else ""
+        return [name for name in self.networks if name != paused]
+
+
+@dataclass(frozen=True)
+class VAEGANConfig:
+    """The size of a fully connected VAE/GAN: all that is needed to build it again."""
+
+    vae: VAEConfig
+    """of encoder and decoder; its likelihood is bernoulli or gaussian_fixed"""
+    features: int = 128
+    """of the discriminator's layer l, F; before it is one of the encoder's first size"""
+
+    def __post_init__(self) -> None:
+        at_least_one(features=self.features)
+        for name, known in (("posterior", ("diagonal",)), ("prior", ("standard",)), ("scale", ("none",)),
+                            ("likelihood", ("bernoulli", "gaussian_fixed"))):
+            if getattr(self.vae, name) not in known:
+                raise ValueError(f"{name}: got {getattr(self.vae, name)!r}, expected {' or '.join(known)} in a VAE/GAN")
+
+    def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
+              optimizers: Mapping[str, Optimizer] | None = None, images: np.ndarray | None = None, gamma: float = 1.0,
+              margin: float | None = None) -> VAEGAN:
+        """The untrained model; the same seed gives the same weights on every device.
+
+        images   the training images (N, X): what is decoded starts at their average
+        Raises ValueError for a size below 1, an unknown name, or images of the wrong shape.
+        """
+        (rng, p_x), sizes = self.vae.begin(seed, images), self.vae
+        encoder = sizes.encoder(DiagonalGaussian(sizes.latents), rng)
+        decoder = sizes.decoder(p_x, rng, images)
+        trunk = mlp(sizes.pixels, sizes.hidden[0], self.features, rng=rng, activation="leaky_relu", last=True)
+        return VAEGAN(encoder, decoder, p_x, Discriminator(trunk, Linear(self.features, 1, rng=rng)),
+                      pixels=sizes.pixels, latents=sizes.latents, device=on or device("cpu"), dtype=dtype,
+                      optimizers=optimizers, gamma=gamma, margin=margin)
