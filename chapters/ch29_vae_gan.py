@@ -119,10 +119,10 @@ def draw_judges(rng):
     left.set(xlabel="x", ylabel="D(x)", title="the best discriminator")
     left.legend(fontsize=8)
     a = np.linspace(-6.0, 6.0, 100)
-    right.plot(a, -judged_made(a)[1](np.ones(100)), color=plots.COLOURS[1], label="of log(1 − D): dies where D is sure")
+    right.plot(a, -judged_made(a)[1](np.ones(100)), color=plots.COLOURS[1], label="of log(1 − D): dies")
     right.plot(a, judged_real(a)[1](np.ones(100)), color=plots.COLOURS[0], label="of −log D: does not")
     right.set(xlabel="logit a of a made image", ylabel="derivative", title="what the decoder hears")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="center left")
     weight = 0.4 * (p + q)                              # D is only asked for where there are images
     return fig, float((weight * np.abs(D - best)).sum() / weight.sum())
 
@@ -208,8 +208,8 @@ def draw_samples(models, test, opt):
 # %% [markdown]
 # ## A discriminator that is too good
 #
-# The same with a discriminator that learns thirty times as fast.  It is soon sure of everything.  Then (3) says nothing about
-# *how* an image is wrong, only that it is: $-\log D(\tilde x)$, which the decoder goes down, goes up and up.  That is the curve to watch.
+# The same with a discriminator that learns thirty times as fast.  It is soon sure of itself, and the surer it is, the less it says
+# about *how* an image is wrong, only that it is: $-\log D(\tilde x)$, which the decoder goes down, goes up and up.  That is the curve to watch.
 # A remedy: pause whoever is ahead.  At $D = \frac12$ the discriminator's loss is $3 \log 2 = 2.08$ nats; with `margin=0.7` it waits
 # whenever the step before had a loss below 1.38, and the decoder whenever it was above 2.78.
 
@@ -285,8 +285,8 @@ def main(argv=None):
                                                        progress=False)[1]}
     for name, records in games.items():
         print(f"{name:34} after {short} epochs: −L_GAN {records[-1]['train_game']:.2f}, the decoder's loss {records[-1]['train_fooled']:.2f}")
-    opt.save(draw_games(games), "games", alt="Two plots against epochs. With a fast discriminator its loss falls to nearly zero, and the "
-             "decoder's rises and rises; with pauses both stay level.")
+    opt.save(draw_games(games), "games", alt="Two plots against epochs. With a fast discriminator its loss falls furthest below that of a coin, "
+             "and the decoder's rises and rises; with pauses both stay nearer to those of a slow one.")
     opt.save(draw_arithmetic(model, digits, dataset.train_labels[:len(digits)], dataset.test, dataset.test_labels), "arithmetic",
              alt="Five rows; on the left an unseen digit, then ten images: its code, moved to the class of each digit.")
 
