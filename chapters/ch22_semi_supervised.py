@@ -51,6 +51,8 @@ What you'll see  how often a classifier errs that saw a hundred labels alone, an
 # $\mathrm{KL}(q \,\|\, \mathrm{softmax}(L))$.
 
 # %%
+import tracemalloc
+
 import numpy as np
 from tqdm import tqdm
 
@@ -214,6 +216,18 @@ def over_seeds(part, test, m1, opt, args):
           f"{Estimate.of(svm - best)} points less than an SVM on the same\nlabelled pixels; M2 on {Estimate.of(between)}%.")
 
 
+def memory(model, part, args):
+    """MB that a step of 100 images takes beyond the model: all ten classes of each go through the networks at once"""
+    batch = HiddenLabels(args.labels, 0).ask(part)[:100].on(model.device, model.dtype)
+    rng = model.device.rng(0)
+    model.train_step(batch, rng)
+    tracemalloc.start()
+    model.train_step(batch, rng)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 1e6
+
+
 def draw_errors(found, curves):
     fig, ax = plots.figure(width=7.2, height=4.0)
     for (name, curve), colour, marker in zip(curves.items(), plots.COLOURS, "so"):
@@ -264,6 +278,7 @@ def main(argv=None):
                  "the z of that digit, such as its slant and thickness, and each class from 0 to 9.")
     judged = {name: recognised(model, opt.seed, 100 if opt.quick else 1000) for name, model in models.items()}
     print("\ndrawn class by class, recognised as their class: " + ", ".join(f"{n} {p:.1f}%" for n, p in judged.items()))
+    print("a step of 100 images takes " + ", ".join(f"{memory(model, part, args):.1f} MB ({name})" for name, model in models.items()))
     svm, both = found["pixels: SVM"], found["M1+M2"]
     print(f"\nSeen: with {args.labels} labels a support vector machine on pixels errs on {svm.mean:.1f}% of unseen digits, "
           f"one on M1's latents on {found['M1: SVM'].mean:.1f}%,\nM2 on {found['M2'].mean:.1f}%, and M1+M2, which heard "
