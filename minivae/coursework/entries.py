@@ -193,7 +193,7 @@ def in_tar(content: bytes) -> list[Entry]:
             unpacking = zlib.decompressobj(31)
             content = unpacking.decompress(content, ARCHIVE + 1)
             _refuse_large(content)
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        with tarfile.TarFile(fileobj=io.BytesIO(content)) as archive:
             members = [member for _, member in zip(range(MOST), archive) if member.isreg() and not member.issparse()]
         return [Entry(name, partial(_part, content, member.offset_data, member.size)) for member in members
                 if (name := _plain(member.name))]

@@ -89,23 +89,25 @@ class GatedBlock(Layer):
 
 
 class Blocks(Several):
-    """(v, h) -> (v, h), block after block; each is told its share of s        s (B, H, W, 4·C·blocks)"""
+    """(v, h) -> h, block after block; each is told its share of s        s (B, H, W, 4·C·blocks)"""
 
-    def __call__(self, v: Array, h: Array, s: Array) -> tuple[tuple[Array, Array], Pullback]:
-        shares, pull_split = split(s, sizes=[s.shape[-1] // len(self.layers)] * len(self.layers))
+    def __call__(self, v: Array, h: Array, s: Array) -> tuple[Array, Pullback]:
+        n = len(self.layers)
+        shares, pull_split = split(s, sizes=[s.shape[-1] // n] * n)
         pulls = []
         for block, share in zip(self.layers, shares):
             (v, h), pull = block(v, h, share)
             pulls.append(pull)
+        nothing = np.zeros_like(v)                     # nobody hears the last v
 
-        def pullback(dv: Array, dh: Array, need_dx: bool = True, need_dp: bool = True) -> tuple[Array, Array, Array]:
-            dshares = []
+        def pullback(dh: Array, need_dx: bool = True, need_dp: bool = True) -> tuple[Array, Array, Array]:
+            dv, dshares = nothing, []
             for pull in reversed(pulls):
                 dv, dh, dshare = pull(dv, dh, need_dp=need_dp)
                 dshares.append(dshare)
             return dv, dh, pull_split(*reversed(dshares))
 
-        return (v, h), pullback
+        return h, pullback
 
 
 class PixelCNN(Layer):
@@ -136,13 +138,12 @@ class PixelCNN(Layer):
         s, pull_told = self._told(above, codes.shape[1])
         v, pull_above = self.first_above(e)
         h, pull_left = self.first_left(e)
-        (v, h), pull_blocks = self.blocks(v, h, s)
+        h, pull_blocks = self.blocks(v, h, s)
         logits, pull_head = self.head(h)
-        nothing = np.zeros_like(v)                     # nobody hears the last v
 
         def pullback(dlogits: Array, need_dp: bool = True) -> None:
             dh = pull_head(dlogits, need_dp=need_dp)
-            dv, dh, ds = pull_blocks(nothing, dh, need_dp=need_dp)
+            dv, dh, ds = pull_blocks(dh, need_dp=need_dp)
             pull_embed(pull_above(dv, need_dp=need_dp) + pull_left(dh, need_dp=need_dp), need_dp=need_dp)
             pull_told(ds, need_dp=need_dp)
 
