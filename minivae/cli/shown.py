@@ -210,7 +210,8 @@ def of_numbers(model: Any, dataset: Dataset, recipe: Recipe) -> Pictures:
     yield "samples", plots.image_grid(model.sample(100, rng), shape, title="samples")
     yield from reconstructions(model, dataset, recipe)
     few = model.device.asarray(plots.spread(recipe.test(dataset).x, 8), dtype=model.dtype)
-    yield "codes", plots.numbers(few, model.codes(few), model.decode(model.codes(few)), shape)
+    codes = model.codes(few)
+    yield "codes", plots.numbers(few, codes, model.decode(codes), shape)
 
 
 def words(model: Any, x: Batch, asked: Asked) -> Iterator[object]:

@@ -95,8 +95,9 @@ class Levels(Several):
         told, zs = pictures[-1][..., :0], list[Array]()
         for level, picture in zip(reversed(self.layers), reversed(pictures)):
             z, _ = level.to_code(concat(picture, told)[0])
-            told, _ = level.up(concat(level.codebook.look_up(level.codebook.nearest(z)), told)[0])
             zs.insert(0, z)
+            if level is not self.layers[0]:            # what the finest one says is the image: nobody asks here
+                told, _ = level.up(concat(level.codebook.look_up(level.codebook.nearest(z)), told)[0])
         return zs
 
     def decode(self, codes: Codes) -> Array:
