@@ -63,6 +63,16 @@ class Encoder(Layer):
 Decoder = Sequential       # z (B, Z) -> the likelihood's parameters (B, outputs): any network will do
 
 
+def check_images(x: Array, pixels: int, p_x: Likelihood, name: str) -> None:
+    """Raise unless x is a non-empty (N, pixels) float array that the likelihood can explain."""
+    if getattr(x, "dtype", None) is None or x.dtype.kind != "f":
+        raise TypeError(f"{name}: got {getattr(x, 'dtype', type(x).__name__)}, "
+                        "expected a float array (grey levels 0 … 255: divide by 255)")
+    if x.ndim != 2 or len(x) == 0 or x.shape[1] != pixels:
+        raise ValueError(f"{name}: got shape {x.shape}, expected (N, {pixels}) with N at least 1")
+    p_x.check(x, name)
+
+
 class VAE(Model):
     """Encoder, decoder, likelihood, posterior and prior, and the ELBO that trains them.
 
@@ -214,13 +224,7 @@ class VAE(Model):
         Reads every pixel (and waits for the GPU): once for a data set, never inside a step.
         """
         super().check(data, name)
-        x = as_batch(data).x
-        if getattr(x, "dtype", None) is None or x.dtype.kind != "f":
-            raise TypeError(f"{name}: got {getattr(x, 'dtype', type(x).__name__)}, "
-                            "expected a float array (grey levels 0 … 255: divide by 255)")
-        if x.ndim != 2 or len(x) == 0 or x.shape[1] != self.pixels:
-            raise ValueError(f"{name}: got shape {x.shape}, expected (N, {self.pixels}) with N at least 1")
-        self.likelihood.check(x, name)
+        check_images(as_batch(data).x, self.pixels, self.likelihood, name)
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
         """One step up the objective on a batch (B, X); returns the batch's mean terms, still on the device.

@@ -70,7 +70,7 @@ def code_use(model: VQVAE, data: Data) -> CodeUse:
     """Over all examples: of a small batch a perplexity says little."""
     def work(part: Batch, rng: Generator) -> tuple[list[np.ndarray], np.ndarray]:
         codes = model.codes(part.x)
-        return [to_numpy(numbers) for numbers in codes], to_numpy(model.terms(part, rng)[1])
+        return [to_numpy(numbers) for numbers in codes], to_numpy(model.cost(codes))
 
     parts = over_parts(model, data, work)
     pictures = [np.concatenate(level) for level in zip(*(codes for codes, _ in parts))]

@@ -16,7 +16,7 @@ from minivae.data import Dataset
 from minivae.explorer.steps import chain_of_layers, with_values
 from minivae.nn import Layer, Sequential
 from minivae.ops import one_hot, split
-from minivae.parts import GaussianFixed, GaussianMixture, Likelihood, Prior
+from minivae.parts import Bernoulli, GaussianFixed, GaussianMixture, Likelihood, Prior
 from minivae.training import Recipe
 from minivae.training.models import question
 from minivae.vae import VAE
@@ -122,7 +122,7 @@ def of_an_answer(model: Any, recipe: Recipe, dataset: Dataset, given: int) -> Vi
 
 def _outputs_that_say(p_x: Likelihood, x: np.ndarray) -> np.ndarray:
     """Outputs whose mean is x, nearly"""
-    if type(p_x).__name__ == "Bernoulli":
+    if isinstance(p_x, Bernoulli):
         return (SURE * (2.0 * x - 1.0)).astype(np.float32)
     return x
 

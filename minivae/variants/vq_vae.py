@@ -51,6 +51,7 @@ from minivae.nn.workers import Share
 from minivae.ops import relu
 from minivae.parts import Codebook, Level, Levels, Likelihood, PixelCNN, likelihood
 from minivae.parts.levels import Codes, Held
+from minivae.vae import check_images
 from minivae.variants.mlp_vae import start_at
 
 HALVE = {"kernel": 4, "stride": 2, "padding": 1}
@@ -164,8 +165,13 @@ class VQVAE(Model):
         """nll and −log p(c), (B,) (B,): nothing is drawn."""
         x = as_batch(batch).x
         codes = self.codes(x)
-        nll = self._nll_of(codes, x)
-        return nll, np.full_like(nll, self.uniform_cost) if self.learning_to_encode else self.prior_nll(codes=codes)[0]
+        return self._nll_of(codes, x), self.cost(codes)
+
+    def cost(self, codes: Codes) -> Array:
+        """−log p(c), (B,), under the prior as it is now: the uniform one, as long as the autoencoder learns"""
+        if self.learning_to_encode:
+            return np.full_like(self.levels.layers[0].codebook.counts.value, self.uniform_cost, shape=len(codes[0]))
+        return self.prior_nll(codes=codes)[0]
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """The bound, as often as asked for: q has one answer, so more of them say no more        -> (K, B)"""
@@ -173,12 +179,7 @@ class VQVAE(Model):
 
     def check(self, data: Data, name: str = "x") -> None:
         super().check(data, name)
-        x = as_batch(data).x
-        if x.ndim != 2 or len(x) == 0 or x.shape[1] != self.pixels:
-            raise ValueError(f"{name}: got shape {x.shape}, expected (N, {self.pixels}) with N at least 1")
-        if x.dtype.kind != "f":
-            raise TypeError(f"{name}: got {x.dtype}, expected a float array (grey levels 0 … 255: divide by 255)")
-        self.likelihood.check(x, name)
+        check_images(as_batch(data).x, self.pixels, self.likelihood, name)
 
     # ── what is to be seen ────────────────────────────────────────────────────────────────────────
 
