@@ -3,12 +3,27 @@
 (assignment, what is different, {"file:function": its text})
 """
 
+import ast
+import textwrap
+
+from minivae.coursework.cut import find
+
 DIFFERENT: list[tuple[str, str, dict[str, str]]] = []
 
 
 def different(assignment: str, says: str, **functions: str) -> None:
     """`functions`: a key of PLACES, and the new text of that function."""
     DIFFERENT.append((assignment, says, {PLACES[name]: text for name, text in functions.items()}))
+
+
+def with_function(name, text):
+    """The change of a source whose function of that qualified name is replaced."""
+    def change(source):
+        lines, node = source.splitlines(keepends=True), find(ast.parse(source), name)
+        new = textwrap.indent(text.strip("\n") + "\n", " " * node.col_offset)
+        return "".join([*lines[:node.lineno - 1], new, *lines[node.end_lineno:]])
+
+    return change
 
 
 PLACES = {

@@ -5,10 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
+from equivalents import with_function
 
 from minivae.coursework.assignment import Assignment
 from minivae.coursework.build import starter
@@ -154,14 +154,6 @@ def _step(self, part, eps, weight):
 
 @pytest.mark.parametrize("says", DIFFERENT)
 def test_right_answers_written_differently_get_full_marks(says, trees, tmp_path):
-    def with_function(name, text):
-        def change(source):
-            lines, node = source.splitlines(keepends=True), find(ast.parse(source), name)
-            new = textwrap.indent(text.strip("\n") + "\n", " " * node.col_offset)
-            return "".join([*lines[:node.lineno - 1], new, *lines[node.end_lineno:]])
-
-        return change
-
     changes = [(place.partition(":")[0], with_function(place.partition(":")[2], text))
                for place, text in DIFFERENT[says].items()]
     results = judged(trees / "right", tmp_path / "work", changes)

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from equivalents import DIFFERENT
+from equivalents import DIFFERENT, with_function
 
 from minivae.coursework.assignment import Assignment
 from minivae.coursework.build import starter
@@ -56,16 +55,6 @@ def judged(trees, name, folder, changes=(), *, seed=0, tasks=(), whose="solution
 
 def failed(results):
     return {name: result.says for name, result in results.items() if not result.passed}
-
-
-def with_function(name, text):
-    """The change of a source whose function of that qualified name is replaced."""
-    def change(source):
-        lines, node = source.splitlines(keepends=True), find(ast.parse(source), name)
-        new = textwrap.indent(text.strip("\n") + "\n", " " * node.col_offset)
-        return "".join([*lines[:node.lineno - 1], new, *lines[node.end_lineno:]])
-
-    return change
 
 
 # ── right and wrong answers ───────────────────────────────────────────────────────────────────
