@@ -73,6 +73,16 @@ def as_batch(data: Array | Mapping[str, Array] | Batch) -> Batch:
     return Batch(**data) if isinstance(data, Mapping) else Batch(x=data)
 
 
+def check_images(x: Any, pixels: int, name: str) -> Array:
+    """x.  Raises TypeError or ValueError unless it is a float array (N, pixels), N at least 1."""
+    if getattr(x, "dtype", None) is None or x.dtype.kind != "f":
+        raise TypeError(f"{name}: got {getattr(x, 'dtype', type(x).__name__)}, "
+                        "expected a float array (grey levels 0 … 255: divide by 255)")
+    if x.ndim != 2 or len(x) == 0 or x.shape[1] != pixels:
+        raise ValueError(f"{name}: got shape {x.shape}, expected (N, {pixels}) with N at least 1")
+    return x
+
+
 def _explained(name: str) -> str:
     """ "y (labels or conditions)" """
     said = {"y": "labels or conditions", "mask": "which entries count", "lengths": "of the sequences"}

@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one
-from minivae.batch import as_batch
+from minivae.batch import as_batch, check_images
 from minivae.distributions import standard_normal_log_prob
 from minivae.nn import Data, Layer, Model, Optimizer, Sequential, by_rows
 from minivae.ops import repeat, repeat_each
@@ -61,16 +61,6 @@ class Encoder(Layer):
 
 
 Decoder = Sequential       # z (B, Z) -> the likelihood's parameters (B, outputs): any network will do
-
-
-def check_images(x: Array, pixels: int, p_x: Likelihood, name: str) -> None:
-    """Raise unless x is a non-empty (N, pixels) float array that the likelihood can explain."""
-    if getattr(x, "dtype", None) is None or x.dtype.kind != "f":
-        raise TypeError(f"{name}: got {getattr(x, 'dtype', type(x).__name__)}, "
-                        "expected a float array (grey levels 0 … 255: divide by 255)")
-    if x.ndim != 2 or len(x) == 0 or x.shape[1] != pixels:
-        raise ValueError(f"{name}: got shape {x.shape}, expected (N, {pixels}) with N at least 1")
-    p_x.check(x, name)
 
 
 class VAE(Model):
@@ -224,7 +214,8 @@ class VAE(Model):
         Reads every pixel (and waits for the GPU): once for a data set, never inside a step.
         """
         super().check(data, name)
-        check_images(as_batch(data).x, self.pixels, self.likelihood, name)
+        x = check_images(as_batch(data).x, self.pixels, name)
+        self.likelihood.check(x, name)
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
         """One step up the objective on a batch (B, X); returns the batch's mean terms, still on the device.

@@ -33,7 +33,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device
-from minivae.batch import as_batch
+from minivae.batch import as_batch, check_images
 from minivae.nn import (
     Activation,
     Conv2d,
@@ -51,7 +51,6 @@ from minivae.nn.workers import Share
 from minivae.ops import relu
 from minivae.parts import Codebook, Level, Levels, Likelihood, PixelCNN, likelihood
 from minivae.parts.levels import Codes, Held
-from minivae.vae import check_images
 from minivae.variants.mlp_vae import start_at
 
 HALVE = {"kernel": 4, "stride": 2, "padding": 1}
@@ -179,7 +178,8 @@ class VQVAE(Model):
 
     def check(self, data: Data, name: str = "x") -> None:
         super().check(data, name)
-        check_images(as_batch(data).x, self.pixels, self.likelihood, name)
+        x = check_images(as_batch(data).x, self.pixels, name)
+        self.likelihood.check(x, name)
 
     # ── what is to be seen ────────────────────────────────────────────────────────────────────────
 
