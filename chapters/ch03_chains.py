@@ -214,7 +214,8 @@ if __name__ == "__main__":
 # ## Exercises
 #
 # 1. *Change this.*  Add `leaky_relu` (slope 0.2) to the left picture.  Which variance keeps it level?
-# 2. *Break this.*  Write relu's pullback as `dy[x <= 0] = 0; return dy`.  It passes a single gradient
-#    check.  Use its output twice, $y = \mathrm{relu}(x) + x$, and check again.
+# 2. *Break this.*  Write relu's pullback as `dy[x <= 0] = 0; return dy`.  A bare comparison with central
+#    differences passes it.  Use its output twice, $y = \mathrm{relu}(x) + x$, and compare again.  How does
+#    `gradcheck` see it the first time?
 # 3. *Derive this.*  gelu is $\tfrac12 x (1 + \tanh u)$ with $u = \sqrt{2/\pi}\,(x + 0.044715 x^3)$.  Find
 #    its pullback and compare with `minivae.ops.gelu`.

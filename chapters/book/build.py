@@ -1,7 +1,8 @@
 """The book, from a fresh clone:    python -m pip install -e ".[book]" && python chapters/book/build.py
 
-Gathers the chapters and the pages made from the library, lets Sphinx run every chapter and set every page, and then holds
-the result against what it promises: no warning, no chapter that fails, no link that leads nowhere.
+Gathers the chapters, the solutions of their exercises and the pages made from the library, lets Sphinx run every chapter
+and set every page, and then holds the result against what it promises: no warning, no chapter that fails, no link that
+leads nowhere.
 """
 
 from __future__ import annotations
@@ -70,11 +71,15 @@ def gather(source: Path, pages) -> None:
     """Everything that Sphinx reads, in one folder."""
     import links
     import model_map
+    import solutions
 
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
-    for path in [*HERE.parent.glob("ch*.py"), HERE.parent / "index.md", *(HERE / "text").glob("*.md")]:
+    for path in [HERE.parent / "index.md", *(HERE / "text").glob("*.md")]:
         shutil.copy(path, source)
+    for path in HERE.parent.glob("ch*.py"):
+        solved = solutions.solved(path.read_text(encoding="utf-8"), solutions.of(path))
+        (source / path.name).write_text(solved, encoding="utf-8")
     index, bibliography = source / "index.md", source / "bibliography.md"
     index.write_text(pages.contents(index.read_text(encoding="utf-8"), source), encoding="utf-8")
     bibliography.write_text(links.with_labels(bibliography.read_text(encoding="utf-8")), encoding="utf-8")
@@ -88,10 +93,11 @@ def sphinx(source: Path, out: Path, quick: bool) -> int:
     from jupyter_cache import get_cache
 
     code = hashlib.sha256(b"quick" if quick else b"")
-    for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.glob("ch*.py")]):
+    for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.rglob("ch*.py")]):
         code.update(b"" if path.suffix == ".pyc" else path.read_bytes())
     cache = out.with_name("executed") / code.hexdigest()[:16]
-    environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "TQDM_DISABLE": "1"}
+    found_first = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))        # `import chapters.…`
+    environment = os.environ | {"MINIVAE_ARGS": "--quick" if quick else "", "TQDM_DISABLE": "1", "PYTHONPATH": found_first}
     shutil.rmtree(out, ignore_errors=True)
     get_cache(cache).list_cache_records()              # makes the data base, before several processes would
     together = os.cpu_count() or 1 if quick else 1     # two chapters at once would disturb what the long ones measure

@@ -20,6 +20,8 @@ from typing import Any
 
 from minivae.coursework.testing import Hints, Solution, Test, collect, hints_of
 
+SOLUTIONS = "solutions"                                # the folder in chapters/ that is never handed out
+
 
 class AssignmentError(ValueError):
     """The assignment's files do not fit together."""
@@ -103,6 +105,8 @@ class Assignment:
         if untested:
             raise AssignmentError(f"{self.folder}: no test is about task {', '.join(sorted(untested))}")
         handed_out = {entry.partition(":")[0] for entry in self.files}
+        if solved := [file for file in sorted(handed_out) if SOLUTIONS in Path(file).parts]:
+            raise AssignmentError(f"{path}: {solved} is handed out, and solves the chapters' exercises")
         if not self.submitted <= handed_out:
             raise AssignmentError(f"{path}: {sorted(self.submitted - handed_out)} is written but not handed out")
 

@@ -1,4 +1,7 @@
-"""Build what is handed out: a starter tree without the answers, and the autograder with them."""
+"""Build what is handed out: a starter tree without the answers, and the autograder with them.
+
+The solutions of the chapters' exercises are in neither.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from minivae.coursework.assignment import Assignment, AssignmentError
+from minivae.coursework.assignment import SOLUTIONS, Assignment, AssignmentError
 from minivae.coursework.cut import CutError, blank, find, leaks, offering, only, statements, without
 from minivae.coursework.handing_in import MANIFEST, manifest
 from minivae.coursework.testing import made, record
@@ -143,7 +146,7 @@ def _package(root: Path) -> Iterator[Path]:
     for folder in ("minivae", "chapters"):
         yield from (path for path in sorted((root / folder).rglob("*"))
                     if path.is_file() and path.suffix in (".py", ".toml", ".md", ".gz", ".txt")
-                    and "__pycache__" not in path.parts)
+                    and not {"__pycache__", SOLUTIONS} & set(path.relative_to(root).parts))
     yield from (root / name for name in ("pyproject.toml", "README.md", "LICENSE") if (root / name).exists())
 
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 from equivalents import DIFFERENT, with_function
 
-from minivae.coursework.assignment import Assignment
+from minivae.coursework.assignment import Assignment, AssignmentError
 from minivae.coursework.build import starter
 from minivae.coursework.cli import ASSIGNMENTS, main
 from minivae.coursework.cut import find, statements
@@ -187,6 +187,16 @@ def test_the_starter_holds_what_it_should_and_nothing_else(built):
     assert not [file for file in files if file.endswith(".pyc") or ".git" in file or "cache" in file]
     assert not {"hidden.py", "hints.py", "mutants.toml", "verify.py", "build.py", "kernels.py", "seed"} & {
         Path(file).name for file in files}
+
+
+def test_the_solutions_of_the_chapters_exercises_are_never_handed_out(built, tmp_path):
+    assignment, out = built
+    assert not [file for file in texts(out / "starter") if "solutions" in Path(file).parts]
+    careless = shutil.copytree(assignment.folder, tmp_path / "careless") / "assignment.toml"
+    toml = careless.read_text(encoding="utf-8").replace("files = [", 'files = [\n    "chapters/solutions/ch01.py",', 1)
+    careless.write_text(toml, encoding="utf-8")
+    with pytest.raises(AssignmentError, match=re.escape("['chapters/solutions/ch01.py'] is handed out, and solves")):
+        Assignment.read(careless.parent)
 
 
 def test_no_hidden_test_is_in_the_starter(built):

@@ -45,6 +45,7 @@ def test_the_autograder_holds_what_it_needs(name, tmp_path):
     assert {"setup.sh", "run_autograder", "seed", "assignment/hidden.py", "starter/answers.bin",
             "solution/pyproject.toml", "solution/minivae/__init__.py", "solution/chapters/ch01_gradient.py"} <= names
     assert not [name for name in names if name.endswith(".pyc")]
+    assert not [name for name in names if "solutions" in Path(name).parts], "the chapters' exercises stay exercises"
     if shutil.which("bash"):
         for script in ("setup.sh", "run_autograder"):
             subprocess.run(["bash", "-n", tmp_path / script], check=True)
