@@ -105,7 +105,8 @@ def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits",
                         if cpu_because else "where networks train; auto: the GPU if one answers (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument("--epochs", type=int, default=epochs, help=f"passes over the data (default: {epochs})")
-    parser.add_argument("--data", default=data, help=f"data set name, or a path to .npz/.npy (default: {data})")
+    parser.add_argument("--data", default=data, help="data set name, or a path to .npz/.npy or to a "
+                        f"folder of pictures (default: {data})")
     parser.add_argument("--out", type=Path, default=Path("out") / chapter, help=f"folder (default: out/{chapter})")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that everything runs")
     parser.add_argument("--figures", action="store_true", help="for a lecture: every picture as .svg and .pdf too, "

@@ -130,7 +130,7 @@ def test_nobody_draws_without_a_generator(name):
 
 
 def test_training_needs_nothing_but_numpy_and_its_few_helpers():
-    """NumPy, threadpoolctl, matplotlib, tqdm, safetensors, tyro, pooch, SciPy: no autodiff comes in by a side door.
+    """NumPy, threadpoolctl, matplotlib, Pillow, tqdm, safetensors, tyro, pooch, SciPy: no autodiff by a side door.
 
     (platformdirs is pooch's.  IPython, which a notebook has anyway, shows pictures in it.)
     """
@@ -139,7 +139,7 @@ def test_training_needs_nothing_but_numpy_and_its_few_helpers():
     outside -= set(sys.stdlib_module_names) | {"minivae"}
     outside -= {"wire", "sandbox", "things", "parts", "purity", "evaluations", "seccomp", "worlds", "watch"}
     assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch",
-                       "platformdirs", "scipy", "IPython"}
+                       "platformdirs", "scipy", "IPython", "PIL"}
 
 
 @pytest.mark.parametrize("name", FILES)

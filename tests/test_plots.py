@@ -18,6 +18,7 @@ from minivae.data import Quadrants
 from minivae.variants import CVAEConfig, M2Config, VAEConfig
 
 SHAPE = (4, 3)                                        # height is not width: a swap shows
+COLOUR = (2, 2, 3)                                    # as many numbers
 RNG = np.random.default_rng(0)
 X = RNG.random((30, 12), dtype=np.float32)
 HISTORY = [{"epoch": e, **{f"{kind}_{term}": float(e) for kind in ("train", "valid") for term in ("elbo", "nll", "kl")}}
@@ -36,34 +37,53 @@ def page(fig):
 
 def completed(asked):
     model = CVAEConfig(*asked.sizes, (5,), 2).build()
-    return plots.completions(model, asked.ask(Batch(x=X[:3])), asked.whole, SHAPE, draws=4)
+    return plots.completions(model, asked.ask(Batch(x=X[:3])), asked.whole, asked.shape, draws=4)
 
 
 MAKERS = {
-    "image_grid": lambda model: plots.image_grid(X, SHAPE, title="title"),
-    "reconstructions": lambda model: plots.reconstructions(X, X, SHAPE),
-    "side_by_side": lambda model: plots.side_by_side([("one", SHAPE, X[:10], X[10:20], X[:4], X[15:19]),
-                                                      ("two", (3, 4), X[:10], X[10:20], X[4:8], X[15:19])]),
-    "completions": lambda model: completed(Quadrants(SHAPE, 2)),
-    "analogies": lambda model: plots.analogies(M2Config(12, 3, (5,), 2).build(), X[:4], SHAPE),
-    "manifold": lambda model: plots.manifold(model, SHAPE, size=5),
-    "residuals": lambda model: plots.residuals(X[:4], X[1:5], {"drawn": X[2:6]}, SHAPE),
-    "numbers": lambda model: plots.numbers(X[:4], [np.arange(8).reshape(4, 1, 2)], X[1:5], SHAPE),
-    "atlas": lambda model: plots.atlas([model] * 5, SHAPE, size=3, titles=["title"] * 5),
-    "latent_scatter": lambda model: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
-    "interpolation": lambda model: plots.interpolation(model, X[:3], X[3:6], SHAPE),
-    "learning_curves": lambda model: plots.learning_curves(HISTORY, title="title"),
-    "traversals": lambda model: plots.traversals(model, X[0], np.array([0.1, 2.0]), SHAPE, steps=4),
-    "kl_by_latent": lambda model: plots.kl_by_latent({"one": X[0], "two": X[1]}, title="title"),
+    "image_grid": lambda model, shape: plots.image_grid(X, shape, title="title"),
+    "reconstructions": lambda model, shape: plots.reconstructions(X, X, shape),
+    "side_by_side": lambda model, shape: plots.side_by_side([("one", shape, X[:10], X[10:20], X[:4], X[15:19]),
+                                                             ("two", (3, 4), X[:10], X[10:20], X[4:8], X[15:19])]),
+    "completions": lambda model, shape: completed(Quadrants(shape, 2)),
+    "analogies": lambda model, shape: plots.analogies(M2Config(12, 3, (5,), 2).build(), X[:4], shape),
+    "manifold": lambda model, shape: plots.manifold(model, shape, size=5),
+    "residuals": lambda model, shape: plots.residuals(X[:4], X[1:5], {"drawn": X[2:6]}, SHAPE),
+    "numbers": lambda model, shape: plots.numbers(X[:4], [np.arange(8).reshape(4, 1, 2)], X[1:5], shape),
+    "atlas": lambda model, shape: plots.atlas([model] * 5, shape, size=3, titles=["title"] * 5),
+    "latent_scatter": lambda model, shape: plots.latent_scatter(X[:, :2], np.arange(30) % 3, title="title"),
+    "interpolation": lambda model, shape: plots.interpolation(model, X[:3], X[3:6], shape),
+    "learning_curves": lambda model, shape: plots.learning_curves(HISTORY, title="title"),
+    "traversals": lambda model, shape: plots.traversals(model, X[0], np.array([0.1, 2.0]), shape, steps=4),
+    "kl_by_latent": lambda model, shape: plots.kl_by_latent({"one": X[0], "two": X[1]}, title="title"),
 }
+NO_IMAGES = {"latent_scatter", "learning_curves", "kl_by_latent", "residuals"}          # residuals are of grey images
 
 
+@pytest.mark.parametrize("shape", [SHAPE, COLOUR], ids=["grey", "colour"])
 @pytest.mark.parametrize("name", MAKERS)
-def test_every_picture_is_a_figure_with_a_title(name, flat, tmp_path):
-    fig = MAKERS[name](flat)
+def test_every_picture_is_a_figure_with_a_title(name, shape, flat, tmp_path):
+    fig = MAKERS[name](flat, shape)
     assert isinstance(fig, Figure)
     assert fig.axes[0].get_title()
+    if shape == COLOUR and name not in NO_IMAGES:
+        assert page(fig).shape[2] == 3
     assert plots.save(fig, tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_coloured_page_shows_each_pixel_in_its_place_and_colour():
+    shown = page(plots.image_grid(X[:2], COLOUR, columns=2))
+    assert np.array_equal(shown[:, :2], X[0].reshape(COLOUR).clip(0, 1))
+    assert np.array_equal(shown[:, 4:], X[1].reshape(COLOUR).clip(0, 1))
+    assert (shown[:, 2:4] == 0).all()
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(255.0, 0.0), (6.0, -3.0)])
+def test_colours_in_other_units_fill_the_range_of_the_data(scale, shift):
+    data = scale * X + shift
+    shown = page(plots.image_grid(data[:1], COLOUR, like=data))
+    low, high = np.percentile(data, (0.5, 99.5))
+    np.testing.assert_allclose(shown[:, :2], ((data[0].reshape(COLOUR) - low) / (high - low)).clip(0, 1), rtol=1e-5)
 
 
 def test_models_side_by_side_share_the_data_that_they_share():
@@ -111,7 +131,7 @@ def test_samples_that_stray_are_drawn_as_the_data_are():
 
 @pytest.mark.parametrize("name", ["manifold", "latent_scatter", "learning_curves", "kl_by_latent"])
 def test_axes_are_labelled(name, flat):
-    for ax in MAKERS[name](flat).axes:
+    for ax in MAKERS[name](flat, SHAPE).axes:
         assert ax.axison
         assert ax.get_xlabel()
         assert ax.get_ylabel()

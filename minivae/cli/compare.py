@@ -16,7 +16,6 @@ from minivae import plots
 from minivae.backend import at_least_one, device
 from minivae.cli.judged import Judged, judge, option, unpaired
 from minivae.cli.shared import OK, DeviceName
-from minivae.data import load
 from minivae.evaluation import Estimate, sample_quality
 from minivae.runs import free_folder, write_atomically
 from minivae.training import Recipe, read_recipe
@@ -108,7 +107,7 @@ def table(runs: Sequence[Judged], *, samples: int, best: bool = False) -> list[R
     if samples:
         rows += [row(f"NLL, {samples:,} samples", lambda run: Estimate.of(run.weighted_nll)),
                  against(lambda run: run.weighted_nll)]
-    rows.append(row("active units", lambda run: "" if run.active is None else f"{run.active} of {run.latents}"))
+    rows.append(row("active units", lambda run: run.active))
     if any(run.quality for run in runs):
         rows += [(what, [_quality(run, name) for run in runs]) for what, name in (
             ("Fréchet distance", "frechet"), ("precision", "precision"), ("recall", "recall"))]
@@ -138,8 +137,8 @@ def remarks(runs: Sequence[Judged], *, samples: int, folder: Path | None = None)
                                                    if samples else ".")]
     notes += [f"{run.name} cannot be paired with {first.name}, nor its nats compared: {why}."
               for run in runs[1:] if (why := unpaired(first, run))]
-    for name in dict.fromkeys(run.recipe.data for run in runs if run.quality):
-        dataset = load(name, folder=folder)
+    for name, recipe in {run.recipe.data: run.recipe for run in runs if run.quality}.items():
+        dataset = recipe.load(folder)
         n = len(dataset.test)
         notes.append(f"Fréchet distance, precision and recall are of {n:,} samples and the {n:,} test images of "
                      f"{name}, on features of minivae's own classifier of digits: this is not FID.")

@@ -27,13 +27,12 @@ class Judged:
 
     name: str
     recipe: Recipe
-    shape: tuple[int, int]             # of an image
+    shape: tuple[int, ...]             # of an image
     test: Batch                        # what it is judged on
     nll: np.ndarray                    # (N,) of each test image
     kl: np.ndarray                     # (N,)
     weighted_nll: np.ndarray           # (N,) minus the importance-weighted bound; empty, if it was not asked for
-    active: int | None                 # of latents that are the same whatever the label is
-    latents: int
+    active: str                        # units, of all; "" for latents that are others for every label, or are words
     quality: SampleQuality | None      # of 28×28 images in [0, 1]
     parameters: int
     history: list[dict[str, Any]]
@@ -69,7 +68,7 @@ def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | N
     pictured = model.sample(len(more), rng), on.asarray(more, dtype=model.dtype), model.reconstruct(few, rng), few.x
     return Judged(
         name, recipe, dataset.image_shape, test, nll=nll, kl=kl, weighted_nll=-bound,
-        active=int(active_units(model, test).sum()) if SHOWN[recipe.model].units else None, latents=model.latents,
+        active=f"{active_units(model, test).sum()} of {model.latents}" if SHOWN[recipe.model].units else "",
         quality=_quality(model, dataset, on.rng(seed)), history=read_history(run),
         parameters=sum(network.arena.value.size for network in model.networks.values()),
         pictured=tuple(to_numpy(_pixels(model).scaled(x)) for x in pictured))
@@ -123,7 +122,7 @@ def unpaired(one: Judged, other: Judged) -> str | None:
 
 
 def _size(run: Judged) -> str:
-    return "{}×{}".format(*run.shape)
+    return "×".join(map(str, run.shape))
 
 
 def _kind(likelihood: str) -> str:

@@ -34,15 +34,19 @@ class Data:
     The list: minivae data
 
     Fetch one: minivae data mnist
+
+    See what is made of your own pictures: minivae data photos/ --size 32
     """
 
     name: Annotated[str, tyro.conf.Positional] = ""
-    """data set to fetch and describe; all are listed without it"""
+    """data set to fetch and describe, or your own file or folder; all are listed without it"""
+    size: int | None = None
+    """of a folder of pictures: the square that each is cut and resampled to"""
     folder: Path | None = None
 
     def __call__(self) -> int:
         if self.name:
-            print(data.load(self.name, folder=self.folder))
+            print(data.load(self.name, folder=self.folder, size=self.size))
         else:
             for row in data.available(folder=self.folder):
                 height, width = row.image_shape

@@ -59,8 +59,8 @@ class Train:
 
     def _prepare(self) -> tuple[Recipe, Path, data.Dataset]:
         recipe = self.recipe
-        run = self.resume or free_folder(self.out or Path("runs") / Path(recipe.data).stem)
-        dataset = data.load(recipe.data, folder=self.folder)
+        dataset = recipe.load(self.folder)
+        run = self.resume or free_folder(self.out or Path("runs") / dataset.name)
         print(f"{dataset}\nrun folder: {run}, device: {device(self.device).name}, processes: {processes().size}")
         return recipe, run, dataset
 

@@ -3,6 +3,7 @@
     from minivae.data import load
     digits = load("digits")            # digits.train: (4000, 784) float32 in [0, 1]
     mine = load("my_images.npz")
+    photos = load("photos/", size=32)  # a folder of .png and .jpg files, in colour: (N, 32 · 32 · 3)
 
 Where to look:
 
@@ -14,7 +15,8 @@ Where to look:
     download         folders that are searched, files that are fetched and verified
     formats          idx, amat, npz, npy
     mixed            several data sets as one: "digits+sprites"
-    own              a reader's own images
+    own              a reader's own images, as arrays in a file
+    pictures         a reader's own pictures, a folder of PNG and JPEG files
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
 """

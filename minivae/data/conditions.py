@@ -13,24 +13,24 @@ from minivae.batch import Batch
 class Quadrants:
     """Given some quadrants of an image, predict the others.
 
-    shape      (height, width) of the images
+    shape      (height, width) of the images, or (height, width, 3)
     observed   how many are given: 1, the lower left; 2, the left half; 3, all but the lower right
     Raises ValueError for another number, or images of less than two pixels a side.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     observed: int = 1
 
     def __post_init__(self) -> None:
         if self.observed not in (1, 2, 3):
             raise ValueError(f"observed: got {self.observed}, expected 1, 2 or 3 quadrants")
-        if min(self.shape) < 2:
+        if min(self.shape[:2]) < 2:
             raise ValueError(f"shape: got {self.shape}, expected images of at least two pixels a side")
 
     @property
     def given(self) -> np.ndarray:
-        """Which pixels are given        -> (height · width,) bool"""
-        (height, width), mask = self.shape, np.zeros(self.shape, dtype=bool)
+        """Which pixels are given, all channels of each        -> (height · width · channels,) bool"""
+        (height, width, *_), mask = self.shape, np.zeros(self.shape, dtype=bool)
         top, left = height // 2, width // 2
         for rows, columns in ((slice(top, None), slice(left)), (slice(top), slice(left)),
                               (slice(top), slice(left, None)))[:self.observed]:

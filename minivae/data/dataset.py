@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,13 @@ class DataError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images as rows, ready for a model: float32, C-contiguous, X = height × width.
+    """Images as rows, ready for a model: float32, C-contiguous, X = height × width, in colour height × width × 3.
 
     train, test, valid     (N, X); `valid` is None where a data set has no official one
     *_labels               (N,) int64, or None
-    image_shape            (height, width), to draw a row as a picture
-    kind                   "binary": only 0 and 1; "unit": grey in [0, 1]; "real": anything else
+    image_shape            (height, width), or (height, width, 3) in colour, to draw a row as a picture
+    kind                   "binary": only 0 and 1; "unit": numbers in [0, 1]; "real": anything else
+    notes                  what was done to the user's pictures on the way in, line by line
     Raises DataError if the parts do not fit together.
     """
 
@@ -30,9 +32,10 @@ class Dataset:
     train_labels: np.ndarray | None
     test_labels: np.ndarray | None
     valid: np.ndarray | None
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     kind: str
     valid_labels: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> Batch:
         """ "train", "valid" or "test" as a batch: x, and y if there are labels.  Raises ValueError if there is none."""
@@ -48,7 +51,7 @@ class Dataset:
         return self.part("train").names
 
     def __post_init__(self) -> None:
-        pixels = self.image_shape[0] * self.image_shape[1]
+        pixels = math.prod(self.image_shape)
         for part, labels in (("train", self.train_labels), ("test", self.test_labels),
                              ("valid", self.valid_labels)):
             images = getattr(self, part)
@@ -63,12 +66,12 @@ class Dataset:
 
     def __str__(self) -> str:
         valid = "" if self.valid is None else f" + {len(self.valid):,} valid"
-        values = {"binary": "0 or 1", "unit": "grey in [0, 1]", "real": "real-valued"}[self.kind]
+        unit = "grey in [0, 1]" if len(self.image_shape) == 2 else "colour in [0, 1]"
+        values = {"binary": "0 or 1", "unit": unit, "real": "real-valued"}[self.kind]
         classes = "" if self.train_labels is None else f", {len(np.unique(self.train_labels))} classes"
-        return (
+        return "\n".join((
             f"{self.name}: {len(self.train):,} train{valid} + {len(self.test):,} test images of "
-            f"{self.image_shape[0]}×{self.image_shape[1]}, {values}{classes}"
-        )
+            f"{'×'.join(map(str, self.image_shape))}, {values}{classes}", *self.notes))
 
 
 def hold_out(count: int, held: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -40,4 +40,4 @@ def _together(datasets: Sequence[Dataset], part: str) -> tuple[np.ndarray, np.nd
 
 
 def _size(dataset: Dataset) -> str:
-    return "{}×{}".format(*dataset.image_shape)
+    return "×".join(map(str, dataset.image_shape))

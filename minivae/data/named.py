@@ -14,20 +14,28 @@ from minivae.data.download import PathLike, fetch, find, search_places
 from minivae.data.formats import read_amat, read_arrays, read_idx, unpack
 from minivae.data.mixed import mix
 from minivae.data.own import load_own
+from minivae.data.pictures import load_pictures
 from minivae.data.sources import SOURCES, Source, canonical
 from minivae.data.sprites import load_sprites
 
 
-def load(name_or_path: PathLike, *, folder: PathLike | None = None) -> Dataset:
-    """A named data set ("digits", "mnist", …), several as one ("digits+sprites"), or your own .npz or .npy file.
+def load(name_or_path: PathLike, *, folder: PathLike | None = None, size: int | None = None) -> Dataset:
+    """A named data set ("digits", "mnist", …), several as one ("digits+sprites"), your own .npz or .npy file, or your
+    own folder of pictures.
 
     A named one is looked for in `folder`, in the folder named by MINIVAE_DATA and in the cache, and
     downloaded where it is in none of them; "digits" is part of the package, "sprites" are drawn.
-    `load_own` says what your own file may hold.
+    `load_own` says what your own file may hold, `load_pictures` what your folder, and what `size` makes of it.
     Raises ValueError for an unknown name, DataError if the data cannot be had or is not right.
     """
-    if _is_path(name_or_path):
-        return load_own(Path(name_or_path).expanduser())
+    path = Path(name_or_path).expanduser()
+    own = _is_path(name_or_path)
+    if own and path.is_dir():
+        return load_pictures(path, size)
+    if size is not None:
+        raise ValueError(f"size: got {size}, which means nothing to {name_or_path}: it is of a folder of pictures")
+    if own:
+        return load_own(path)
     if "+" in str(name_or_path):
         return mix([load(name, folder=folder) for name in str(name_or_path).split("+")])
     name = canonical(str(name_or_path))
@@ -35,9 +43,10 @@ def load(name_or_path: PathLike, *, folder: PathLike | None = None) -> Dataset:
 
 
 def _is_path(name_or_path: PathLike) -> bool:
-    """No name of a data set has a dot or a slash."""
+    """No name of a data set has a dot or a slash, or leads to a folder."""
     text = os.fspath(name_or_path)
-    return not isinstance(name_or_path, str) or Path(text).suffix != "" or "/" in text or os.sep in text
+    return (not isinstance(name_or_path, str) or Path(text).suffix != "" or "/" in text or os.sep in text
+            or (text not in SOURCES and Path(text).is_dir()))
 
 
 def _load_digits(name: str, paths: list[Path]) -> Dataset:

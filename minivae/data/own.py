@@ -18,7 +18,7 @@ TEST_KEYS = (("test", "test_labels"), ("x_test", "y_test"))
 
 
 def load_own(path: Path) -> Dataset:
-    """Images (N, H, W), (N, H, W, 1) or (N, D) from an .npz or .npy file.
+    """Images (N, H, W), (N, H, W, 1), in colour (N, H, W, 3), or (N, D) from an .npz or .npy file.
 
     The .npz holds `train` and `test` (and `train_labels`, `test_labels`), or Keras's `x_train`, …, or
     `x` or `images` (and `y` or `labels`), or one array of any name.  Without a test part, a tenth of
@@ -41,7 +41,10 @@ def load_own(path: Path) -> Dataset:
 def _parts(path: Path) -> tuple[np.ndarray, Maybe, Maybe, Maybe]:
     """The arrays of the file that are train, train_labels, test, test_labels; None where there is none."""
     if path.suffix not in (".npz", ".npy"):
-        raise DataError(f"{path}: minivae reads .npz and .npy files, not {path.suffix or 'this'!r}")
+        if not path.suffix and not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+        raise DataError(f"{path}: minivae reads .npz and .npy files, and folders of .png and .jpg files, not "
+                        f"{path.suffix or 'this'!r}")
     arrays = read_arrays(path)
     images, labels = _pick(arrays, TRAIN_KEYS)
     if images is None and len(arrays) == 1:
@@ -60,17 +63,23 @@ def _pick(arrays: dict[str, np.ndarray], keys: tuple[tuple[str, str], ...]) -> t
     return None, None
 
 
-def _image_shape(images: np.ndarray, path: Path) -> tuple[int, int]:
-    """(height, width) of (N, H, W), (N, H, W, 1) or (N, D)."""
+def _image_shape(images: np.ndarray, path: Path) -> tuple[int, ...]:
+    """(height, width) of (N, H, W), (N, H, W, 1) or (N, D); (height, width, 3) of (N, H, W, 3)."""
     shape = images.shape[:-1] if images.ndim == 4 and images.shape[-1] == 1 else images.shape
     if images.size == 0:
         raise DataError(f"{path}: an array of images is empty, its shape is {images.shape}")
-    if len(shape) == 3:
-        return shape[1], shape[2]
+    if len(shape) == 3 or (len(shape) == 4 and shape[3] == 3):
+        return shape[1:]
     if len(shape) == 2:
         side = math.isqrt(shape[1])
         return (side, side) if side * side == shape[1] else (1, shape[1])
-    raise DataError(f"{path}: images have shape {images.shape}, expected (N, H, W), (N, H, W, 1) or (N, D)")
+    advice = ""
+    if len(shape) == 4 and shape[3] == 4:
+        advice = ": the fourth channel is transparency; leave it out, images[..., :3]"
+    elif len(shape) == 4 and shape[1] in (1, 3):
+        advice = ": channels come last, images.transpose(0, 2, 3, 1)"
+    raise DataError(f"{path}: images have shape {images.shape}, expected (N, H, W), (N, H, W, 1), (N, H, W, 3) or "
+                    f"(N, D){advice}")
 
 
 def _split(

@@ -115,5 +115,5 @@ def canonical(name: str) -> str:
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise ValueError(
         f"unknown data set {name!r}: {hint}the names are {', '.join(SOURCES)}, "
-        "or give the path of your own .npz or .npy file"
+        "or give the path of your own .npz or .npy file, or of a folder of .png and .jpg files"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from minivae.backend import device
-from minivae.data import DataError, Dataset, available, load
+from minivae.data import DataError, Dataset, available
 from minivae.explorer.export import MARK, explorer
 from minivae.explorer.views import VIEWS, View
 from minivae.parts import InUnits, Likelihood, likelihood
@@ -32,7 +32,7 @@ class Explore:
     """file to write; another page of this kind is replaced, nothing else is"""
     title: str = ""
     """of the page; default: the data set and the number of latents"""
-    shape: tuple[int, int] | None = None
+    shape: tuple[int, ...] | None = None
     """height and width of an image; only where the data set, which knows them, is not here"""
     ink: tuple[float, float] | None = None
     """the pixels that are drawn as blank and as full ink; default: 0 and 1, or the run's (`train --scale`)"""
@@ -80,12 +80,12 @@ def ink_in_units(p_x: Likelihood) -> tuple[float, float]:
 def images_of(recipe: Recipe, folder: Path | None) -> tuple[Dataset | None, str]:
     """The data set of a run, or None and why it cannot be had.  Raises ValueError if nobody knows its name."""
     try:
-        return load(recipe.data, folder=folder), ""
+        return recipe.load(folder), ""
     except DataError as error:
         return None, str(error)
 
 
-def view_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, int], dataset: Dataset | None, given: int) -> View:
+def view_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, ...], dataset: Dataset | None, given: int) -> View:
     """The trained model, on the host, as the page shows it.
 
     Raises CheckpointError if the file holds another one, DataError if the model cannot be built without its data, and
@@ -114,7 +114,7 @@ def on_the_plane(shown: View, recipe: Recipe, dataset: Dataset | None) -> tuple[
     return images[of], None if dataset.test_labels is None else dataset.test_labels[of]
 
 
-def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, int]:
+def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, ...]:
     """Height and width without the images: those of a named data set, or the square that fits the decoder's outputs."""
     for row in available():
         if row.name == recipe.data:

@@ -5,7 +5,8 @@
     latents          the latent space: maps, walks through it, the KL of every latent
     runs             learning curves; all there is to see of a model
 
-Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper, photographs as light.
+Images are (N, X) arrays with pixels in [0, 1], drawn as ink on paper, photographs and whatever has colours as light.
+The shape of an image is (height, width), or (height, width, 3) in colour.
 """
 
 from minivae.plots.images import (

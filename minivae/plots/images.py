@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import wrap
 from typing import Any, TypeVar
@@ -17,18 +18,21 @@ Rows = TypeVar("Rows", np.ndarray, Batch)
 STRIP = (20, 8)                        # of models side by side: images in a line of samples, and of reconstructions
 
 
-def mosaic(images: Any, shape: tuple[int, int], columns: int, *, gap: int = 2, paper: float = 0.0) -> np.ndarray:
-    """Images side by side in one array, `columns` per row, on `paper`        (N, X) -> (rows·h, columns·w)"""
+def mosaic(images: Any, shape: tuple[int, ...], columns: int, *, gap: int = 2, paper: float = 0.0) -> np.ndarray:
+    """Images side by side in one array, `columns` per row, on `paper`        (N, X) -> (rows·h, columns·w)
+
+    shape   (h, w), or (h, w, 3) for colour, which the page then has too
+    """
     images = to_numpy(images)
-    h, w = shape
-    if len(images) == 0 or images[0].size != h * w:
-        raise ValueError(f"images: got shape {images.shape}, expected (N, {h * w}) with N at least 1, "
-                         f"for pictures of {h}×{w}")
+    h, w, *channels = shape
+    if len(images) == 0 or images[0].size != math.prod(shape):
+        raise ValueError(f"images: got shape {images.shape}, expected (N, {math.prod(shape)}) with N at least 1, "
+                         f"for pictures of {'×'.join(map(str, shape))}")
     rows = -(-len(images) // columns)
-    page = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap), paper)
+    page = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, *channels), paper)
     for i, image in enumerate(images):
         y, x = (i // columns) * (h + gap), (i % columns) * (w + gap)
-        page[y:y + h, x:x + w] = image.reshape(h, w)
+        page[y:y + h, x:x + w] = image.reshape(shape)
     return page
 
 
@@ -37,7 +41,7 @@ def spread(images: Rows, n: int | None) -> Rows:
     return images if n is None or n >= len(images) else images[np.linspace(0, len(images) - 1, n).astype(int)]
 
 
-def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title: str = "", like: Any = None) -> Figure:
+def image_grid(images: Any, shape: tuple[int, ...], *, columns: int = 10, title: str = "", like: Any = None) -> Figure:
     """Images (N, X) in a grid: samples, for instance.  Rows of a table lie below each other.
 
     like   images of the data, if they are samples: how these are drawn, and so are those that stray from their range
@@ -52,7 +56,7 @@ def image_grid(images: Any, shape: tuple[int, int], *, columns: int = 10, title:
     return fig
 
 
-def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = "") -> Figure:
+def reconstructions(x: Any, x_hat: Any, shape: tuple[int, ...], *, title: str = "") -> Figure:
     """Each image above its reconstruction, twelve pairs a row."""
     x, x_hat = to_numpy(x), to_numpy(x_hat)
     columns = 1 if is_table(shape) else min(12, len(x))
@@ -66,7 +70,7 @@ def reconstructions(x: Any, x_hat: Any, shape: tuple[int, int], *, title: str = 
     return fig
 
 
-def completions(model: Any, part: Any, whole: Callable[[np.ndarray, np.ndarray], np.ndarray], shape: tuple[int, int], *,
+def completions(model: Any, part: Any, whole: Callable[[np.ndarray, np.ndarray], np.ndarray], shape: tuple[int, ...], *,
                 draws: int = 8, seed: int = 0, title: str = "") -> Figure:
     """A row for each example of `part`: what is given, the baseline's guess, draws of a CVAE, the truth.
 
@@ -81,7 +85,7 @@ def completions(model: Any, part: Any, whole: Callable[[np.ndarray, np.ndarray],
                       title=title or f"given · the baseline's guess · {draws} draws · the truth")
 
 
-def analogies(model: Any, images: Any, shape: tuple[int, int], *, title: str = "") -> Figure:
+def analogies(model: Any, images: Any, shape: tuple[int, ...], *, title: str = "") -> Figure:
     """Each image (N, X), and beside it every class with that image's z (Kingma et al. 2014, figure 1)."""
     x = model.device.asarray(images, dtype=model.dtype)
     image = to_numpy(x)[:, None]
@@ -90,7 +94,7 @@ def analogies(model: Any, images: Any, shape: tuple[int, int], *, title: str = "
                       title=title or "left: an image; right: its style, in every class")
 
 
-def residuals(images: Any, means: Any, drawn: Mapping[str, Any], shape: tuple[int, int]) -> Figure:
+def residuals(images: Any, means: Any, drawn: Mapping[str, Any], shape: tuple[int, ...]) -> Figure:
     """What a mean leaves unexplained, beside what a model draws in its place        all (N, X)
 
     drawn   by what is written above it: draws of p(x|z), with the same means
@@ -111,7 +115,7 @@ def residuals(images: Any, means: Any, drawn: Mapping[str, Any], shape: tuple[in
     return fig
 
 
-def numbers(images: Any, codes: Sequence[Any], decoded: Any, shape: tuple[int, int]) -> Figure:
+def numbers(images: Any, codes: Sequence[Any], decoded: Any, shape: tuple[int, ...]) -> Figure:
     """Images, the pictures of numbers that stand for them, and what these decode to        (N, X) [(N, h, w), …] (N, X)
 
     A number has a colour, which says nothing but that it is another number.
@@ -130,7 +134,7 @@ def numbers(images: Any, codes: Sequence[Any], decoded: Any, shape: tuple[int, i
     return fig
 
 
-def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any, Any]]) -> Figure:
+def side_by_side(rows: Sequence[tuple[str, tuple[int, ...], Any, Any, Any, Any]]) -> Figure:
     """A strip for each model, its name, samples and reconstructions; above them what these should look like.
 
     rows   of (name, shape of its images, samples, as many images of the data, reconstructions, their originals).  The
@@ -158,7 +162,7 @@ def side_by_side(rows: Sequence[tuple[str, tuple[int, int], Any, Any, Any, Any]]
     return fig
 
 
-def _height(name: str, shape: tuple[int, int], samples: int) -> float:
+def _height(name: str, shape: tuple[int, ...], samples: int) -> float:
     """Inches of a strip: those of its images, or of its name, if that has more lines."""
     lines, inch = -(-samples // STRIP[0]), 8.6 / sum(STRIP)
     return max(1.2 if is_table(shape) else lines * inch * shape[0] / shape[1] + 0.07, 0.18 * (1 + name.count("\n")))
@@ -169,7 +173,7 @@ def _folded(name: str, width: int = 18) -> str:
     return "\n".join(wrap(name.replace("/", "/ "), width)).replace("/ ", "/")
 
 
-def is_table(shape: tuple[int, int]) -> bool:
+def is_table(shape: tuple[int, ...]) -> bool:
     """Whether an "image" is the row of a table."""
     return shape[1] > 4 * shape[0]
 
@@ -180,7 +184,7 @@ def seen(model: Any, images: Any) -> np.ndarray:
 
 
 def show_page(ax: Any, page: np.ndarray, title: str, *, like: np.ndarray | None = None) -> None:
-    """Draw the array on these axes: mostly empty pages as ink on paper, others as light.
+    """Draw the array on these axes: mostly empty pages as ink on paper, others, and all (h, w, 3) in colour, as light.
 
     like   numbers that decide which, and what is black and white; the page's own if None
     """
@@ -188,7 +192,9 @@ def show_page(ax: Any, page: np.ndarray, title: str, *, like: np.ndarray | None 
     unit = like.min() >= -1.0 and like.max() <= 2.0
     low, high = (0.0, 1.0) if unit else np.percentile(like, (0.5, 99.5))
     photo = np.median(like) > low + 0.25 * (high - low)          # mostly empty: ink on paper; else light on film
-    height, width = page.shape
+    height, width, *channels = page.shape
+    if channels:
+        page = ((page - low) / (high - low or 1.0)).clip(0.0, 1.0)
     ax.imshow(page, cmap="gray" if photo else "gray_r", vmin=low, vmax=high, extent=(0, width, height, 0))
     ax.set_axis_off()
     if title:

@@ -20,7 +20,7 @@ from minivae.plots.style import COLOURS, TEN, figure
 MANY, FINE = 30, 160                   # components of a prior that are drawn one by one; lines of a grid for contours
 
 
-def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str = "") -> Figure:
+def manifold(model: Any, shape: tuple[int, ...], *, size: int = 20, title: str = "") -> Figure:
     """What a decoder of two latents says over the whole latent plane.
 
     The grid is even in probability: coordinate = mean + std Φ⁻¹(u) for u evenly in (0, 1), with mean and std of the
@@ -41,7 +41,7 @@ def manifold(model: Any, shape: tuple[int, int], *, size: int = 20, title: str =
     return fig
 
 
-def atlas(models: Sequence[Any], shape: tuple[int, int], *, size: int = 8, titles: Sequence[str] = ()) -> Figure:
+def atlas(models: Sequence[Any], shape: tuple[int, ...], *, size: int = 8, titles: Sequence[str] = ()) -> Figure:
     """`manifold` of several models, one map beside the other, four in a row."""
     columns = min(4, len(models))
     rows = -(-len(models) // columns)
@@ -54,7 +54,7 @@ def atlas(models: Sequence[Any], shape: tuple[int, int], *, size: int = 8, title
     return fig
 
 
-def _plane(model: Any, shape: tuple[int, int], size: int) -> np.ndarray:
+def _plane(model: Any, shape: tuple[int, ...], size: int) -> np.ndarray:
     """size × size images, evenly in probability, in one array.  Raises ValueError if there are not two latents."""
     if model.latents != 2:
         raise ValueError(f"manifold: the model has {model.latents} latents, expected 2")
@@ -115,7 +115,7 @@ def _density_contours(ax: Any, prior: Any, *, shares: Sequence[float] = (0.5, 0.
                linestyles=("--", "-.", "-")[-len(levels):])
 
 
-def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: int = 12, title: str = "") -> Figure:
+def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, ...], *, steps: int = 12, title: str = "") -> Figure:
     """From each image of x to its partner in y, along a straight line between their posterior means."""
     if steps < 2 or x.shape != y.shape:
         raise ValueError(f"interpolation: got {steps} steps between shapes {x.shape} and {y.shape}, "
@@ -126,7 +126,7 @@ def interpolation(model: Any, x: Any, y: Any, shape: tuple[int, int], *, steps: 
     return image_grid(images, shape, columns=steps, title=title or "between pairs of test images")
 
 
-def traversals(model: Any, image: Any, kl: np.ndarray, shape: tuple[int, int], *, rows: int | None = None,
+def traversals(model: Any, image: Any, kl: np.ndarray, shape: tuple[int, ...], *, rows: int | None = None,
                steps: int = 11, reach: float = 2.0, title: str = "") -> Figure:
     """Row by row one latent moves from −reach to +reach, the others stay where this image (X,) put them.
 

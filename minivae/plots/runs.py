@@ -31,7 +31,7 @@ def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") ->
     return fig
 
 
-def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, int], *,
+def portrait(model: Any, images: np.ndarray, labels: np.ndarray | None, shape: tuple[int, ...], *,
              seed: int = 0) -> Iterator[tuple[str, Figure]]:
     """(name, figure), one after another: every picture that says something about this model."""
     device, dtype = model.device, model.dtype

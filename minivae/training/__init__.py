@@ -2,6 +2,7 @@
 
     loop             fit(model, images, epochs=…): trains whatever offers what `runs.Model` lists
     recipe           Recipe: everything that decides a run, kept as its config.json
+    kept             a run folder's recipe, and its model
     models           the models by the names that a recipe gives them: how each is built, and what its batches hold
     make_classifier  how evaluation/classifier.safetensors was made
     clusters         where the components of a mixture start
@@ -11,8 +12,9 @@ The loop knows nothing of VAEs.  What every run should be able to choose is a fi
 """
 
 from minivae.training.clusters import start_at_clusters
+from minivae.training.kept import load_run, read_recipe
 from minivae.training.loop import Callback, Interrupted, Record, fit
-from minivae.training.recipe import Recipe, load_run, read_recipe
+from minivae.training.recipe import Recipe
 
 __all__ = [
     "Callback", "Interrupted", "Recipe", "Record", "fit", "load_run", "read_recipe",

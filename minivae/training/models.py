@@ -173,11 +173,18 @@ def build_infinite(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -
 
 
 def build_structured(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
-    """The VAE with structured residuals: some epochs for the diagonal, some for the precision, the others for all."""
+    """The VAE with structured residuals: some epochs for the diagonal, some for the precision, the others for all.
+
+    Raises DataError for colour.
+    """
+    height, width, *channels = dataset.image_shape
+    if channels:
+        raise DataError(f"model: {dataset.name} is in colour, and structured residuals are of grey images, of one "
+                        "number a pixel; choose another data set, or another model")
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
     optimizers: dict[str, Any] = {name: recipe.new_optimizer(recipe.epochs, steps) for name in (
         "vae", "diagonal", "below")}
-    return StructuredVAEConfig(*dataset.image_shape, tuple(recipe.hidden), recipe.latents, recipe.activation).build(
+    return StructuredVAEConfig(height, width, tuple(recipe.hidden), recipe.latents, recipe.activation).build(
         seed=recipe.seed, on=on, optimizers=optimizers, samples=recipe.samples, images=train.x,
         diagonal_steps=first * steps, fixed_steps=recipe.fixed_epochs * steps)
 
@@ -187,7 +194,8 @@ def build_vq_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> 
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
     optimizers = {"vae": recipe.new_optimizer(first, steps), **{
         f"prior_{i}": recipe.new_optimizer(recipe.epochs - first, steps) for i in range(recipe.levels)}}
-    return VQVAEConfig(*dataset.image_shape, 1, recipe.levels, recipe.codes, prior_channels=recipe.prior_channels,
+    height, width, channels = (*dataset.image_shape, 1)[:3]
+    return VQVAEConfig(height, width, channels, recipe.levels, recipe.codes, prior_channels=recipe.prior_channels,
                        prior_blocks=recipe.prior_blocks, likelihood=recipe.likelihood).build(
         seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
 

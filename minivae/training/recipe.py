@@ -5,7 +5,6 @@ The command line and chapter 10 both cook from it.  It is kept as config.json in
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,7 +18,6 @@ from minivae.batch import Batch
 from minivae.data import Dataset, hold_out, load
 from minivae.distributions import bernoulli_sample
 from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_pair, check_scale, warm_up
-from minivae.runs import BEST, CHECKPOINT, CONFIG, CheckpointError, load_parameters
 from minivae.training.loop import Callback, Record, fit
 from minivae.training.models import MODELS, OF_SOME_MODELS
 from minivae.vae import VAE
@@ -35,7 +33,9 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64; several as one,
-    digits+sprites; or a path to your .npz or .npy"""
+    digits+sprites; or a path: to your .npz or .npy, or to your folder of .png and .jpg files"""
+    size: int | None = None
+    """of a folder of pictures: each is cut to a square about its middle and resampled to so many pixels a side"""
     model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae",
                    "vae_gan"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
@@ -151,8 +151,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents",
-                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks", "features"):
-            if getattr(self, name) < 1:
+                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks", "features", "size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
         for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
                      "label_weight", "vae_epochs", "information", "fixed_epochs", "likeness", "margin"):
@@ -194,12 +194,17 @@ class Recipe:
         """The untrained model for these data."""
         return MODELS[self.model].build(self, dataset, self.split(dataset)[0], on)
 
-    def vae(self, image_shape: tuple[int, int]) -> VAEConfig | ConvVAEConfig:
-        """The VAE's sizes for images of this (height, width)."""
+    def load(self, folder: Path | None = None) -> Dataset:
+        """The data set, its named files looked for in `folder` first."""
+        return load(self.data, folder=folder, size=self.size)
+
+    def vae(self, image_shape: tuple[int, ...]) -> VAEConfig | ConvVAEConfig:
+        """The VAE's sizes for images of this shape."""
         parts: dict[str, Any] = {name: getattr(self, name) for name in (
             "latents", "likelihood", "posterior", "prior", "components", "scale")}
         if self.network == "conv":
-            return ConvVAEConfig(*image_shape, filters=tuple(self.filters), dense=self.dense, **parts)
+            height, width, channels = (*image_shape, 1)[:3]
+            return ConvVAEConfig(height, width, channels, tuple(self.filters), self.dense, **parts)
         return VAEConfig(math.prod(image_shape), tuple(self.hidden), activation=self.activation, **parts)
 
     def steps(self, train: Batch) -> int:
@@ -272,27 +277,3 @@ def _stage(epoch: int) -> int:
     while epoch >= (3 ** (stage + 1) - 1) // 2:
         stage += 1
     return stage
-
-
-def read_recipe(run: Path) -> Recipe:
-    """The recipe of a run folder.  Raises CheckpointError if there is none."""
-    try:
-        config = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-        known = {f.name for f in fields(Recipe)}
-        values = {key: value for key, value in config.items() if key in known}
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        return Recipe(**values | lists | {"hidden": tuple(values["hidden"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{run} is not a run folder: cannot read {run / CONFIG} ({error})") from error
-
-
-def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = False) -> tuple[Any, Dataset, Recipe]:
-    """The trained model of a run folder, its data set and its recipe.
-
-    best   the epoch with the best validation bound instead of the last one
-    """
-    recipe = read_recipe(run)
-    dataset = load(recipe.data, folder=folder)
-    model = recipe.build(dataset, on)
-    load_parameters(run / (BEST if best else CHECKPOINT), model)
-    return model, dataset, recipe

@@ -80,7 +80,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
         "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0,
         "concentration": 1.0, "fixed_epochs": 5, "levels": 2, "codes": 64, "prior_channels": 32, "prior_blocks": 4,
-        "features": 512, "likeness": 1.0, "margin": None}
+        "features": 512, "likeness": 1.0, "margin": None, "size": None}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),

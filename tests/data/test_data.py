@@ -300,6 +300,7 @@ def test_own_keras_names(tmp_path):
         (np.eye(20, 25), (5, 5), "binary"),
         (np.eye(20, 24, dtype=np.uint8).reshape(20, 4, 6), (4, 6), "binary"),      # 0/1 bytes are not 1/255
         (np.eye(20, 24, dtype=bool).reshape(20, 4, 6, 1), (4, 6), "binary"),
+        (np.eye(20, 24, dtype=bool).reshape(20, 4, 2, 3), (4, 2, 3), "binary"),
         (np.full((20, 4, 6), 255, np.int64) * np.arange(20).reshape(-1, 1, 1) // 19, (4, 6), "unit"),
         (np.linspace(0, 1, 480).reshape(20, 24), (1, 24), "unit"),
         (np.linspace(-1, 1, 480).reshape(20, 24), (1, 24), "real"),
@@ -341,7 +342,9 @@ ones = np.ones((4, 9))
         ({"x": ones * 1e300}, "NaN or infinity"),
         ({"x": np.ones((0, 9))}, r"empty, its shape is \(0, 9\)"),
         ({"x": np.ones(9)}, r"shape \(9,\), expected \(N, H, W\)"),
-        ({"x": np.ones((4, 3, 3, 3))}, r"shape \(4, 3, 3, 3\), expected"),
+        ({"x": np.ones((4, 3, 2, 5))}, r"shape \(4, 3, 2, 5\), expected .*channels come last, images.transpose\(0, 2,"),
+        ({"x": np.ones((4, 2, 2, 4))}, r"shape \(4, 2, 2, 4\), expected .*is transparency; leave it out"),
+        ({"x": np.ones((4, 5, 5, 2))}, r"shape \(4, 5, 5, 2\), expected"),
         ({"x": np.array(5.0)}, r"shape \(\), expected"),
         ({"x": np.array([["a", "b"]] * 4)}, "expected numbers"),
         ({"x": ones + 1j}, "expected numbers"),
@@ -390,8 +393,10 @@ def test_a_pickle_in_disguise_is_never_opened(tmp_path, name):
 def test_own_file_missing_truncated_or_of_another_format(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         load(tmp_path / "none.npz")
-    with pytest.raises(DataError, match=r"reads \.npz and \.npy files, not '\.csv'"):
+    with pytest.raises(DataError, match=r"reads \.npz and \.npy files, and folders of .png and .jpg .*not '\.csv'"):
         load("some/table.csv")
+    with pytest.raises(DataError, match="no/such: no such file or folder"):
+        load("no/such/")
     for name, save in (("a.npz", np.savez_compressed), ("a.npy", np.save)):
         save(tmp_path / name, np.random.default_rng(0).random((50, 9)))
         whole = (tmp_path / name).read_bytes()

@@ -1,0 +1,120 @@
+"""A folder of pictures in colour, from the files to every picture that a run leaves."""
+
+import json
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+from coloured import folder_of
+
+from minivae.backend import device
+from minivae.cli import main
+from minivae.data import load
+from minivae.training import load_run
+from minivae.training.models import MODELS
+
+SMALL = ("--size", "8", "--hidden", "12", "--latents", "2", "--batch-size", "50", "--epochs", "2", "--device", "cpu")
+OPTIONS = {
+    "vae": ("--network", "conv", "--filters", "4", "6", "--dense", "16", "--likelihood", "logistic_shared"),
+    "two_stage": ("--likelihood", "gaussian_shared", "--first-epochs", "1", "--second-hidden", "8"),
+    "cvae": ("--baseline-epochs", "1"), "m2": ("--labels", "20"), "m1m2": ("--labels", "20", "--first-epochs", "1"),
+    "gmvae": ("--components", "3", "--vae-epochs", "1"), "infinite": ("--components", "3", "--first-epochs", "1"),
+    "vq_vae": ("--likelihood", "gaussian_shared", "--first-epochs", "1", "--codes", "4", "--prior-channels", "8",
+               "--prior-blocks", "1"),
+    "vae_gan": ("--likelihood", "gaussian_fixed", "--features", "16"),
+}
+REFUSED = {"structured"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Pictures of 16×16, in four folders."""
+    return folder_of(tmp_path_factory.mktemp("colour") / "photos", 140)
+
+
+@pytest.fixture(scope="module")
+def runs(photos, tmp_path_factory):
+    """A run of every model."""
+    folder = tmp_path_factory.mktemp("runs")
+    for model, options in OPTIONS.items():
+        assert main(["train", "--data", str(photos), "--model", model, *SMALL, *options,
+                     "--out", str(folder / model)]) == 0
+    return folder
+
+
+def test_every_model_has_options_here_or_refuses_colour():
+    assert OPTIONS.keys() | REFUSED == MODELS.keys()
+
+
+@pytest.mark.parametrize("model", OPTIONS)
+def test_pictures_of_a_run_are_in_colour(model, runs):
+    """Nearly all: curves have no images, and clusters of two latents are points."""
+    drawn = [path for path in (runs / model).glob("*.png") if path.stem not in ("curves", "latents")]
+    assert drawn
+    for path in drawn:
+        page = matplotlib.image.imread(path)[..., :3]
+        assert (np.ptp(page, axis=-1) > 0.1).mean() > 0.05, path
+    assert json.loads((runs / model / "config.json").read_text(encoding="utf-8"))["size"] == 8
+
+
+@pytest.mark.parametrize("model", OPTIONS)
+def test_what_is_drawn_and_judged(model, runs, tmp_path, capsys):
+    """Of these pictures, and of the size that the run was made with."""
+    assert main(["evaluate", str(runs / model), "--images", "5"]) == 0
+    assert re.search(r"[Nn]ats", capsys.readouterr().out)
+    assert main(["sample", str(runs / model), "--n", "7", "--out", str(tmp_path / "s.npz")]) == 0
+    images = np.load(tmp_path / "s.npz")["images"]
+    assert images.shape == (7, 8, 8, 3)
+    assert np.isfinite(images).all()
+    assert np.ptp(images, axis=-1).max() > 0.02
+    assert load(tmp_path / "s.npz").image_shape == (8, 8, 3), "and can be read again"
+
+
+@pytest.mark.parametrize("model", sorted(REFUSED))
+def test_a_model_of_grey_images_says_so(model, photos, tmp_path, capsys):
+    assert main(["train", "--data", str(photos), "--model", model, *SMALL, "--likelihood", "gaussian_pixel",
+                 "--out", str(tmp_path / "run")]) == 2
+    assert "model: photos is in colour, and structured residuals are of grey images" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_what_train_says_of_the_folder(photos, tmp_path, capsys):
+    (photos / "colour0" / "list.txt").write_text("names", encoding="utf-8")
+    assert main(["train", "--data", str(photos), *SMALL, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    (photos / "colour0" / "list.txt").unlink()
+    assert said[:3] == ["photos: 126 train + 14 test images of 8×8×3, colour in [0, 1], 4 classes",
+                        "classes: 0 colour0, 1 colour1, 2 colour2, 3 colour3",
+                        "1 of 141 files left out, no .png, .jpg or .jpeg: colour0/list.txt"]
+
+
+def test_the_default_folder_of_a_run_is_named_after_the_pictures(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", f"{photos}/", *SMALL, "--epochs", "1"]) == 0
+    assert (tmp_path / "runs" / "photos" / "config.json").exists()
+    capsys.readouterr()
+
+
+def test_runs_in_colour_stand_side_by_side(runs, tmp_path, capsys):
+    models = [model for model in OPTIONS if model != "cvae"]
+    assert main(["compare", *(str(runs / model) for model in models), "--out", str(tmp_path / "c")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^test images +14", out, re.M)
+    assert "Fréchet" not in out
+    page = matplotlib.image.imread(tmp_path / "c" / "comparison.png")[..., :3]
+    assert (np.ptp(page, axis=-1) > 0.1).mean() > 0.05
+
+
+def test_a_run_goes_on_with_its_size(photos, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--data", str(photos), *SMALL, "--epochs", "1", "--out", str(run)]) == 0
+    assert main(["train", "--resume", str(run), "--epochs", "2", "--device", "cpu"]) == 0
+    assert load_run(run, device("cpu"))[1].image_shape == (8, 8, 3)
+    assert main(["train", "--resume", str(run), "--size", "16"]) == 2
+    assert "size: got 16, and" in capsys.readouterr().err
+
+
+def test_the_folder_is_described(photos, capsys):
+    assert main(["data", str(photos), "--size", "8"]) == 0
+    assert "126 train + 14 test images of 8×8×3" in capsys.readouterr().out
