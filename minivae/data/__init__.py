@@ -17,6 +17,7 @@ Where to look:
     mixed            several data sets as one: "digits+sprites"
     own              a reader's own images, as arrays in a file
     pictures         a reader's own pictures, a folder of PNG and JPEG files
+    alphadigits      characters and what a hand wrote down of them; which are left out: zero-shot learning
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minivae.data.alphadigits import load_alphadigits
 from minivae.data.dataset import DataError, Dataset, flat_grey, hold_out
 from minivae.data.download import PathLike, fetch, find, search_places
 from minivae.data.formats import read_amat, read_arrays, read_idx, unpack
@@ -92,6 +93,7 @@ LOADERS: dict[str, Callable[[str, list[Path]], Dataset]] = {
     "fashion_mnist": _load_idx,
     "binarized_mnist": _load_binarized,
     "freyfaces": _load_freyfaces,
+    "alphadigits": load_alphadigits,
     "sprites": lambda name, paths: load_sprites(name, side=28),
     "sprites64": lambda name, paths: load_sprites(name, side=64),
 }

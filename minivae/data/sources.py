@@ -95,11 +95,23 @@ SOURCES: dict[str, Source] = {
     ),
     # No mirror: the original address (cs.nyu.edu/~roweis) never published a hash to check against.
     "freyfaces": Source("freyfaces", 1_765, 200, (28, 20), "unit", instead=File("freyfaces.npz")),
+    "alphadigits": Source(
+        "binary_alphadigits", 1_080, 324, (20, 16), "binary",
+        files=(File("binaryalphadigs.mat", 532_304,
+                    "sha256:3ee9392e64e4e3bb7b35502b69bf2555a0b4197c1b31048c4189b84bc0bc6ea7"),),
+        mirrors=(
+            "https://raw.githubusercontent.com/YingzhenLi/vae_renyi_divergence/"
+            "5df877dd78410d90a523c22846b01ff0c6a3a424/data/alphadigits/",
+            "https://cs.nyu.edu/~roweis/data/",
+        ),
+        instead=File("binary_alphadigits.npz", 31_311,
+                     "sha256:f66856b11e356852a40ef65c6b5636cfe836a0a9a6f13a29020c32ec34ea5b46"),
+    ),
     "sprites": Source("", 20_000, 2_000, (28, 28), "binary", drawn=True),
     "sprites64": Source("", 20_000, 2_000, (64, 64), "binary", drawn=True),
 }
 
-ALIASES = {"frey_faces": "freyfaces"}
+ALIASES = {"frey_faces": "freyfaces", "binary_alphadigits": "alphadigits"}
 
 
 def canonical(name: str) -> str:

@@ -32,7 +32,7 @@ class Recipe:
     """Data, model, and how to train it."""
 
     data: str = "digits"
-    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, sprites, sprites64; several as one,
+    """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, alphadigits, sprites, sprites64; several as one,
     digits+sprites; or a path: to your .npz or .npy, or to your folder of .png and .jpg files"""
     size: int | None = None
     """of a folder of pictures: each is cut to a square about its middle and resampled to so many pixels a side"""

@@ -326,7 +326,8 @@ def test_every_model_says_and_shows_something():
 def test_data_lists_and_describes(data, capsys):
     assert main(["data"]) == 0
     out, _ = shown(capsys)
-    for name in ("digits", "mnist", "fashion_mnist", "binarized_mnist", "freyfaces", "sprites", "sprites64"):
+    for name in ("digits", "mnist", "fashion_mnist", "binarized_mnist", "freyfaces", "alphadigits", "sprites",
+                 "sprites64"):
         assert re.search(rf"^{name} ", out, re.M)
     assert main(["data", "digits"]) == 0
     assert "4,000 train + 1,000 test images of 28×28" in shown(capsys)[0]
