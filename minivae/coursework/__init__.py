@@ -9,6 +9,7 @@
     things, wire                              what goes to and fro
     purity, evaluations, looks                what a function may not write into; is a derivative measured?
     under, parts                              the solution's parts under a task: the judge's end, and the other
+    counted, meter, confined, budget          what a file's steps cost: a NumPy that counts, and no way round it
     sandbox, seccomp, worlds, watch           the walls around it
     grade, verify, cli                        the judge, and the judge of the judge
     classroom, gradebook                      a class, and what is kept of it

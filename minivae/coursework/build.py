@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]                       # of the repository: chap
 STUDENTS_NEED = ("__init__", "assignment", "cli", "diagnose", "grade", "report", "submission", "testing",
                  "nursery", "sandbox", "seccomp", "student", "student_process", "things", "watch", "wire", "worlds",
                  "entries", "handing_in", "imports", "source", "working_tree",
-                 "cut", "evaluations", "looks", "parts", "purity", "under")
+                 "cut", "evaluations", "looks", "parts", "purity", "under", "budget", "confined", "counted", "meter")
 VISIBLE_SEED = 1                                       # of the visible tests: everybody's are the same
 
 

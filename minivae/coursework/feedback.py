@@ -13,6 +13,17 @@ THINK = (                              # what a message says -> what to think ab
     (r"a finite difference",
      "A quotient of two values tells what the slope is, not why. Write the sum with its indices, differentiate it term "
      "by term on paper, and then write that down."),
+    (r"bytes are float64",
+     "Which array is made without a dtype? What it is multiplied with becomes as long as it is."),
+    (r"bytes are read and written|bytes of new arrays",
+     "Write the line as single steps, each with what it reads and what it writes. Which array is made only to be read "
+     "once, and which step could write where nobody needs the old numbers any more?"),
+    (r"exponentials and logarithms are evaluated",
+     "Which of them are the same number, and which follow from another by arithmetic?"),
+    (r"times NumPy is called",
+     "Which loop of Python's goes over numbers that one call could take at once?"),
+    (r"passes of this file are counted|cannot be counted|is counted, and no other",
+     "Say it with NumPy's array functions and operators; they are all that the task needs."),
     (r"writes into",
      "Whose array is it? Somebody else still needs what was in it: work on a copy, or make a new one."),
     (r"No module named|cannot import|there is no",

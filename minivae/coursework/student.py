@@ -101,6 +101,15 @@ class Student:
         text is seen by nobody there.)"""
         return self._ask("module", name, source)
 
+    def counted(self, name: str, textbook: str) -> Handle:
+        """The student's file of that name, run where its passes over the memory are counted (confined.py).  (The text
+        is for who is asked what is right.)"""
+        return self._ask("counted", name)
+
+    def counts(self) -> dict[str, Any]:
+        """What was counted since this was asked before."""
+        return self._ask("counts", "")
+
     def _ask(self, *request: Any) -> Any:
         if self.requests < 0:
             raise StudentError("the process with the code has ended")

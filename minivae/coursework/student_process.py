@@ -28,7 +28,10 @@ from typing import Any
 sys.dont_write_bytecode = True
 HERE = str(Path(__file__).parent)
 sys.path.insert(0, HERE)
+import confined  # type: ignore[import-not-found]  # noqa: E402
+import counted  # type: ignore[import-not-found]  # noqa: E402
 import evaluations  # type: ignore[import-not-found]  # noqa: E402
+import meter  # type: ignore[import-not-found]  # noqa: E402
 import parts  # type: ignore[import-not-found]  # noqa: E402
 import purity  # type: ignore[import-not-found]  # noqa: E402
 import sandbox  # type: ignore[import-not-found]  # noqa: E402
@@ -39,7 +42,7 @@ from things import Things  # type: ignore[import-not-found]  # noqa: E402
 
 sys.path.remove(HERE)
 sys.modules["judges_parts"] = sys.modules.pop("parts")         # the line that asks imports it; a student's own may be
-for own in ("evaluations", "purity"):                          # called as ours are
+for own in ("confined", "counted", "evaluations", "meter", "purity"):                          # called as ours are
     del sys.modules[own]
 REFUSED = "(the judge lets code compute, and not write files, start processes or use the network)"
 
@@ -48,7 +51,7 @@ def complaint(error: BaseException, work: Path) -> str:
     """What went wrong, and where in the student's files."""
     if isinstance(error, NotImplementedError):
         return f"not implemented yet: {error}"
-    if isinstance(error, (purity.Written, evaluations.Measured, parts.PartError)):
+    if isinstance(error, (purity.Written, evaluations.Measured, parts.PartError, confined.Refused)):
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory: an array is far larger than it should be"
@@ -75,6 +78,7 @@ def explain(error: BaseException, work: Path) -> str:
 def serve(requests: int, answers: int, work: Path) -> None:
     """Answer until nobody asks: with the number of the request, whether it went well, and what came out."""
     things = Things(wire, purity.Witness(), evaluations.Watch())
+    things.bench = confined.Bench(counted, meter, witness=True)
     parts.connect(parts.Line(wire, things, requests, answers))
     while True:
         try:

@@ -30,7 +30,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minivae.coursework import wire
+from minivae.coursework import counted, meter, wire
+from minivae.coursework.budget import Budget, over
+from minivae.coursework.confined import Bench
 from minivae.coursework.diagnose import Context, diagnose, same
 from minivae.coursework.things import Things, module_of
 from minivae.coursework.wire import Handle, Name
@@ -48,6 +50,8 @@ class Library(Protocol):
     def get(self, thing: str | Handle, path: str) -> Any: ...
     def set(self, thing: Handle, path: str, values: Any) -> None: ...
     def module(self, name: str, source: str) -> Handle: ...
+    def counted(self, name: str, textbook: str) -> Handle: ...
+    def counts(self) -> dict[str, Any]: ...
 
 
 class Solution:
@@ -55,6 +59,7 @@ class Solution:
 
     def __init__(self) -> None:
         self.things = Things(wire)
+        self.things.bench = Bench(counted, meter, witness=False)
         if str(CHAPTERS) not in sys.path:              # pieces of chapters may be tasks
             sys.path.append(str(CHAPTERS))
 
@@ -69,6 +74,13 @@ class Solution:
 
     def module(self, name: str, source: str) -> Handle:
         return self.things.answer(("module", name, source))
+
+    def counted(self, name: str, textbook: str) -> Handle:
+        """What comes out is what comes out of the textbook; what is counted of it is what a share is asked of."""
+        return self.things.answer(("counted", name, textbook))
+
+    def counts(self) -> dict[str, Any]:
+        return self.things.answer(("counts", ""))
 
 
 def _name(target: str | Handle) -> Name | Handle:
@@ -127,6 +139,8 @@ class Test:
         for name, x in self.work(lib, rng).items():
             if isinstance(x, Expected):
                 found[name] = [x.value, hints[x.hint](*x.arrays) if hints else {}]
+            elif isinstance(x, Budget):
+                found[name] = [x.counts, {"shares": x.shares}]
             else:
                 found[name] = [x, {}]
         return found
@@ -191,7 +205,11 @@ def _names_in(path: Path, **given: Any) -> dict[str, Any]:
 def compare(got: Mapping[str, Any], want: Mapping[str, Any], tolerance: float = EXACT) -> str | None:
     """None if all is right, else what is wrong with the first that differs."""
     for name, (right, context) in want.items():
-        says = _differs(got[name][0] if name in got else None, right, Context(**context), tolerance)
+        value = got[name][0] if name in got else None
+        if "shares" in context:
+            says = over(value, right, context["shares"])
+        else:
+            says = _differs(value, right, Context(**context), tolerance)
         if says:
             return f"{name}: {(_taken_for(got, name, want) if name in got else '') or says}"
     return None

@@ -17,9 +17,10 @@ class Things:
 
     def __init__(self, wire: Any, *laws: Any) -> None:
         self.wire = wire               # the module: alone in the student's process, minivae's in the judge's
-        self.laws = laws               # what a call must keep to: purity.Witness, evaluations.Watch
+        self.laws = laws               # what a call must keep to: purity.Witness, then evaluations.Watch
         self.kept: list[Any] = []
         self.part: Any = None          # number -> a function that the judge answers, see parts
+        self.bench: Any = None         # where a file is run whose passes are counted, see confined
 
     def out(self, x: Any) -> Any:
         """A thing as it may cross: handles for what may not."""
@@ -49,6 +50,11 @@ class Things:
         kind, target, *rest = request
         if kind == "module":
             return self.out(module_of(target, *rest))
+        if kind == "counted":
+            self.laws = self.laws[:1]                  # gradients are given there: nobody asks whether one is measured
+            return self.out(self.bench.open(target, *rest))
+        if kind == "counts":
+            return self.bench.counts()
         thing = self.back(target)
         if kind == "call":
             arguments, keywords = self.back(rest)

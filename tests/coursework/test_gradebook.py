@@ -79,6 +79,9 @@ def test_text_of_students_is_no_markup_in_their_feedback(assignment):
     ("db: it has shape (4, 3), should be (3,): the sum over the batch (axis 0) is missing", "index"),
     ("dx: the factor σ is missing", "chain rule"), ("dx: the term from the KL is missing", "Follow each"),
     ("y: 3 of its 12 entries are NaN or infinite", "large"), ("y: 3 of its 12 entries are wrong", "smallest case"),
+    ("passes: 9,000 bytes are read and written: 9,000 in the textbook, at most 6,750", "only to be read once"),
+    ("passes: 320 bytes are float64: none should be", "without a dtype"),
+    ("step.py, line 3: import os is not there when the passes of this file are counted", "NumPy's array functions"),
     ("dx: it is half the right one", "½"), ("ZeroDivisionError: division", "the line that is named"),
 ])
 def test_a_mistake_has_its_question(says, about):
