@@ -137,7 +137,8 @@ def test_training_needs_nothing_but_numpy_and_its_few_helpers():
     outside = {name.split(".")[0] for file, path in FILES.items() for name in imports(tree(path))
                if file not in ("bench.torch_peer", "bench.jax_peer", "fast.loops")}      # our peers, and an extra
     outside -= set(sys.stdlib_module_names) | {"minivae"}
-    outside -= {"wire", "sandbox", "things", "parts", "purity", "evaluations", "seccomp", "worlds", "watch"}
+    outside -= {"wire", "sandbox", "things", "parts", "purity", "evaluations", "seccomp", "worlds", "watch", "meter",
+                "counted", "confined"}
     assert outside == {"numpy", "threadpoolctl", "matplotlib", "tqdm", "safetensors", "tyro", "pooch",
                        "platformdirs", "scipy", "IPython", "PIL"}
 
