@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -144,14 +143,23 @@ def over_parts(model: Model, x: Data, work: Callable[[Batch, Generator], R], *, 
     size, team = max(1, ROWS[device.name] // samples), team_on(device)
     starts = range(0, len(data), size)
 
-    def one(first: int, i: int) -> R:
-        part = data[starts[first + i]:starts[first + i] + size]
-        return work(part.on(device, model.dtype), device.rng([seed, first + i]))
+    def one(i: int) -> R:
+        part = data[starts[i]:starts[i] + size]
+        return work(part.on(device, model.dtype), device.rng([seed, i]))
 
-    results: list[R] = []
+    results: dict[int, R] = {}
     still = getattr(model, "still", nullcontext)       # whoever has no prior need not say so
     with still(), tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
-        for first in range(0, len(starts), team.threads):
-            results += team.run(partial(one, first), min(team.threads, len(starts) - first))
-            bar.update(len(results) - first)
-    return results
+        parts = iter(range(len(starts)))
+
+        def take(_: int) -> None:                      # whoever is free takes the next part: nobody waits for another
+            try:
+                for i in parts:
+                    results[i] = one(i)
+                    bar.update()
+            finally:                                   # after an error nobody goes on; else none is left
+                for _ in parts:
+                    pass
+
+        team.run(take, min(team.threads, len(starts)))
+    return [results[i] for i in range(len(starts))]

@@ -1,5 +1,6 @@
 """Bounds are what they are called: in nats, with their errors, below log p(x), and equal to it where q is exact."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +10,9 @@ from conftest import traced_memory
 from minivae import evaluation
 from minivae.backend import device
 from minivae.data import load
-from minivae.evaluation import Estimate, active_units, evaluate, importance_weighted_bound, latent_variances
+from minivae.evaluation import Estimate, active_units, bounds, evaluate, importance_weighted_bound, latent_variances
 from minivae.nn import Adam, Linear
+from minivae.parallel import Team
 from minivae.parts import GaussianFixed
 from minivae.training import fit
 from minivae.vae import VAE, Encoder
@@ -149,3 +151,37 @@ def test_active_units_use_the_mean_not_a_draw():
     for name in ("mean.W", "mean.b", "logvar.W", "logvar.b"):
         model.arena.parameters[f"encoder.{name}"].value[...] = 0.0
     assert not active_units(model, np.random.default_rng(0).random((50, 6), dtype=np.float32)).any()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_parts_are_taken_by_whoever_is_free_and_told_in_their_order(monkeypatch, trained, digits, threads):
+    monkeypatch.setattr(bounds, "ROWS", {"cpu": 10})
+    monkeypatch.setattr(bounds, "team_on", lambda device: Team(threads))
+    taken, all_taken = [], threading.Event()
+
+    def first_of_each(part, rng):
+        taken.append(part.x[0])
+        if threads > 1 and (part.x[0] == digits.test[0]).all():      # the first part waits until the others have ended
+            assert all_taken.wait(timeout=60)
+        if len(taken) == 12:
+            all_taken.set()
+        return part.x[0]
+
+    found = evaluation.over_parts(trained, digits.test[:115], first_of_each)
+    assert len(taken) == 12
+    assert np.array_equal(found, digits.test[:115:10])
+
+
+def test_after_an_error_no_thread_goes_on(monkeypatch, trained, digits):
+    monkeypatch.setattr(bounds, "ROWS", {"cpu": 1})
+    monkeypatch.setattr(bounds, "team_on", lambda device: Team(2))
+    taken = []
+
+    def third_fails(part, rng):
+        taken.append(part)
+        if len(taken) >= 3:
+            raise ZeroDivisionError("the third")
+
+    with pytest.raises(ZeroDivisionError, match="the third"):
+        evaluation.over_parts(trained, digits.test[:500], third_fails)
+    assert len(taken) <= 4                                           # the other thread was at one already
