@@ -56,6 +56,7 @@ from minivae.gradient_table.posterior_rows import (
 )
 from minivae.gradient_table.variant_rows import (
     cvae_cases,
+    cvae_gan_cases,
     gmvae_cases,
     infinite_cases,
     m1m2_cases,
@@ -68,6 +69,7 @@ from minivae.gradient_table.variant_rows import (
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, masked, normalisation, softmax
 from minivae.parts import (
+    centres,
     codebook,
     flow_posteriors,
     gaussian_likelihoods,
@@ -85,6 +87,7 @@ from minivae.parts import (
 )
 from minivae.variants import (
     cvae,
+    cvae_gan,
     deep_latent,
     gmvae,
     infinite,
@@ -124,8 +127,9 @@ TABLE = {
     classifier: classifier_cases,
     mixture_given: mixture_given_cases, gmvae: gmvae_cases, infinite: infinite_cases,
     structured_residuals: structured_residual_cases,
-    codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases, levels: vq_vae_cases, vq_vae: vq_vae_cases,
-    vae_gan: vae_gan_cases,
+    centres: pixel_cnn_cases, codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases,
+    levels: vq_vae_cases, vq_vae: vq_vae_cases,
+    vae_gan: vae_gan_cases, cvae_gan: cvae_gan_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

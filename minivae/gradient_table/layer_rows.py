@@ -81,12 +81,15 @@ def likelihood_cases(rng: Generator) -> list[Case]:
 
 
 def pixel_cnn_cases(rng: Generator) -> list[Case]:
-    """parts/pixel_cnn.py, parts/codebook.py"""
+    """parts/pixel_cnn.py, parts/codebook.py, parts/centres.py"""
     n, p = rng.standard_normal, parts
     block, blocks = p.GatedBlock(2, rng=rng), Blocks(p.GatedBlock(1, rng=rng), p.GatedBlock(1, rng=rng))
     top, bottom = p.PixelCNN(3, channels=2, blocks=1, rng=rng), p.PixelCNN(2, upper=3, channels=1, blocks=2, rng=rng)
     book, z = p.Codebook(4, 2, rng=rng), n((2, 2, 3, 2))
     e = book.look_up(book.nearest(z))
+    centres = p.Centres(3, 2)
+    for parameter in centres.parameters().values():
+        parameter.value[...] = 0.5 + rng.random(parameter.value.shape)
     return [
         layer_row(rng, block, n((2, 2, 3, 2)), n((2, 2, 3, 2)), n((2, 2, 3, 8))),
         layer_row(rng, blocks, n((1, 2, 2, 1)), n((1, 2, 2, 1)), n((1, 2, 2, 8))),
@@ -94,5 +97,6 @@ def pixel_cnn_cases(rng: Generator) -> list[Case]:
         layer_row(rng, bottom, codes=rng.integers(0, 2, (1, 4, 4)), above=rng.integers(0, 3, (1, 2, 2))),
         row(bottom.logits, parameters=bottom.parameters(), codes=np.array([[[1, 0], [0, 0]]]),
             above=np.array([[[2]]])),
-        row(book, z, held=(e, e - z), note="the words held"),          # they do not learn by a gradient
+        row(book, z, held=(e, e - z), note="the words held"),          # they do not learn by a gradient, nor do centres
+        row(centres, n((4, 2)), y=ops.one_hot(np.array([0, 2, 2, 1]), classes=3, dtype=float)),
     ]

@@ -9,9 +9,11 @@ from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
 from minivae.nn import Linear, Parameter, mlp
 from minivae.ops import one_hot
+from minivae.parts import Bernoulli, GaussianFixed
 from minivae.variants import (
     M2,
     CVAEConfig,
+    CVAEGANConfig,
     GMVAEConfig,
     InfiniteVAEConfig,
     M1M2Config,
@@ -22,10 +24,11 @@ from minivae.variants import (
     VAEGANConfig,
     VQVAEConfig,
 )
+from minivae.variants.cvae_gan import PLAYERS
 from minivae.variants.gmvae import OfZ
 from minivae.variants.structured_residuals import SideBySide
 from minivae.variants.two_stage import Skip
-from minivae.variants.vae_gan import Discriminator
+from minivae.variants.vae_gan import Discriminator, Seeing, picture
 
 
 def cvae_cases(rng: Generator) -> list[Case]:
@@ -125,6 +128,7 @@ def vae_gan_cases(rng: Generator) -> list[Case]:
     """variants/vae_gan.py: the discriminator, and what each of three networks goes down"""
     n, rows = rng.standard_normal, []
     seer = Discriminator(mlp(4, 3, rng=rng, activation="tanh", last=True), Linear(3, 1, rng=rng))
+    namer = Seeing(mlp(4, 2, rng=rng, activation="tanh", last=True), Linear(2, 3, rng=rng))
     for likelihood, B in (("bernoulli", 3), ("gaussian_fixed", 1)):
         model = VAEGANConfig(VAEConfig(4, (3,), 2, "tanh", likelihood), features=2).build(dtype=float, gamma=0.7)
         for network in model.networks.values():
@@ -133,7 +137,26 @@ def vae_gan_cases(rng: Generator) -> list[Case]:
         rows += [row(model.loss, note=f"{of}, {likelihood}", of=of, x=x, eps=eps[0], eps_p=eps[1], parameters={
             name: p for name, p in network.arena.parameters.items() if name != "game"})
             for of, network in model.networks.items()]
-    return [layer_row(rng, seer, n((4, 4))), *rows]
+    seen = [layer_row(rng, seer, n((4, 4))), layer_row(rng, namer, n((3, 4))),
+            row(namer.seen, n((3, 4)), parameters=namer.parameters())]
+    return [*seen, *(row(picture, n((2, 3)), likelihood=p_x, note=type(p_x).__name__)
+                     for p_x in (Bernoulli(), GaussianFixed())), *rows]
+
+
+def cvae_gan_cases(rng: Generator) -> list[Case]:
+    """variants/cvae_gan.py: what each of four players goes down, the centres as they are"""
+    n, rows = rng.standard_normal, []
+    for likelihood, labels in (("bernoulli", np.array([0, 2, 1, 1])), ("gaussian_fixed", np.array([2]))):
+        sizes = CVAEGANConfig(M2Config(4, 3, (3,), 2, "tanh", likelihood), features=2)
+        model = sizes.build(dtype=float, weights=(0.7, 1.3, 0.5, 0.9))
+        for network in model.networks.values():
+            network.arena.value[...] += 0.3 * n(network.arena.value.shape)
+        for centres in (model.centres_d, model.centres_c):
+            centres.share.value[...] = 0.2 + rng.random(centres.share.value.shape)
+        x, eps = 1.0 * (n((len(labels), 4)) > 0), n((2, len(labels), 2))
+        rows += [row(model.loss, note=f"{of}, {likelihood}", parameters=model.networks[of].arena.parameters, of=of, x=x,
+                     labels=labels, eps=eps[0], eps_p=eps[1]) for of in PLAYERS]
+    return rows
 
 
 def vq_vae_cases(rng: Generator) -> list[Case]:

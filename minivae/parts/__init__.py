@@ -10,6 +10,7 @@
     structured_gaussian    pixels that know their neighbours
     units                  a likelihood of data in units of their own
     codebook               vectors that have a number, and the nearest of them
+    centres                where features lie on average, class by class
     levels                 an autoencoder of pictures of words, coarser and coarser
     pixel_cnn              a prior of pictures of numbers, pixel by pixel
     posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
@@ -22,6 +23,7 @@ A part is a layer, so it may have parameters of its own.  A new one is a class h
 command line has it.
 """
 
+from minivae.parts.centres import Centres
 from minivae.parts.codebook import Codebook, perplexity
 from minivae.parts.flow_posteriors import Coupling, CouplingFlow, PlanarFlow
 from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, GaussianOptimal, GaussianPixel, GaussianShared
@@ -41,8 +43,8 @@ from minivae.parts.units import InUnits, check_scale, units_of
 from minivae.parts.vamp_prior import VampPrior, first_pseudo_inputs
 
 __all__ = [
-    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Codebook", "Components", "Coupling",
-    "CouplingFlow", "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "GatedBlock", "Gaussian",
+    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Centres", "Codebook", "Components",
+    "Coupling", "CouplingFlow", "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "GatedBlock", "Gaussian",
     "GaussianFixed", "GaussianMixture", "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared",
     "InUnits", "Level", "Levels", "Likelihood", "Logistic", "LogisticPixel", "LogisticShared", "MixtureGiven",
     "MixturePrior", "Objective", "PixelCNN", "PlanarFlow", "Posterior", "Prior", "RankOne", "StandardNormal",

@@ -12,6 +12,7 @@
     deep_latent            noise at every layer of the decoder
     structured_residuals   StructuredVAEConfig(height, width).build(): what the mean cannot say is correlated
     vae_gan                VAEGANConfig(pixels).build(): images compared by what a discriminator sees
+    cvae_gan               CVAEGANConfig(M2Config(…)).build(): images of a class, told by centres of features
     vq_vae                 VQVAEConfig().build(): images as pictures of numbers, and a prior that draws such pictures
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
@@ -23,6 +24,7 @@ To make a model of your own, copy the file of one: nothing below knows about it.
 
 from minivae.variants.conv_vae import ConvVAEConfig
 from minivae.variants.cvae import CVAE, CVAEConfig
+from minivae.variants.cvae_gan import CVAEGAN, CVAEGANConfig
 from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
 from minivae.variants.gmvae import GMVAE, GMVAEConfig, MixtureBound
 from minivae.variants.infinite import InfiniteVAE, InfiniteVAEConfig
@@ -37,8 +39,8 @@ from minivae.variants.vae_gan import VAEGAN, VAEGANConfig
 from minivae.variants.vq_vae import VQVAE, VQVAEConfig
 
 __all__ = [
-    "CVAE", "GMVAE", "M1M2", "M2", "VAEGAN", "VQVAE", "CVAEConfig", "ConvVAEConfig", "DeepDecoder",
-    "DeepLatentConfig", "GMVAEConfig", "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config", "M2Config",
-    "MixtureBound", "Noise", "StructuredVAE", "StructuredVAEConfig", "TwoStage", "TwoStageConfig", "VAEConfig",
-    "VAEGANConfig", "VQVAEConfig", "crp_log_prob", "crp_sweep",
+    "CVAE", "CVAEGAN", "GMVAE", "M1M2", "M2", "VAEGAN", "VQVAE", "CVAEConfig", "CVAEGANConfig", "ConvVAEConfig",
+    "DeepDecoder", "DeepLatentConfig", "GMVAEConfig", "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config",
+    "M2Config", "MixtureBound", "Noise", "StructuredVAE", "StructuredVAEConfig", "TwoStage", "TwoStageConfig",
+    "VAEConfig", "VAEGANConfig", "VQVAEConfig", "crp_log_prob", "crp_sweep",
 ]

@@ -91,9 +91,9 @@ class M2(Model):
     label_weight     α / N, of the cross-entropy
     """
 
-    needs = ("x", "labelled", "labels")
-    pixels_of = ("x", "labelled")
-    says = ("elbo", "nll", "kl", "cross_entropy")      # a step: of the images without labels, and of those with
+    needs: tuple[str, ...] = ("x", "labelled", "labels")
+    pixels_of: tuple[str, ...] = ("x", "labelled")
+    says: tuple[str, ...] = ("elbo", "nll", "kl", "cross_entropy")     # of a step: U's, and of the labels
 
     def __init__(self, classifier: Layer, encoder: LabelEncoder, decoder: Layer, likelihood: Likelihood, *, pixels: int,
                  classes: int, latents: int, device: Device, dtype: type = np.float32,
@@ -220,12 +220,17 @@ class M2(Model):
         return dict(zip(self.says, self.workers.step(share, len(batch))))
 
     def _step(self, part: Batch, eps: Array, weight: float) -> tuple[Array, Array, Array]:
-        """Add the gradient of weight · Σ loss; return weight · Σ of U's nll and kl, and of the cross-entropy."""
-        (nll, kl), pull_others = self.unlabelled_terms(x=part.x, eps=eps[:-1])
-        share, dterm = self.labelled_share, np.full_like(nll, weight)
-        pull_others((1.0 - share) * dterm, (1.0 - share) * dterm)
-        _, pull_labelled = self.labelled_terms(x=part.labelled, labels=part.labels, eps=eps[-1])
+        """Add the gradient of weight · Σ loss; return weight · Σ of U's nll and kl, and of the cross-entropy.
+
+        (Of L's, if every image has a label.)
+        """
+        share, dterm = self.labelled_share, np.full_like(part.x, weight, shape=len(part))
+        if share < 1.0:                               # else no image is without a label: the classes need no sum
+            (nll, kl), pull_others = self.unlabelled_terms(x=part.x, eps=eps[:-1])
+            pull_others((1.0 - share) * dterm, (1.0 - share) * dterm)
+        known, pull_labelled = self.labelled_terms(x=part.labelled, labels=part.labels, eps=eps[-1])
         pull_labelled(share * dterm, share * dterm)
+        nll, kl = known if share == 1.0 else (nll, kl)
         surprise, pull_surprise = self.class_nll(x=part.labelled, labels=part.labels)
         pull_surprise(self.label_weight * dterm)
         return weight * nll.sum(), weight * kl.sum(), weight * surprise.sum()

@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +46,8 @@ from minivae.variants.mlp_vae import VAEConfig
 EVEN = 3.0 * math.log(2.0)           # −L_GAN where D = ½ for everything: nobody is ahead
 
 
-class Discriminator(Layer):
-    """(features, logit of D)        (B, X) -> (B, F) (B,)
+class Seeing(Layer):
+    """head(trunk(x)), and what was seen on the way: the features trunk(x)        (B, X) -> (B, outputs)
 
     trunk, head   the layers up to l, and from there on
     """
@@ -54,18 +55,53 @@ class Discriminator(Layer):
     def __init__(self, trunk: Layer, head: Layer) -> None:
         self.trunk, self.head = trunk, head
 
-    def __call__(self, x: Array) -> tuple[tuple[Array, Array], Pullback]:
-        features, pull_trunk = self.trunk(x)
-        logit, pull_head = self.head(features)
+    def seen(self, x: Array) -> tuple[tuple[Array, Array], Pullback]:
+        """features and outputs        (B, X) -> (B, F) (B, outputs)
 
-        def pullback(dfeatures: Array | None, dlogit: Array | None, need_dx: bool = True,
-                     need_dp: bool = True) -> Array | None:                              # None: nobody asks it
-            through = dfeatures if dlogit is None else pull_head(dlogit[:, None], need_dp=need_dp)
-            if dfeatures is not None and dlogit is not None:
+        Its pullback takes None for what nobody asks.
+        """
+        features, pull_trunk = self.trunk(x)
+        outputs, pull_head = self.head(features)
+
+        def pullback(dfeatures: Array | None, doutputs: Array | None, need_dx: bool = True,
+                     need_dp: bool = True) -> Array | None:
+            through = dfeatures if doutputs is None else pull_head(doutputs, need_dp=need_dp)
+            if dfeatures is not None and doutputs is not None:
                 through = through + dfeatures          # features are used twice
             return pull_trunk(through, need_dx=need_dx, need_dp=need_dp)
 
+        return (features, outputs), pullback
+
+    def __call__(self, x: Array) -> tuple[Any, Pullback]:
+        (_, outputs), pull_seen = self.seen(x)
+
+        def pullback(doutputs: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
+            return pull_seen(None, doutputs, need_dx=need_dx, need_dp=need_dp)
+
+        return outputs, pullback
+
+
+class Discriminator(Seeing):
+    """(features, logit of D)        (B, X) -> (B, F) (B,)"""
+
+    def __call__(self, x: Array) -> tuple[tuple[Array, Array], Pullback]:
+        (features, logit), pull_seen = self.seen(x)
+
+        def pullback(dfeatures: Array | None, dlogit: Array | None, need_dx: bool = True,
+                     need_dp: bool = True) -> Array | None:
+            return pull_seen(dfeatures, None if dlogit is None else dlogit[:, None], need_dx=need_dx, need_dp=need_dp)
+
         return (features, logit[:, 0]), pullback
+
+
+def picture(outputs: Array, *, likelihood: Likelihood) -> tuple[Array, Pullback]:
+    """E[x|z], the image that a discriminator sees of a decoder's outputs        (B, X) -> (B, X)
+
+    likelihood   Bernoulli, whose outputs are logits, or GaussianFixed, whose outputs are the image
+    """
+    if isinstance(likelihood, Bernoulli):
+        return sigmoid(outputs)
+    return outputs, lambda dx: dx
 
 
 class VAEGAN(VAE):
@@ -99,12 +135,6 @@ class VAEGAN(VAE):
 
     # ── the three players ─────────────────────────────────────────────────────────────────────────
 
-    def _picture(self, outputs: Array) -> tuple[Array, Pullback]:
-        """x̃, what the discriminator sees of the decoder's outputs: E[x|z]"""
-        if isinstance(self.likelihood, Bernoulli):
-            return sigmoid(outputs)
-        return outputs, lambda dx: dx
-
     def _play(self, *, x: Array, eps: Array, eps_p: Array) -> tuple[tuple[Array, ...], dict[str, Pullback]]:
         """nll, kl, likeness, −L_GAN, and −log D of generated images; who hears what, by network
 
@@ -115,7 +145,7 @@ class VAEGAN(VAE):
         z, pull_z = reparameterize(*q, eps=eps)
         kl, pull_kl = gaussian_kl(*q)
         outputs, pull_decoder = self.decoder(np.concatenate([z, eps_p]))
-        made, pull_picture = self._picture(outputs)
+        made, pull_picture = picture(outputs, likelihood=self.likelihood)
         (f, a), pull_real = self.discriminator(x)
         (f_made, a_made), pull_made = self.discriminator(made)
         apart, rest = f_made[:B] - f, np.zeros_like(f)  # only reconstructions are to be like something
