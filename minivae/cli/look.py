@@ -65,8 +65,8 @@ class Evaluate:
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
 
-    A cvae completes test images, one after another; m2 and m1m2 draw their classes in turn, 0, 1, 2, …; a gmvae
-    and an infinite one draw a row of each of their clusters.
+    A cvae completes test images, one after another; m2, m1m2 and cvae_gan draw their classes in turn, 0, 1, 2, …, or
+    the one that is given; a gmvae and an infinite one draw a row of each of their clusters.
 
     Example: minivae sample runs/digits --n 100 --out samples.npz
     """
@@ -77,6 +77,8 @@ class Sample:
     """how many"""
     out: Path = Path("samples.npz")
     """file to write"""
+    given: int | None = None
+    """images of this class alone (m2, m1m2, cvae_gan)"""
     seed: int = 0
     device: DeviceName = "auto"
     folder: Path | None = None
@@ -88,7 +90,12 @@ class Sample:
                 raise FileExistsError(f"out: {path} exists already; choose another name")
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
         shown = SHOWN[recipe.model]
-        images = to_numpy(shown.drawn(model, dataset, recipe, self.n, model.device.rng(self.seed)))[:self.n]
+        if self.given is not None and not shown.by_class:
+            raise ValueError(f"given: got {self.given}, a class, and model {recipe.model} is told none")
+        rng = model.device.rng(self.seed)
+        drawn = (shown.drawn(model, dataset, recipe, self.n, rng) if self.given is None else
+                 model.sample(self.n, rng, self.given))
+        images = to_numpy(drawn)[:self.n]
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
         grid = plots.image_grid(images, dataset.image_shape, columns=shown.columns(model, self.n),
                                 like=plots.spread(dataset.test, 100))

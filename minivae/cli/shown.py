@@ -53,6 +53,7 @@ class Shown(NamedTuple):
     judge      judge(model, batch, seed=…): the bound and its terms
     whole      whether it explains whole images, so that its runs can be compared with others
     units      whether its latents are the same whatever the label is, so that active ones can be counted
+    by_class   whether it draws images of a class that is told: sample(n, rng, label)
     """
 
     pictures: Callable[[Any, Dataset, Recipe], Pictures]
@@ -62,6 +63,7 @@ class Shown(NamedTuple):
     judge: Callable[..., object] = evaluate
     whole: bool = True
     units: bool = True
+    by_class: bool = False
 
 
 # ── the VAE, and what can be asked the same ───────────────────────────────────────────────────
@@ -234,11 +236,12 @@ SHOWN: dict[str, Shown] = {
     "vae": Shown(portrait, all_of_a_vae, samples),
     "two_stage": Shown(two_stages, all_of_a_vae, samples),
     "cvae": Shown(completions, conditional, completed, whole=False),
-    "m2": Shown(classes, semi_supervised, samples, units=False),
-    "m1m2": Shown(classes, semi_supervised, samples, units=False),
+    "m2": Shown(classes, semi_supervised, samples, units=False, by_class=True),
+    "m1m2": Shown(classes, semi_supervised, samples, units=False, by_class=True),
     "gmvae": Shown(clusters_on_a_map, mixture, by_cluster, each, evaluate_mixture),
     "infinite": Shown(atlas, components, by_cluster, each),
     "structured": Shown(residuals, all_of_a_vae, samples),
     "vae_gan": Shown(portrait, all_of_a_vae, samples),
+    "cvae_gan": Shown(classes, semi_supervised, samples, units=False, by_class=True),
     "vq_vae": Shown(of_numbers, words, samples, units=False),
 }

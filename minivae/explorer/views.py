@@ -81,7 +81,7 @@ def chosen(given: int, among: int, what: str) -> int:
 
 
 def of_a_class(model: Any, recipe: Recipe, dataset: Dataset, given: int) -> View:
-    """M2 and M1+M2: all images of one class, and their style z."""
+    """M2, M1+M2 and CVAE-GAN: all images of one class, and their style z."""
     label = chosen(given, model.classes, "class")
     y = one_hot(np.array([label]), classes=model.classes, dtype=np.float32)[0]
     layers = given_rest(model.decoder, model.latents, y)
@@ -178,7 +178,7 @@ def of_itself(model: Any, recipe: Recipe, dataset: Dataset, given: int) -> View:
 
 
 VIEWS: dict[str, Callable[[Any, Recipe, Dataset, int], View]] = {
-    "m2": of_a_class, "m1m2": of_a_class, "cvae": of_an_answer, "gmvae": of_clusters,
+    "m2": of_a_class, "m1m2": of_a_class, "cvae_gan": of_a_class, "cvae": of_an_answer, "gmvae": of_clusters,
     "two_stage": of_the_first_stage, "infinite": of_a_component, "structured": of_the_mean,
     "vae_gan": of_itself,
 }

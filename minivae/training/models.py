@@ -21,6 +21,7 @@ from minivae.nn import Model
 from minivae.training.clusters import start_at_clusters
 from minivae.variants import (
     CVAEConfig,
+    CVAEGANConfig,
     GMVAEConfig,
     InfiniteVAEConfig,
     M1M2Config,
@@ -32,6 +33,7 @@ from minivae.variants import (
     VAEGANConfig,
     VQVAEConfig,
 )
+from minivae.variants.cvae_gan import PLAYERS
 
 OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
     ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "warm_up", "free_bits",
@@ -42,7 +44,9 @@ OF_SOME_MODELS = {                     # the settings that mean something to som
     ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
     ("two_stage",): ("second_hidden",),
     ("two_stage", "m1m2", "infinite", "structured", "vq_vae"): ("first_epochs",),
-    ("vae_gan",): ("features", "likeness", "margin"),
+    ("vae_gan", "cvae_gan"): ("features",),
+    ("vae_gan",): ("likeness", "margin"),
+    ("cvae_gan",): ("weights",),
     ("vq_vae",): ("levels", "codes", "prior_channels", "prior_blocks"),
     ("structured",): ("fixed_epochs",),
     ("infinite",): ("concentration",),
@@ -105,11 +109,17 @@ def show_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
     return HiddenLabels.judge(part)
 
 
+def tell_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
+    """Of a training part: all images, each with its label."""
+    classes_of(dataset)
+    return Batch(x=part.x, labels=part.y)
+
+
 def classes_of(dataset: Dataset) -> int:
     """How many labels there are.  Raises DataError for a data set without."""
     if dataset.train_labels is None:
-        raise DataError(f"model: {dataset.name} has no labels, and a semi-supervised model needs some; choose another "
-                        "data set, or --model vae")
+        raise DataError(f"model: {dataset.name} has no labels, and this model needs some; choose another data set, or "
+                        "--model vae")
     return int(dataset.train_labels.max()) + 1
 
 
@@ -212,6 +222,16 @@ def build_vae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) ->
                                                       gamma=recipe.likeness, margin=recipe.margin)
 
 
+def build_cvae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The CVAE-GAN, told the label of every image."""
+    steps = recipe.steps(train)
+    sizes = M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
+                     recipe.activation, recipe.likelihood)
+    optimizers = {name: recipe.new_optimizer(recipe.epochs, steps) for name in PLAYERS}
+    return CVAEGANConfig(sizes, recipe.features).build(seed=recipe.seed, on=on, optimizers=optimizers, images=train.x,
+                                                       weights=tuple(recipe.weights))
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind(as_it_is, build_vae),
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
@@ -223,4 +243,5 @@ MODELS: dict[str, Kind] = {
     "structured": Kind(as_it_is, build_structured),
     "vq_vae": Kind(as_it_is, build_vq_vae),
     "vae_gan": Kind(as_it_is, build_vae_gan),
+    "cvae_gan": Kind(tell_labels, build_cvae_gan, show_labels),
 }

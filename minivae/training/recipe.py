@@ -37,12 +37,12 @@ class Recipe:
     size: int | None = None
     """of a folder of pictures: each is cut to a square about its middle and resampled to so many pixels a side"""
     model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae",
-                   "vae_gan"] = "vae"
+                   "vae_gan", "cvae_gan"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
     many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters; infinite is a mixture of VAEs, as many
     as the data ask for; structured has residuals that are correlated (it wants --likelihood gaussian_pixel); vq_vae
-    makes pictures of numbers of images, and has a prior that draws such pictures; vae_gan plays with a discriminator"""
+    makes pictures of numbers, and has a prior that draws them; vae_gan and cvae_gan (of a class) play a game"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -92,11 +92,13 @@ class Recipe:
     prior_blocks: int = 4
     """gated blocks of a PixelCNN (model vq_vae)"""
     features: int = 512
-    """of the discriminator, in which images are compared (model vae_gan)"""
+    """of the discriminator, in which images are compared (models vae_gan, cvae_gan)"""
     likeness: float = 1.0
     """γ, its weight for the decoder, against the game (model vae_gan)"""
     margin: float | None = None
     """pause a network that is ahead by so many nats (model vae_gan)"""
+    weights: tuple[float, float, float, float] = (3.0, 1.0, 1.0, 1.0)
+    """λ₁ to λ₄, of the KL, pairs, and centres of the discriminator's features and the classifier's (model cvae_gan)"""
     second_hidden: tuple[int, ...] = (256, 256)
     """hidden units of the VAE of codes (model two_stage)"""
     concentration: float = 1.0

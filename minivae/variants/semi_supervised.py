@@ -220,10 +220,7 @@ class M2(Model):
         return dict(zip(self.says, self.workers.step(share, len(batch))))
 
     def _step(self, part: Batch, eps: Array, weight: float) -> tuple[Array, Array, Array]:
-        """Add the gradient of weight · Σ loss; return weight · Σ of U's nll and kl, and of the cross-entropy.
-
-        (Of L's, if every image has a label.)
-        """
+        """Add the gradient of weight · Σ loss; return weight · Σ of nll and kl (U's, or L's) and cross-entropy."""
         share, dterm = self.labelled_share, np.full_like(part.x, weight, shape=len(part))
         if share < 1.0:                               # else no image is without a label: the classes need no sum
             (nll, kl), pull_others = self.unlabelled_terms(x=part.x, eps=eps[:-1])
@@ -273,10 +270,17 @@ class M2(Model):
         y = one_hot(labels, classes=self.classes, dtype=z.dtype)
         return self.likelihood.mean(self.decoder(concat(z, y)[0])[0])
 
-    def sample(self, n: int, rng: Generator) -> Array:
-        """E[x|y, z] for n draws of z: the classes in turn, 0, 1, …        -> (n, X)"""
+    def sample(self, n: int, rng: Generator, label: int | None = None) -> Array:
+        """E[x|y, z] for n draws of z, all of this class; None: the classes in turn, 0, 1, …        -> (n, X)"""
         at_least_one(n=n)
-        return self.decode(self._noise(rng, n), self.device.xp.arange(n) % self.classes)
+        return self.decode(self._noise(rng, n), self._labels(n, label))
+
+    def _labels(self, n: int, label: int | None) -> Array:
+        if label is None:
+            return self.device.xp.arange(n) % self.classes
+        if not 0 <= label < self.classes:
+            raise ValueError(f"label: got {label}, expected a class from 0 to {self.classes - 1}")
+        return self.device.xp.full(n, label)
 
     def reconstruct(self, batch: Data, rng: Generator) -> Array:
         """E[x|y, z] with the likeliest y, and one draw z ~ q(z|x, y) per row        -> (B, X)"""

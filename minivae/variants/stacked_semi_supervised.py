@@ -144,10 +144,10 @@ class M1M2(M2):
         """E[x|z₁] at the mean of p(z₁|y, z)        (B, Z) (B,) -> (B, X)"""
         return self.m1_likelihood.mean(self.m1_decoder(super().decode(z, labels))[0])
 
-    def sample(self, n: int, rng: Generator) -> Array:
-        """E[x|z₁] for n draws z, then z₁ ~ p(z₁|y, z): the classes in turn, 0, 1, …        -> (n, X)"""
+    def sample(self, n: int, rng: Generator, label: int | None = None) -> Array:
+        """E[x|z₁] for n draws z, then z₁ ~ p(z₁|y, z): of this class; None: in turn, 0, 1, …        -> (n, X)"""
         at_least_one(n=n)
-        y = one_hot(self.device.xp.arange(n) % self.classes, classes=self.classes, dtype=self.dtype)
+        y = one_hot(self._labels(n, label), classes=self.classes, dtype=self.dtype)
         outputs, _ = self.decoder(concat(self._noise(rng, n), y)[0])
         return self.m1_likelihood.mean(self.m1_decoder(self.likelihood.sample(outputs, rng))[0])
 

@@ -80,7 +80,7 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
         "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0,
         "concentration": 1.0, "fixed_epochs": 5, "levels": 2, "codes": 64, "prior_channels": 32, "prior_blocks": 4,
-        "features": 512, "likeness": 1.0, "margin": None, "size": None}
+        "features": 512, "likeness": 1.0, "margin": None, "weights": [3.0, 1.0, 1.0, 1.0], "size": None}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -196,7 +196,7 @@ def test_a_semi_supervised_model_from_training_to_samples(model, data, tmp_path,
 def test_a_semi_supervised_model_needs_labels(tmp_path, capsys):
     np.savez(tmp_path / "bare.npz", train=np.zeros((20, 3, 3)), test=np.zeros((5, 3, 3)))
     assert main(["train", "--model", "m2", "--data", str(tmp_path / "bare.npz"), "--out", str(tmp_path / "run")]) == 2
-    assert "has no labels, and a semi-supervised model needs some" in shown(capsys)[1]
+    assert "has no labels, and this model needs some" in shown(capsys)[1]
     assert not (tmp_path / "run").exists()
 
 
@@ -317,6 +317,37 @@ def test_a_game_from_training_to_samples(data, tmp_path, capsys):
     assert main(["evaluate", str(run), "--samples", "7"]) == 0
     assert re.search(r"active units: \d of 2\nNLL \d", shown(capsys)[0])
     assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
+
+
+def test_four_players_from_training_to_samples(data, run, tmp_path, capsys):
+    other, run = run, tmp_path / "run"
+    train = ("train", "--model", "cvae_gan", "--data", str(data), *SMALL, "--latents", "2", "--features", "6",
+             "--optimizer", "rmsprop", "--out", str(run))
+    assert main([*train, "--weights", "1", "1", "-1", "1"]) == 2
+    assert "weights: got (1.0, 1.0, -1.0, 1.0), expected four numbers of at least 0" in shown(capsys)[1]
+    assert main([*train, "--margin", "0.5"]) == 2
+    assert "margin: got 0.5, which means nothing to model cvae_gan" in shown(capsys)[1]
+    assert main([*train, "--epochs", "2", "--weights", "2", "1", "0.5", "0.5"]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | {"analogies.png", "reconstructions.png", "samples.png",
+                                                             "curves.png"}
+    assert all({"train_game", "train_pairwise", "train_centres_c"} <= record.keys() for record in read_history(run))
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    assert main(["evaluate", str(run), "--samples", "7"]) == 0
+    assert re.search(r"ELBO .*\nerror: \d+\.\d\d ± \d+\.\d\d% of 60 images\nNLL .*", shown(capsys)[0])
+    for given, name in ((("--given", "2"), "s"), ((), "t")):
+        assert main(["sample", str(run), "--n", "6", *given, "--out", str(tmp_path / f"{name}.npz")]) == 0
+    one, all_of_them = (np.load(tmp_path / f"{name}.npz")["images"] for name in "st")
+    np.testing.assert_array_equal(one[2::3], all_of_them[2::3])      # the same draws of z; every third is of class 2
+    assert not np.array_equal(one[0], all_of_them[0])
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "c.png")]) == 0
+    shown(capsys)
+    assert main(["sample", str(run), "--given", "3", "--out", str(tmp_path / "u.npz")]) == 2
+    assert "label: got 3, expected a class from 0 to 2" in shown(capsys)[1]
+
+
+def test_no_class_is_given_to_a_model_that_is_told_none(run, tmp_path, capsys):
+    assert main(["sample", str(run), "--given", "0", "--out", str(tmp_path / "s.npz")]) == 2
+    assert "given: got 0, a class, and model vae is told none" in shown(capsys)[1]
 
 
 def test_every_model_says_and_shows_something():
@@ -474,7 +505,7 @@ OPTIONS = {
               "minivae train --resume"],
     "evaluate": ["--samples", "--images", "--best", "--seed", "--device", "--folder", "minivae evaluate"],
     "compare": ["--samples", "--images", "--best", "--out", "--seed", "--device", "--folder", "minivae compare runs/"],
-    "sample": ["--n", "--out", "--seed", "--device", "--folder", "minivae sample"],
+    "sample": ["--n", "--out", "--given", "--seed", "--device", "--folder", "minivae sample"],
     "plot": ["--out", "--device", "--folder", "minivae plot"],
     "gradcheck": ["--shapes", "--tolerance", "--seed", "my_ops.py:my_op"],
     "data": ["--folder", "minivae data mnist"],

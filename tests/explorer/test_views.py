@@ -23,7 +23,7 @@ OPTIONS = {
     "two_stage": ("--likelihood", "gaussian_shared", "--first-epochs", "1"),
     "infinite": ("--components", "3", "--first-epochs", "1", "--concentration", "2"),
     "structured": ("--likelihood", "gaussian_pixel", "--first-epochs", "1", "--fixed-epochs", "0"),
-    "vae_gan": ("--features", "8"),
+    "vae_gan": ("--features", "8"), "cvae_gan": ("--features", "8"),
 }
 Z = np.random.default_rng(1).standard_normal((7, 2)).astype(np.float32)
 
@@ -73,7 +73,7 @@ def test_a_run_becomes_a_page(name, trained, tmp_path, capsys):
     assert (spec["shape"], spec["latents"]) == ([4, 4], 2)
 
 
-@pytest.mark.parametrize("name", ["m2", "m1m2"])
+@pytest.mark.parametrize("name", ["m2", "m1m2", "cvae_gan"])
 def test_a_class(name, trained):
     model, shown, dataset = model_and_view(trained(name, *OPTIONS[name]), 2)
     np.testing.assert_allclose(shown.vae.decode(Z), model.decode(Z, np.full(7, 2)), rtol=1e-5)
