@@ -31,6 +31,8 @@ def load(name_or_path: PathLike, *, folder: PathLike | None = None, size: int | 
     """
     path = Path(name_or_path).expanduser()
     own = _is_path(name_or_path)
+    if own and not path.exists() and (size is not None or not path.suffix):
+        raise DataError(f"{path}: no such file or folder")
     if own and path.is_dir():
         return load_pictures(path, size)
     if size is not None:

@@ -41,8 +41,6 @@ def load_own(path: Path) -> Dataset:
 def _parts(path: Path) -> tuple[np.ndarray, Maybe, Maybe, Maybe]:
     """The arrays of the file that are train, train_labels, test, test_labels; None where there is none."""
     if path.suffix not in (".npz", ".npy"):
-        if not path.suffix and not path.exists():
-            raise DataError(f"{path}: no such file or folder")
         raise DataError(f"{path}: minivae reads .npz and .npy files, and folders of .png and .jpg files, not "
                         f"{path.suffix or 'this'!r}")
     arrays = read_arrays(path)

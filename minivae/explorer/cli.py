@@ -33,7 +33,7 @@ class Explore:
     title: str = ""
     """of the page; default: the data set and the number of latents"""
     shape: tuple[int, ...] | None = None
-    """height and width of an image; only where the data set, which knows them, is not here"""
+    """height and width of an image, and 3 if it is in colour; only where the data set, which knows them, is not here"""
     ink: tuple[float, float] | None = None
     """the pixels that are drawn as blank and as full ink; default: 0 and 1, or the run's (`train --scale`)"""
     given: int = 0
@@ -115,7 +115,7 @@ def on_the_plane(shown: View, recipe: Recipe, dataset: Dataset | None) -> tuple[
 
 
 def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, ...]:
-    """Height and width without the images: those of a named data set, or the square that fits the decoder's outputs."""
+    """The shape of an image without the images: that of a named data set, or the square that fits the outputs."""
     for row in available():
         if row.name == recipe.data:
             return row.image_shape
@@ -123,11 +123,11 @@ def guess(recipe: Recipe, checkpoint: Path) -> tuple[int, ...]:
     biases = [array for name, array in load_checkpoint(checkpoint)[0].items() if name.endswith(last)]
     if recipe.network != "mlp":
         raise ValueError(f"shape: {recipe.data} is not here to say how large its images are; give --shape, "
-                         "height and width")
+                         "height and width, and 3 if they are in colour")
     if not biases:
         raise CheckpointError(f"{checkpoint} holds another model: it has no {last}")
     pixels = biases[0].size // likelihood(recipe.likelihood).outputs_per_pixel
     if isqrt(pixels) ** 2 != pixels:
         raise ValueError(f"shape: {recipe.data} is not here to say how its {pixels} pixels lie; give --shape, "
-                         "its height and width")
+                         "its height and width, and 3 if they are colours")
     return isqrt(pixels), isqrt(pixels)

@@ -38,7 +38,7 @@ DRAWS = 4096                           # latents that the rounding is judged by
 NUMBERS_OF_POINTS = 10_000             # their latents together: fewer points if there are more than five
 NUMBERS = 2**25                        # that they may give in the widest layer
 POINTS = 2000                          # test images on the map
-CHECKED = 4                            # images that the page is checked with
+CHECKED, OF_THEM = 4, 6144             # images that the page is checked with, or fewer that are of so many numbers
 SCRIPTS = ("steps.js", "decoder.js", "prior.js", "state.js", "pictures.js", "controls.js")     # in this order: a module
 MARK = '<meta name="generator" content="minivae explore">'
 
@@ -59,7 +59,7 @@ def explorer(model: Any, images: Any, labels: Any, shape: tuple[int, ...], *, ti
     rng = np.random.default_rng(0)
     wide = prior.draw(_affordable(chain, model.latents), rng, wide=1.5)                       # where it should be right
     z = prior.draw(1000, rng)                                                                 # where that is measured
-    checked = np.concatenate([prior.centre()[None], z[:CHECKED - 1]])
+    checked = np.concatenate([prior.centre()[None], z])[:max(1, min(CHECKED, OF_THEM // model.pixels))]
     outputs = _through(chain, z)
     mean, ink = ink_of(p_x, outputs, low, high)
     exact = ink(outputs)

@@ -26,6 +26,15 @@ function add(y, at, length, W, rows, values, count) {
 
 const KINDS = {
   reshape: () => x => x,                                       // the same numbers, in the same order
+  planes: ({from: [height, width, channels], n}) => {           // each pixel's first C channels, then the next C, …
+    const y = new Float32Array(height * width * channels), C = channels / n;
+    return x => {
+      for (let m = 0, at = 0; m < n; m++) for (let p = 0; p < height * width; p++) for (let c = 0; c < C; c++) {
+        y[at++] = x[p * channels + m * C + c];
+      }
+      return y;
+    };
+  },
   activation: said => {
     const y = new Float32Array(count(said.to)), f = ACTIVATIONS[said.name](said);
     return x => { for (let i = 0; i < y.length; i++) y[i] = f(x[i]); return y; };

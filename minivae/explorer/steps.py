@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import to_numpy
-from minivae.nn import Activation, BatchNorm, Conv2d, ConvTranspose2d, Layer, Linear, Parameter, Reshape, Sequential
+from minivae.nn import (
+    Activation,
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Layer,
+    Linear,
+    Parameter,
+    Planes,
+    Reshape,
+    Sequential,
+)
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid", "softplus")      # as in steps.js
 WEIGHTED = (Linear, Conv2d, ConvTranspose2d)           # these are rounded; BatchNorm's few numbers stay what they are
@@ -104,9 +115,13 @@ def _reshape(layer: Any, before: list[int], after: list[int]) -> dict[str, Any]:
     return {"kind": "reshape", "to": after}
 
 
+def _planes(layer: Any, before: list[int], after: list[int]) -> dict[str, Any]:
+    return {"kind": "planes", "from": before, "to": after, "n": layer.n}
+
+
 KINDS: dict[type, Callable[..., dict[str, Any]]] = {
     Linear: _linear, Conv2d: _conv("conv2d"), ConvTranspose2d: _conv("conv_transpose2d"), BatchNorm: _normalise,
-    Reshape: _reshape, Activation: _activation,
+    Reshape: _reshape, Planes: _planes, Activation: _activation,
 }
 
 

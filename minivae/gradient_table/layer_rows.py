@@ -53,6 +53,7 @@ def image_layer_cases(rng: Generator) -> list[Case]:
         layer_row(rng, learner, n((4, 2, 2, 3)), note="learning",
                   parameters={name: learner.parameters()[name] for name in moving}),
         layer_row(rng, L.Reshape(2, 3, 1), n((2, 6))),
+        layer_row(rng, L.Planes(2), n((2, 2, 3, 6))),
     ]
 
 

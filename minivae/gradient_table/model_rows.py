@@ -36,6 +36,8 @@ def model_cases(rng: Generator) -> list[Case]:
     vamp = ConvVAEConfig(height=4, width=8, filters=(2, 3), dense=4, latents=2, prior="vamp", components=3)
     rows += bounds_of(rng, vamp.build(dtype=np.float64), note="convolutional, VampPrior", B=2, L=1,
                       directions=4)
+    colour = ConvVAEConfig(4, 2, 3, filters=(2,), dense=4, latents=2, likelihood="logistic_pixel")
+    rows += bounds_of(rng.spawn(1)[0], colour.build(dtype=np.float64), note="in colour, with scales", B=2, L=2)
     large = VAEConfig(pixels=64, hidden=(32, 16), latents=4)
     return rows + bounds_of(rng, large.build(dtype=np.float64), note="64-32-16-4 relu, by directions", B=8, L=2,
                             directions=4)

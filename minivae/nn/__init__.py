@@ -3,7 +3,7 @@
     parameter        Parameter: a value, and where its gradient is added up
     arena            the two flat vectors that all values and all gradients are views of
     layers           Linear, Embedding, Activation, Sequential, Residual, mlp
-    image_layers     Conv2d, ConvTranspose2d, MaskedConv2d, Reshape
+    image_layers     Conv2d, ConvTranspose2d, MaskedConv2d, Planes, Reshape
     batch_norm       BatchNorm, which learns from a whole batch at a time
     optimizers       SGD, Momentum, AdaGrad, RMSProp, Adam; a moving average
     schedules        learning rates that change: warmup, cosine, stepwise
@@ -17,7 +17,7 @@ A new layer needs `y, pullback = layer(x)` and a row in the gradient table, noth
 
 from minivae.nn.arena import Arena
 from minivae.nn.batch_norm import BatchNorm, batch_learners, learning
-from minivae.nn.image_layers import Conv2d, ConvTranspose2d, MaskedConv2d, Reshape
+from minivae.nn.image_layers import Conv2d, ConvTranspose2d, MaskedConv2d, Planes, Reshape
 from minivae.nn.layers import (
     Activation,
     Embedding,
@@ -42,7 +42,7 @@ from minivae.nn.workers import Crew, Workers, by_rows, team_on
 __all__ = [
     "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew",
     "Data", "Embedding", "Initialiser", "Layer", "Linear", "MaskedConv2d", "Model", "Moment", "Momentum",
-    "MovingAverage", "Network", "Optimizer", "Parameter", "RMSProp", "Reshape", "Residual", "Schedule",
+    "MovingAverage", "Network", "Optimizer", "Parameter", "Planes", "RMSProp", "Reshape", "Residual", "Schedule",
     "Sequential", "Several", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover", "glorot",
     "he", "learning", "mlp", "stepwise", "team_on", "warmup",
 ]

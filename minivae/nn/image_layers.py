@@ -99,6 +99,30 @@ class ConvTranspose2d(Layer):
         return y, pullback
 
 
+class Planes(Layer):
+    """y = n images one after the other, as a row: of each pixel its first C channels, then the next C, …
+
+    (B, H, W, n·C) -> (B, n·H·W·C): of a mean and a log-variance for every channel all means, then all log-variances.
+    Raises ValueError (when called) unless n divides the channels.
+    """
+
+    def __init__(self, n: int) -> None:
+        at_least_one(n=n)
+        self.n = n
+
+    def __call__(self, x: Array) -> tuple[Array, Pullback]:
+        B, H, W, channels = x.shape
+        if channels % self.n:
+            raise ValueError(f"Planes: x has shape {x.shape}, expected channels that are {self.n} times as many")
+
+        def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array:
+            planes = dy.reshape(B, self.n, H, W, channels // self.n)
+            return planes.transpose(0, 2, 3, 1, 4).reshape(x.shape)
+
+        planes = x.reshape(B, H, W, self.n, channels // self.n)
+        return planes.transpose(0, 3, 1, 2, 4).reshape(B, -1), pullback
+
+
 class Reshape(Layer):
     """y = x in another shape, row by row        (B, …) -> (B, *shape): pixels to an image (28, 28, 1), and back (784,)
 

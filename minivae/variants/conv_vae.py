@@ -11,7 +11,7 @@ import numpy as np
 
 from minivae import ops
 from minivae.backend import Device, device
-from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Reshape, Sequential, he
+from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Planes, Reshape, Sequential, he
 from minivae.parts import POSTERIORS, PRIORS, DiagonalGaussian, Objective, check_pair, likelihood, posterior, prior
 from minivae.vae import VAE, Encoder
 from minivae.variants.mlp_vae import in_units, start_at
@@ -39,7 +39,8 @@ class ConvVAEConfig:
     latents: int = 20
     """latent dimensions, Z"""
     likelihood: str = "bernoulli"
-    """p(x|z): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or logistic_shared"""
+    """p(x|z): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or gaussian_pixel, logistic_shared or
+    logistic_pixel: the last of each have a variance, or a scale, for every channel of every pixel"""
     posterior: str = "diagonal"
     """q(z|x): diagonal, full, rank_one, planar or coupling"""
     prior: str = "standard"
@@ -62,8 +63,7 @@ class ConvVAEConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
         check_pair(self.posterior, self.prior)
-        if likelihood(self.likelihood).outputs_per_pixel > 1:      # all means, then all log-variances
-            raise ValueError(f"likelihood: {self.likelihood} wants two numbers per pixel, the convolutions give one")
+        likelihood(self.likelihood)
         for name, size in sizes[:2]:
             if size % 2 ** len(self.filters):
                 raise ValueError(f"{name}: got {size}, expected a multiple of {2 ** len(self.filters)}, "
@@ -104,12 +104,13 @@ class ConvVAEConfig:
                            Linear(self.dense, size, rng=rng, init=he), Activation(ops.relu), Reshape(*small)]
         for filters, channels in pairwise(depths[:0:-1]):
             up += [ConvTranspose2d(filters, channels, **SHAPE, rng=rng, init=he), Activation(ops.relu)]
-        last = ConvTranspose2d(depths[1], self.channels, **SHAPE, rng=rng, init=he)
+        each = p_x.outputs_per_pixel
+        last = ConvTranspose2d(depths[1], each * self.channels, **SHAPE, rng=rng, init=he)
         if images is not None:
             outputs, spread = start_at(images, p_x, self.pixels)
             last.W.value *= spread
-            last.b.value[...] = outputs.reshape(-1, self.channels).mean(axis=0)      # all pixels share a bias
-        decoder = Sequential(*up, last, Reshape(self.pixels))
+            last.b.value[...] = outputs.reshape(each, -1, self.channels).mean(axis=1).ravel()     # for all pixels
+        decoder = Sequential(*up, last, Planes(each))
         p_z = prior(self.prior, self.latents, components=self.components, rng=rng, encoder=encoder, pixels=self.pixels,
                     images=None if images is None else p_x.scaled(images))
         return VAE(encoder, decoder, p_x, posterior=q, prior=p_z, pixels=self.pixels, latents=self.latents,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -11,6 +12,7 @@ from coloured import folder_of
 from minivae.backend import device
 from minivae.cli import main
 from minivae.data import load
+from minivae.explorer.views import VIEWS
 from minivae.training import load_run
 from minivae.training.models import MODELS
 
@@ -25,6 +27,7 @@ OPTIONS = {
     "vae_gan": ("--likelihood", "gaussian_fixed", "--features", "16"),
 }
 REFUSED = {"structured"}
+IN_COLOUR = [model for model in MODELS if model not in REFUSED]
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +40,13 @@ def photos(tmp_path_factory):
 def runs(photos, tmp_path_factory):
     """A run of every model."""
     folder = tmp_path_factory.mktemp("runs")
-    for model, options in OPTIONS.items():
-        assert main(["train", "--data", str(photos), "--model", model, *SMALL, *options,
+    for model in IN_COLOUR:
+        assert main(["train", "--data", str(photos), "--model", model, *SMALL, *OPTIONS.get(model, ()),
                      "--out", str(folder / model)]) == 0
     return folder
 
 
-def test_every_model_has_options_here_or_refuses_colour():
-    assert OPTIONS.keys() | REFUSED == MODELS.keys()
-
-
-@pytest.mark.parametrize("model", OPTIONS)
+@pytest.mark.parametrize("model", IN_COLOUR)
 def test_pictures_of_a_run_are_in_colour(model, runs):
     """Nearly all: curves have no images, and clusters of two latents are points."""
     drawn = [path for path in (runs / model).glob("*.png") if path.stem not in ("curves", "latents")]
@@ -58,7 +57,7 @@ def test_pictures_of_a_run_are_in_colour(model, runs):
     assert json.loads((runs / model / "config.json").read_text(encoding="utf-8"))["size"] == 8
 
 
-@pytest.mark.parametrize("model", OPTIONS)
+@pytest.mark.parametrize("model", IN_COLOUR)
 def test_what_is_drawn_and_judged(model, runs, tmp_path, capsys):
     """Of these pictures, and of the size that the run was made with."""
     assert main(["evaluate", str(runs / model), "--images", "5"]) == 0
@@ -97,13 +96,34 @@ def test_the_default_folder_of_a_run_is_named_after_the_pictures(photos, tmp_pat
 
 
 def test_runs_in_colour_stand_side_by_side(runs, tmp_path, capsys):
-    models = [model for model in OPTIONS if model != "cvae"]
+    models = [model for model in IN_COLOUR if model != "cvae"]
     assert main(["compare", *(str(runs / model) for model in models), "--out", str(tmp_path / "c")]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^test images +14", out, re.M)
     assert "Fréchet" not in out
     page = matplotlib.image.imread(tmp_path / "c" / "comparison.png")[..., :3]
     assert (np.ptp(page, axis=-1) > 0.1).mean() > 0.05
+
+
+@pytest.mark.parametrize("model", [model for model in IN_COLOUR if model in ("vae", *VIEWS)])
+def test_its_latents_can_be_explored(model, runs, tmp_path, capsys):
+    assert main(["explore", str(runs / model), "-o", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    spec = json.loads(re.search(r'id="spec">(.*?)</script>', page)[1])
+    assert (spec["shape"], spec["mean"]["scale"]) == ([8, 8, 3], 1.0)
+    capsys.readouterr()
+
+
+def test_without_its_pictures_a_run_wants_to_know_their_shape(runs, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(runs / "vae", run)
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    (run / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "gone")}), encoding="utf-8")
+    explore = ["explore", str(run), "-o", str(tmp_path / "page.html")]
+    assert main(explore) == 2
+    assert "give --shape, height and width, and 3 if they are in colour" in capsys.readouterr().err
+    assert main([*explore, "--shape", "8", "8", "3"]) == 0
+    assert "without test images: " in capsys.readouterr().out
 
 
 def test_a_run_goes_on_with_its_size(photos, tmp_path, capsys):

@@ -149,8 +149,10 @@ def test_without_a_size_all_have_one(tmp_path):
     (lambda folder: load(folder, size=0), ValueError, "size: got 0, expected a whole number of at least 1"),
     (lambda folder: load("digits", size=32), ValueError, "size: got 32, which means nothing to digits: it is of a"),
     (lambda folder: load(folder / "mine.npz", size=32), ValueError, "size: got 32, which means nothing to .*mine.npz"),
+    (lambda folder: load(folder / "gone.x", size=32), DataError, "gone.x: no such file or folder"),
 ])
 def test_a_size_that_makes_no_sense(photos, call, error, said):
+    np.savez(photos[0] / "mine.npz", x=photos[1])
     with pytest.raises(error, match=said):
         call(photos[0])
 

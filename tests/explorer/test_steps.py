@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from browser import browser, opened  # noqa: F401 - fixtures
+from coloured import shapes
 from test_explorer import LABELS, small, unpacked
 from test_explorer import X as IMAGES
 
@@ -19,6 +20,7 @@ from minivae.explorer.prior import prior_of
 from minivae.explorer.rows import as_rows
 from minivae.nn import Activation, BatchNorm, Conv2d, ConvTranspose2d, Linear, Reshape, Sequential
 from minivae.parts import Bernoulli, GaussianFixed, GaussianMixture, Likelihood, Prior
+from minivae.training import fit
 from minivae.vae import VAE, Encoder
 from minivae.variants import ConvVAEConfig
 
@@ -92,6 +94,8 @@ def odd(kernel, stride, padding, extra):
 CASES = {
     "8×8": lambda: (conv(), (8, 8)), "12×20": lambda: (conv(12, 20), (12, 20)),
     "colour": lambda: (conv(8, 4, 3), (8, 4, 3)),
+    "colour, Gaussian": lambda: (conv(8, 4, 3, likelihood="gaussian_pixel"), (8, 4, 3)),
+    "colour, logistic": lambda: (conv(8, 4, 3, likelihood="logistic_pixel"), (8, 4, 3)),
     "28×28": lambda: (conv(28, 28, likelihood="gaussian_shared"), (28, 28)),
     "layers": lambda: (up_and_over(), (4, 5)), "kernel 3": lambda: odd(3, 2, 1, 1), "kernel 5": lambda: odd(5, 3, 2, 2),
     "gaps": lambda: odd(2, 3, 0, 0), "stride 1": lambda: odd(3, 1, 0, 0), "cut off": lambda: odd(4, 2, 2, 0),
@@ -146,6 +150,19 @@ def test_what_moves_no_pixel_gets_the_widest_steps():
     assert (np.delete(aim.octaves[0], 3) < 12).all()
     assert aim.octaves[0].min() == 0
     assert max(aim.shares) == 1
+
+
+def test_the_page_of_a_convolutional_vae_in_colour_is_small():
+    """The networks that `minivae train --network conv` has for pictures of 32×32: 1,083,392 weights of the decoder."""
+    x = (shapes(320, 32)[0] / 255).reshape(320, -1).astype(F)
+    model = ConvVAEConfig(32, 32, 3, latents=2).build(images=x)
+    fit(model, x, epochs=2, batch_size=32, progress=False)
+    text = explorer(model, x, None, (32, 32, 3), title="colours")
+    spec, arrays = unpacked(text)
+    assert len(text.encode()) < 400_000
+    assert spec["rounding"]["mean"] < TOLERANCE
+    assert spec["rounding"]["weights"] == 1_083_392
+    assert len(arrays["images"]) == 2 * 3072                                   # fewer to check with: they are large
 
 
 def test_a_page_is_no_larger_than_it_may_be(monkeypatch):
@@ -315,7 +332,7 @@ def test_the_plane_covers_a_mixture(shown):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("case", ["colour", "layers"])
+@pytest.mark.parametrize("case", ["colour", "colour, logistic", "layers"])
 def test_images_of_convolutions_are_drawn(shown, case):
     model, shape = CASES[case]()
     page = shown(explorer(model, None, None, shape, title=case), width=360)
@@ -324,7 +341,7 @@ def test_images_of_convolutions_are_drawn(shown, case):
                                      "[...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }"))
     painted = painted.reshape(shape[0], shape[1], 4)
     coloured = np.ptp(painted[..., :3], axis=-1).max() > 10
-    assert coloured == (case == "colour")
+    assert coloured == case.startswith("colour")
     if coloured:
         z = np.array([readout(page)], F)
         np.testing.assert_allclose(painted[..., :3] / 255, model.decode(z).reshape(shape), atol=0.02)

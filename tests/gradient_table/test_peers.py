@@ -18,7 +18,7 @@ from minivae.evaluation import Classifier
 from minivae.gradient_table import cases
 from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter, RMSProp, clip_norm
 from minivae.parts import LIKELIHOODS
-from minivae.variants import VAEConfig
+from minivae.variants import ConvVAEConfig, VAEConfig
 
 try:
     with warnings.catch_warnings():
@@ -339,6 +339,40 @@ def test_a_vae_whose_prior_learns_agrees(prior, samples):
     agree([p.grad for p in model.arena.parameters.values()], gradients)
     averaged, _ = model.elbo_terms(x=x, eps=eps)
     agree(averaged, [term.reshape(samples, 6).mean(dim=0) for term in theirs])
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_convolutional_vae_in_colour_agrees(likelihood):
+    """Two numbers for each channel are two pictures: the first is of means, the second of scales."""
+    rng = np.random.default_rng(6)
+    model = ConvVAEConfig(4, 8, 3, filters=(2, 4), dense=5, latents=2, likelihood=likelihood).build(dtype=np.float64)
+    model.arena.value[...] += 0.2 * rng.standard_normal(model.arena.value.shape)
+    x, eps = 1.0 * (rng.random((6, 96)) < 0.5), rng.standard_normal((1, 6, 2))
+    p = {name: tensor(q.value, grad=True) for name, q in model.arena.parameters.items()}
+
+    def linear(name, h):
+        return h @ p[f"{name}.W"] + p[f"{name}.b"]
+
+    h = tensor(x).reshape(6, 4, 8, 3)
+    for name in ("encoder.trunk.1", "encoder.trunk.3"):
+        h = F.relu(TORCH["conv2d"](h, p[f"{name}.W"], p[f"{name}.b"], stride=2, padding=1))
+    h = F.relu(linear("encoder.trunk.6", h.reshape(6, -1)))
+    mean, logvar = linear("encoder.mean", h), linear("encoder.logvar", h)
+    h = F.relu(linear("decoder.0", mean + (0.5 * logvar).exp() * tensor(eps[0])))
+    h = F.relu(linear("decoder.2", h)).reshape(6, 1, 2, 4)
+    h = F.relu(TORCH["conv_transpose2d"](h, p["decoder.5.W"], p["decoder.5.b"], stride=2, padding=1))
+    h = TORCH["conv_transpose2d"](h, p["decoder.7.W"], p["decoder.7.b"], stride=2, padding=1)
+    outputs = torch.cat([picture.reshape(6, -1) for picture in h.split(3, dim=-1)], dim=1)
+    shared = next((q for name, q in p.items() if name.startswith("likelihood.")), None)
+    kl = kl_divergence(normal(mean, logvar), normal(0 * mean, 0 * mean))
+    theirs = [NLLS[likelihood](outputs, tensor(x), shared), kl]
+    value, pullback = model.elbo_terms(x=x, eps=eps)
+    agree(value, theirs)
+    dy = cotangents(value, 0)
+    model.arena.zero_grad()
+    pullback(*dy)
+    gradients = torch.autograd.grad(theirs, list(p.values()), [tensor(v) for v in dy])
+    agree([q.grad for q in model.arena.parameters.values()], gradients)
 
 
 def test_the_classifier_agrees():

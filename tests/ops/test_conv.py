@@ -16,6 +16,7 @@ from minivae.nn import (
     Conv2d,
     ConvTranspose2d,
     Linear,
+    Planes,
     Reshape,
     Sequential,
     Workers,
@@ -223,6 +224,32 @@ def test_threads_change_nothing_in_a_convolutional_vae():
     np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian_pixel", "logistic_pixel"])
+def test_in_colour_it_starts_at_the_average_colour_and_spread(likelihood):
+    """All means come first, then all log-variances: what every pixel of a channel begins with is that channel's."""
+    rng = np.random.default_rng(0)
+    images = np.rint(255 * rng.normal((0.2, 0.5, 0.7), (0.02, 0.05, 0.09), (400, 8, 4, 3)).clip(0, 1)) / 255
+    flat = images.reshape(400, -1)
+    model = ConvVAEConfig(8, 4, 3, filters=(2,), dense=3, latents=2, likelihood=likelihood).build(
+        images=flat, dtype=np.float64)
+    model.decoder.layers[-2].W.value[...] = 0.0
+    mean, spread = model.decoder(np.zeros((1, 2)))[0].reshape(2, 8, 4, 3)
+    expected, _ = model.likelihood.start(flat)
+    np.testing.assert_allclose(mean, np.broadcast_to(images.mean(axis=(0, 1, 2)), mean.shape), atol=1e-12)
+    np.testing.assert_allclose(spread, np.broadcast_to(expected[96:].reshape(32, 3).mean(axis=0), spread.shape))
+    assert (np.diff(spread[0, 0]) > 0).all() or likelihood == "gaussian_pixel"          # whose least variance is 1e-3
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_planes_are_one_after_the_other(n):
+    planes = np.random.default_rng(0).standard_normal((n, 4, 5, 2, 3))                  # (n, B, H, W, C)
+    y, pullback = Planes(n)(np.concatenate(list(planes), axis=-1))
+    assert np.array_equal(y, np.concatenate(list(planes.reshape(n, 4, 30)), axis=1))
+    assert np.array_equal(pullback(y), np.concatenate(list(planes), axis=-1))
+    with pytest.raises(ValueError, match=r"Planes: x has shape \(1, 2, 2, 5\), expected channels that are 2 times"):
+        Planes(2)(np.zeros((1, 2, 2, 5)))
+
+
 def test_it_starts_at_the_average_grey():
     images = np.random.default_rng(0).random((50, 64)) * 0.4
     model = ConvVAEConfig(height=8, width=8, filters=(2,), dense=3, latents=2).build(images=images, dtype=np.float64)
@@ -237,7 +264,6 @@ def test_it_starts_at_the_average_grey():
     ({"filters": ()}, r"filters: got \(\), expected at least one number"),
     ({"filters": (4, 0)}, "filters: got 0, expected a whole number of at least 1"),
     ({"latents": 1.5}, "latents: got 1.5, expected a whole number"),
-    ({"likelihood": "gaussian_pixel"}, "likelihood: gaussian_pixel wants two numbers per pixel"),
 ])
 def test_sizes_that_cannot_be_are_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
