@@ -207,8 +207,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Exercises
 #
-# 1. *Change this.*  Give `probabilistic_pca` 2, 5, 50 and 100 latents.  Where does log p(x) of unseen digits peak?
+# 1. *Change this.*  Give `probabilistic_pca` 2, 5, 50, 100 and 400 latents.  Why does log p(x) of unseen digits go on
+#    rising?  Then add noise of standard deviation 0.1 to all pixels: where does it peak now?
 # 2. *Show this.*  Use Jensen's inequality instead of Bayes' rule to get the bound in one line.  What does that
 #    derivation not tell you?
 # 3. *Derive this.*  Let $q(z \mid x)$ be the same for all $x$.  What is the best such $q$, and how large is the
-#    average gap?  (It has a name: the mutual information.)
+#    average gap?  Find both for the one-dimensional model.  Is the gap the mutual information of $x$ and $z$?

@@ -159,6 +159,7 @@ if __name__ == "__main__":
 # ## Exercises
 #
 # 1. *Change this.*  Drop the ½ from the value *and* the pullback.  Which of the two judges notices?
-# 2. *Measure this.*  Estimate the KL by drawing when $\sigma = 0.01$.  Why does the closed form matter for training?
+# 2. *Measure this.*  Estimate the KL by drawing when $\sigma = 0.01$, and its gradient, too.  How noisy is one draw?  For
+#    which $\sigma$ does the closed form matter most for training?
 # 3. *Derive this.*  For a full covariance $\Sigma$ the KL to $\mathcal N(0, I)$ is
 #    $\tfrac12(\mathrm{tr}\,\Sigma + \mu^\top \mu - \log\det\Sigma - Z)$.  Find its pullback to a Cholesky factor $L$.

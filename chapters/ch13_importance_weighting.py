@@ -231,5 +231,6 @@ if __name__ == "__main__":
 #    help here?  And with $K = 100$?
 # 2. *Break this.*  Give the weights the wrong sign, $w_k \propto e^{\,\mathrm{nll} + \mathrm{kl}}$ (several public
 #    repositories did).  The gradient check passes, if loss and pullback agree.  Which test of a *value* would have seen it?
-# 3. *Derive this.*  Show that $\mathcal L_K$ is the ordinary ELBO of a better posterior: the one that draws $K$ points
-#    from $q$ and keeps one of them with probability $\tilde w_k$ (Cremer, Morris and Duvenaud 2017).
+# 3. *Derive this.*  Draw $K$ points from $q$ and keep one of them with probability $\tilde w_k$: that is a draw of a better
+#    posterior (Cremer, Morris and Duvenaud 2017).  Show that $\mathcal L_K$ is the ordinary ELBO if all $K$ points and the
+#    choice are latents, and at most the ELBO of the one that is kept.

@@ -365,7 +365,7 @@ if __name__ == "__main__":
 # 1. *Change this.*  `mpiexec -n 2 python -m minivae train` with `--hidden 1000` and `--hidden 100`, `--batch-size 32` and
 #    `2048`: where does the second process pay?  Does the formula say so?
 # 2. *Break this.*  Let every rank divide by its own number of rows, and average the gradients.  On 4,000 images in batches
-#    of 128, which step of the epoch goes wrong, and by how much?
+#    of 128, which steps of the epoch go wrong with 2, 3 and 64 ranks, and by how much?
 # 3. *Derive this.*  Adam is taken $N$ times over, by every rank.  Put it between the two halves of the ring, where rank $r$
 #    holds the finished sum of one part only.  What is gathered now?  How many bytes are sent, and how much memory do the
 #    moments take on each rank?  (Rajbhandari et al. 2020 call it ZeRO.)

@@ -47,7 +47,7 @@ def test_a_solution_says_and_computes(name):
     says = ast.get_docstring(ast.parse(text))
     assert says.startswith(f"Solutions of chapter {number} · ")
     assert f"python -m chapters.solutions.{name}" in says
-    title = re.search(r"^Chapter (.*)\.$", ast.get_docstring(ast.parse(read(CHAPTERS[name]))).splitlines()[0])[1]
+    title = re.search(r"^Chapter (.*?)\.?$", ast.get_docstring(ast.parse(read(CHAPTERS[name]))).splitlines()[0])[1]
     assert title in says
     assert solutions.cells(text)[0] == f"{solutions.TEXT}# # Solutions of chapter {number}\n\n"
     for quoted, answer in solutions.solutions(text).values():
