@@ -10,6 +10,7 @@ and with one of them unseen the other would be an example of it.  So neither eve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +44,19 @@ def attributes() -> np.ndarray:
     return np.array([[character in those for those in ATTRIBUTES.values()] for character in CHARACTERS], dtype=float)
 
 
-def unseen(split: int) -> np.ndarray:
-    """The classes that split 0, 1, … leaves out, never 0 nor O        -> (8,)
+def unseen(split: int, known: Sequence[int] = range(len(CHARACTERS)), count: int = UNSEEN) -> np.ndarray:
+    """The classes that split 0, 1, … leaves out, never 0 nor O        -> (count,)
 
-    Drawn for ever (NEP 19 keeps a bit generator's raw stream).  Raises ValueError for a split below 0.
+    known   what there is, if it is not all 36: the ten digits; the seen classes, some of which play the unseen
+    Drawn for ever (NEP 19 keeps a bit generator's raw stream).
+    Raises ValueError for a split below 0, or if there are not more classes than that.
     """
     if split < 0:
         raise ValueError(f"split: got {split}, expected at least 0")
-    may = np.array([c for c, character in enumerate(CHARACTERS) if character not in "0O"])
-    return np.sort(may[np.random.PCG64(split).random_raw(len(may)).argsort(kind="stable")[:UNSEEN]])
+    may = np.array([c for c in known if CHARACTERS[c] not in "0O"])
+    if not 0 < count < len(may):
+        raise ValueError(f"count: got {count}, expected 1 … {len(may) - 1}")
+    return np.sort(may[np.random.PCG64(split).random_raw(len(may)).argsort(kind="stable")[:count]])
 
 
 def load_alphadigits(name: str, paths: list[Path]) -> Dataset:

@@ -17,6 +17,7 @@
     linear_classifier   what can be told from a code by weighing and adding
     mixture          the four terms of a GMVAE, and its clusters
     components       those of an infinite VAE
+    zero_shot        classes of which no image was seen: accuracies, the linear rival, self-training
     codes            words in use and bits of a VQ-VAE
 
 Bounds run in parts, shared by all threads; the same seed gives the same numbers, however many there are.
@@ -66,17 +67,31 @@ from minivae.evaluation.rivals import (
     nearest_neighbours,
 )
 from minivae.evaluation.svm import SupportVectors, support_vectors
+from minivae.evaluation.zero_shot import (
+    ESZSL,
+    ZeroShot,
+    by_neighbours,
+    by_probability,
+    choose_eszsl,
+    class_accuracy,
+    eszsl,
+    harmonic_mean,
+    self_train,
+    softmax_classifier,
+    zero_shot,
+)
 
 __all__ = [
-    "AIS", "ROWS", "AmortizationGap", "Classifier", "Clusters", "CodeUse", "ComponentsFound",
+    "AIS", "ESZSL", "ROWS", "AmortizationGap", "Classifier", "Clusters", "CodeUse", "ComponentsFound",
     "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation", "LinearClassifier", "LogisticRegression",
-    "MixtureEvaluation", "SampleQuality", "SupportVectors", "active_units", "amortization_gap",
-    "annealed_importance_sampling", "bidirectional", "classification_error", "cluster_map", "clustering_accuracy",
-    "code_use", "components_found", "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features",
-    "error_rate", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between",
-    "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "higgins_score", "importance_weighted_bound",
+    "MixtureEvaluation", "SampleQuality", "SupportVectors", "ZeroShot", "active_units", "amortization_gap",
+    "annealed_importance_sampling", "bidirectional", "by_neighbours", "by_probability", "choose_eszsl",
+    "class_accuracy", "classification_error", "cluster_map", "clustering_accuracy", "code_use", "components_found",
+    "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features", "error_rate", "eszsl",
+    "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count",
+    "frechet_distance", "frechet_limit", "gaps", "harmonic_mean", "higgins_score", "importance_weighted_bound",
     "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
     "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
-    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap",
-    "support_vectors", "terms_by_image",
+    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap", "self_train",
+    "softmax_classifier", "support_vectors", "terms_by_image", "zero_shot",
 ]

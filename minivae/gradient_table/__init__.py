@@ -65,6 +65,7 @@ from minivae.gradient_table.variant_rows import (
     two_stage_cases,
     vae_gan_cases,
     vq_vae_cases,
+    zero_vae_gan_cases,
 )
 from minivae.nn import Layer, batch_norm, image_layers, layers
 from minivae.ops import arrays, convolutions, dense, masked, normalisation, softmax
@@ -98,6 +99,7 @@ from minivae.variants import (
     two_stage,
     vae_gan,
     vq_vae,
+    zero_vae_gan,
 )
 
 __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
@@ -129,7 +131,7 @@ TABLE = {
     structured_residuals: structured_residual_cases,
     centres: pixel_cnn_cases, codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases,
     levels: vq_vae_cases, vq_vae: vq_vae_cases,
-    vae_gan: vae_gan_cases, cvae_gan: cvae_gan_cases,
+    vae_gan: vae_gan_cases, cvae_gan: cvae_gan_cases, zero_vae_gan: zero_vae_gan_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

@@ -23,12 +23,14 @@ from minivae.variants import (
     VAEConfig,
     VAEGANConfig,
     VQVAEConfig,
+    ZeroVAEGANConfig,
 )
 from minivae.variants.cvae_gan import PLAYERS
 from minivae.variants.gmvae import OfZ
 from minivae.variants.structured_residuals import SideBySide
 from minivae.variants.two_stage import Skip
 from minivae.variants.vae_gan import Discriminator, Seeing, picture
+from minivae.variants.zero_vae_gan import Told
 
 
 def cvae_cases(rng: Generator) -> list[Case]:
@@ -157,6 +159,19 @@ def cvae_gan_cases(rng: Generator) -> list[Case]:
         rows += [row(model.loss, note=f"{of}, {likelihood}", parameters=model.networks[of].arena.parameters, of=of, x=x,
                      labels=labels, eps=eps[0], eps_p=eps[1]) for of in PLAYERS]
     return rows
+
+
+def zero_vae_gan_cases(rng: Generator) -> list[Case]:
+    """variants/zero_vae_gan.py: a network that is told something, and what each of four networks goes down"""
+    n, rows = rng.standard_normal, []
+    for likelihood, B in (("gaussian_shared", 3), ("gaussian_fixed", 1)):
+        model = ZeroVAEGANConfig(3, 2, 3, (3,), 2, "tanh", likelihood).build(dtype=float, game=0.7, category=0.4)
+        for network in model.networks.values():
+            network.arena.value[...] += 0.3 * n(network.arena.value.shape)
+        x, a, labels, eps = n((B, 3)), n((B, 2)), np.arange(B) % 3, n((2, B, 2))
+        rows += [row(model.loss, note=f"{of}, {likelihood}", of=of, x=x, a=a, labels=labels, eps=eps[0], eps_p=eps[1],
+                     parameters=network.arena.parameters) for of, network in model.networks.items()]
+    return [layer_row(rng, Told(mlp(5, 3, 2, rng=rng, activation="tanh")), n((4, 3)), a=n((4, 2))), *rows]
 
 
 def vq_vae_cases(rng: Generator) -> list[Case]:

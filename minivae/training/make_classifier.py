@@ -10,10 +10,11 @@ end at other weights: the package keeps one file, and its hash is in evaluation/
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 
-from minivae.backend import Array, Generator, device
+from minivae.backend import Array, Generator, array_module, device
 from minivae.batch import as_batch
 from minivae.data import load
 from minivae.evaluation.classifier import WEIGHTS, Classifier
@@ -34,10 +35,11 @@ class Shifting(Classifier):
 
 
 def shifted(x: Array, rng: Generator) -> Array:
-    """Each image moved by −2 … 2 pixels down and right, zeros following        (B, 784) -> (B, 784)"""
-    wide = np.pad(x.reshape(-1, 28, 28), ((0, 0), (REACH, REACH), (REACH, REACH)))
-    down, right = rng.integers(0, 2 * REACH + 1, (2, len(x), 1)) + np.arange(28)
-    return wide[np.arange(len(x))[:, None, None], down[:, :, None], right[:, None, :]].reshape(len(x), -1)
+    """Each square image moved by −2 … 2 pixels down and right, zeros following        (B, X) -> (B, X)"""
+    side, arange = math.isqrt(x.shape[1]), array_module(x).arange
+    wide = np.pad(x.reshape(-1, side, side), ((0, 0), (REACH, REACH), (REACH, REACH)))
+    down, right = rng.integers(0, 2 * REACH + 1, (2, len(x), 1)) + arange(side)
+    return wide[arange(len(x))[:, None, None], down[:, :, None], right[:, None, :]].reshape(len(x), -1)
 
 
 def make() -> Classifier:

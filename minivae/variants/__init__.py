@@ -13,6 +13,7 @@
     structured_residuals   StructuredVAEConfig(height, width).build(): what the mean cannot say is correlated
     vae_gan                VAEGANConfig(pixels).build(): images compared by what a discriminator sees
     cvae_gan               CVAEGANConfig(M2Config(…)).build(): images of a class, told by centres of features
+    zero_vae_gan           ZeroVAEGANConfig(features, attributes, classes).build(): features of classes that nobody saw
     vq_vae                 VQVAEConfig().build(): images as pictures of numbers, and a prior that draws such pictures
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
@@ -37,10 +38,11 @@ from minivae.variants.structured_residuals import StructuredVAE, StructuredVAECo
 from minivae.variants.two_stage import TwoStage, TwoStageConfig
 from minivae.variants.vae_gan import VAEGAN, VAEGANConfig
 from minivae.variants.vq_vae import VQVAE, VQVAEConfig
+from minivae.variants.zero_vae_gan import ZeroVAEGAN, ZeroVAEGANConfig
 
 __all__ = [
     "CVAE", "CVAEGAN", "GMVAE", "M1M2", "M2", "VAEGAN", "VQVAE", "CVAEConfig", "CVAEGANConfig", "ConvVAEConfig",
     "DeepDecoder", "DeepLatentConfig", "GMVAEConfig", "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config",
     "M2Config", "MixtureBound", "Noise", "StructuredVAE", "StructuredVAEConfig", "TwoStage", "TwoStageConfig",
-    "VAEConfig", "VAEGANConfig", "VQVAEConfig", "crp_log_prob", "crp_sweep",
+    "VAEConfig", "VAEGANConfig", "VQVAEConfig", "ZeroVAEGAN", "ZeroVAEGANConfig", "crp_log_prob", "crp_sweep",
 ]

@@ -51,6 +51,9 @@ def test_splits_are_fixed_and_leave_neither_0_nor_o_out():
     for split in range(40):
         assert len(set(unseen(split))) == 8
         assert not {CHARACTERS[c] for c in unseen(split)} & {"0", "O"}
+    assert set(unseen(1, range(10), 2)) <= set(range(1, 10))
+    with pytest.raises(ValueError, match="count: got 9, expected 1 … 8"):
+        unseen(0, range(10), 9)
     with pytest.raises(ValueError, match="split: got -1, expected at least 0"):
         unseen(-1)
 
