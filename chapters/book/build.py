@@ -20,6 +20,7 @@ from minivae.console import readable
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+GALLERY = HERE.parent / "gallery.py"                   # runs as chapters do
 sys.path.insert(0, str(HERE))
 
 
@@ -75,7 +76,7 @@ def gather(source: Path, pages) -> None:
 
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
-    for path in [HERE.parent / "index.md", *(HERE / "text").glob("*.md")]:
+    for path in [HERE.parent / "index.md", GALLERY, *(HERE / "text").glob("*.md")]:
         shutil.copy(path, source)
     for path in HERE.parent.glob("ch*.py"):
         solved = solutions.solved(path.read_text(encoding="utf-8"), solutions.of(path))
@@ -93,7 +94,7 @@ def sphinx(source: Path, out: Path, quick: bool) -> int:
     from jupyter_cache import get_cache
 
     code = hashlib.sha256(b"quick" if quick else b"")
-    for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.rglob("ch*.py")]):
+    for path in sorted([*(ROOT / "minivae").rglob("*.*"), *HERE.parent.rglob("ch*.py"), GALLERY]):
         code.update(b"" if path.suffix == ".pyc" else path.read_bytes())
     cache = out.with_name("executed") / code.hexdigest()[:16]
     found_first = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))        # `import chapters.…`
@@ -110,7 +111,7 @@ def downloads(out: Path, reading) -> None:
     """Each chapter as a notebook and as a script."""
     folder = out / "_downloads"
     folder.mkdir(exist_ok=True)
-    for script in HERE.parent.glob("ch*.py"):
+    for script in [*HERE.parent.glob("ch*.py"), GALLERY]:
         shutil.copy(script, folder)
         reading.write(script, folder)
 

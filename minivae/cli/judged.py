@@ -51,16 +51,28 @@ class Judged:
 
 def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | None = None, best: bool = False,
           seed: int = 0, folder: Path | None = None, lines: int = 1, progress: bool = True) -> Judged:
-    """Load a run and ask it everything.
+    """Load a run and ask it everything, as `judge_model` does.
 
-    lines   of the picture that are filled with its samples, and with its reconstructions
     Raises CheckpointError for a folder that is none, ValueError for a model that is none of images.
     """
     model, dataset, recipe = load_run(run, on, folder=folder, best=best)
     if not SHOWN[recipe.model].whole:
         raise ValueError(f"{run}: a run of model {recipe.model}, which explains a part of an image, given another; "
                          "what is compared are models of whole images")
-    test = plots.spread(recipe.test(dataset), images)
+    return judge_model(model, dataset, recipe, history=read_history(run), name=name, samples=samples, images=images,
+                       seed=seed, lines=lines, progress=progress)
+
+
+def judge_model(model: Any, dataset: Dataset, recipe: Recipe, *, history: list[dict[str, Any]], name: str,
+                samples: int = 0, images: int | None = None, seed: int = 0, lines: int = 1,
+                progress: bool = True) -> Judged:
+    """Ask a trained model of whole images everything.
+
+    samples   of the importance-weighted bound; 0 leaves it out
+    images    so many of the test images, evenly spread; all if None
+    lines     of the picture that are filled with its samples, and with its reconstructions
+    """
+    on, test = model.device, plots.spread(recipe.test(dataset), images)
     nll, kl = terms_by_image(model, test, seed=seed)
     bound = log_likelihoods(model, test, samples=samples, seed=seed, progress=progress) if samples else np.empty(0)
     rng, few = on.rng(seed), plots.spread(test, lines * plots.STRIP[1]).on(on, model.dtype)
@@ -69,7 +81,7 @@ def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | N
     return Judged(
         name, recipe, dataset.image_shape, test, nll=nll, kl=kl, weighted_nll=-bound,
         active=f"{active_units(model, test).sum()} of {model.latents}" if SHOWN[recipe.model].units else "",
-        quality=_quality(model, dataset, on.rng(seed)), history=read_history(run),
+        quality=_quality(model, dataset, on.rng(seed)), history=history,
         parameters=sum(network.arena.value.size for network in model.networks.values()),
         pictured=tuple(to_numpy(_pixels(model).scaled(x)) for x in pictured))
 
