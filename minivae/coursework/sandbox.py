@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import importlib.abc
 import importlib.util
 import os
 import resource
@@ -29,6 +30,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import seccomp  # type: ignore[import-not-found]
 import worlds  # type: ignore[import-not-found]
@@ -37,6 +39,8 @@ PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446           # system calls, the same on every processor
 READ, READ_FOLDER = 1 << 2, 1 << 3                                         # rights that Landlock gives
 OFFERED = ("numpy", "threadpoolctl", "tqdm")                               # what the starter's pyproject.toml names
+LOOKS_ROUND = ("threadpoolctl",)                                           # when it is run: in each process for itself
+COMPILED: dict[str, Any] = {}                                              # name -> what it is, and its code
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", f"{sys.base_prefix}/lib")
 
 Walls = list[str]
@@ -56,11 +60,12 @@ def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: 
     """
     os.setsid()                                        # out of reach of signals to the judge's group, and it of ours
     walls, plan = _limits(seconds, megabytes), _needed(work)
-    readable = [*_readable(plan), Path("/proc/self/maps")]                     # there threadpoolctl looks for BLAS
+    readable = [*_readable_python(), (work, True), (Path("/proc/self/maps"), False)]       # threadpoolctl reads these
     if own_world and worlds.leave():
         walls.append("own world")
         if "own root" not in without and worlds.own_root(plan):
             walls.append("own root")
+    _run_what_was_read()
     import_packages(*OFFERED)                          # now: later the folder in which they lie cannot be searched
     _forget_the_folders_of_packages()
     if user is not None:
@@ -78,9 +83,26 @@ def restrict(work: Path, *, seconds: int, megabytes: int, processes: int, user: 
 
 def prepare() -> None:
     """What is the same for all that are forked from this process: done once, before."""
-    import_packages("numpy", "numpy.random", "numpy.linalg", "tqdm")       # not threadpoolctl: it looks for /proc, once
-    _python()
+    import_packages("numpy", "numpy.random", "numpy.linalg", "numpy.testing", "tqdm")
+    for name in LOOKS_ROUND:
+        with contextlib.suppress(ImportError):
+            _read(name)
+    _readable_python()
     worlds.would_work()
+
+
+def _read(name: str) -> None:
+    """Compile a module, and do not run it yet."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and isinstance(spec.loader, importlib.abc.InspectLoader):
+        COMPILED[name] = spec, spec.loader.get_code(name)
+
+
+def _run_what_was_read() -> None:
+    """In the new process: what was compiled before."""
+    for name, (spec, code) in COMPILED.items():
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        exec(code, vars(module))
 
 
 def import_packages(*names: str) -> None:
@@ -153,8 +175,14 @@ def _readable(plan: Plan) -> Iterator[Path]:
             yield path
 
 
-def _landlock(readable: list[Path]) -> Walls:
-    """Everything that Landlock can forbid is forbidden, but for reading these."""
+@cache
+def _readable_python() -> list[tuple[Path, bool]]:
+    """Of Python and what is offered with it: (path, is it a folder?)"""
+    return [(path, path.is_dir()) for path in _readable(_python())]
+
+
+def _landlock(readable: list[tuple[Path, bool]]) -> Walls:
+    """Everything that Landlock can forbid is forbidden, but for reading these: (path, is it a folder?)"""
     libc = ctypes.CDLL(None)
     version = libc.syscall(LANDLOCK_CREATE, None, 0, 1)
     if version < 1:
@@ -162,10 +190,10 @@ def _landlock(readable: list[Path]) -> Walls:
     files = (1 << 13) - 1 | (version >= 2) << 13 | (version >= 3) << 14 | (version >= 5) << 15
     attribute = struct.pack("QQQ", files, 0b11, 0b11)[:8 if version < 4 else 16 if version < 6 else 24]
     ruleset = libc.syscall(LANDLOCK_CREATE, attribute, len(attribute), 0)
-    for path in readable:
+    for path, folder in readable:
         with contextlib.suppress(OSError):
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            rule = struct.pack("=Qi", READ | READ_FOLDER if path.is_dir() else READ, fd)
+            rule = struct.pack("=Qi", READ | READ_FOLDER if folder else READ, fd)
             libc.syscall(LANDLOCK_ADD, ruleset, 1, rule, 0)
             os.close(fd)
     stands = libc.syscall(LANDLOCK_RESTRICT, ruleset, 0) == 0

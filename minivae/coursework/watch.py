@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+CHILDREN = Path("/proc/thread-self/children")          # not every Linux has it
 
 
 def gather_orphans() -> None:
@@ -28,7 +29,7 @@ def gather_orphans() -> None:
 
 def until_the_end(child: int, lease: int, megabytes: int, user: int | None) -> str:
     """Wait, end everything, and say how the child ended: its exit code, below zero for a signal, or in a word."""
-    says, seen = "", 0.0
+    says, seen = "", time.monotonic()
     while not says and not select.select([lease], [], [], 0.02)[0]:
         says = _ended(child)
         if not says and time.monotonic() > seen + 0.2:
@@ -51,19 +52,20 @@ def end(child: int, user: int | None, seconds: float = 5.0) -> None:
     """Kill the child's group, what descends from it, and all that belongs to its user, until there is nothing left."""
     with contextlib.suppress(OSError):
         os.killpg(child, signal.SIGKILL)               # its number is its own until it is waited for
-    deadline = time.monotonic() + seconds
+    deadline, again = time.monotonic() + seconds, sys.platform != "linux"      # there orphans do not come to us
     while time.monotonic() < deadline:
         for pid in {child, *descendants()} if child else descendants():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        if user is not None:
+        if user is not None and again:
             _kill_all_of(user)
+        time.sleep(0.005)
         try:
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
                 child = 0 if pid == child else child
-        except ChildProcessError:
+        except ChildProcessError:                      # nobody is left: whoever lost its parent is our child
             return
-        time.sleep(0.002)
+        again = True
 
 
 def _kill_all_of(user: int) -> None:
@@ -85,14 +87,28 @@ def _kill_all_of(user: int) -> None:
 
 def descendants() -> list[int]:
     """The processes that descend from this one (Linux; elsewhere none are known)."""
+    found, parents = [os.getpid()], {} if CHILDREN.exists() else _parents()
+    for pid in found:                                  # it grows while it is read
+        found += [child for child, parent in parents.items() if parent == pid] if parents else _children(pid)
+    return found[1:]
+
+
+def _children(pid: int) -> list[int]:
+    """As the system lists them, of each of its threads."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("[0-9]*/children"):
+        with contextlib.suppress(OSError):             # it has ended
+            found += map(int, task.read_text(encoding="utf-8").split())
+    return found
+
+
+def _parents() -> dict[int, int]:
+    """Child -> parent, of all processes that there are, where the system has no such lists."""
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             parents[int(folder.name)] = int(_stat(folder.name)[1])
-    found = [os.getpid()]
-    for pid in found:                                  # it grows while it is read
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found[1:]
+    return parents
 
 
 def memory(pid: int) -> int:

@@ -1,5 +1,6 @@
 """The hidden tests of assignment 4: line and reason, the mended module, and the check on six modules."""
 
+import functools
 import runpy
 from pathlib import Path
 
@@ -130,12 +131,7 @@ def draw(rng):
 
 def tried(lib, rng, name):
     """All modules are sent before a line of the student's code has run; in an order that nobody can foresee."""
-    modules = [("the module as it was handed out", MAKE["handed_out"](SECRET, name)[0]),
-               ("the mended module", MAKE["mended"](SECRET, name))]
-    for number in (1, 2):
-        for what, wrong in (("the same mistake", True), ("a right module", False)):
-            text = MAKE["another"](SECRET, name, rng, wrong=wrong)
-            modules.append((f"{what}, otherwise written ({number})", text))
+    modules = six(name, int(rng.integers(2**63)))
     order = rng.permutation(len(modules))
     sent = {int(i): lib.module("vae", modules[i][1]) for i in order}
     found = {modules[i][0]: verdict(lib, name, module) for i, module in sent.items()}
@@ -143,6 +139,19 @@ def tried(lib, rng, name):
     named = {f"{name} is named": "by its line or reason" if line_is_right(lib, name) or reason_is_right(lib, name)
              else "not: a check counts if the line or the reason is right"}
     return named | {f"check_{name} on {what}": found[what] for what, _ in modules}
+
+
+@functools.lru_cache(maxsize=64)
+def six(name, seed):
+    """(what it is, its text) of the modules that a check is tried on: made once, for the solution and for everybody."""
+    rng = np.random.default_rng(seed)
+    modules = [("the module as it was handed out", MAKE["handed_out"](SECRET, name)[0]),
+               ("the mended module", MAKE["mended"](SECRET, name))]
+    for number in (1, 2):
+        for what, wrong in (("the same mistake", True), ("a right module", False)):
+            text = MAKE["another"](SECRET, name, rng, wrong=wrong)
+            modules.append((f"{what}, otherwise written ({number})", text))
+    return modules
 
 
 def verdict(lib, name, module):
