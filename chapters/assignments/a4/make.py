@@ -8,10 +8,9 @@ tried: the same mistake in other forms, and other right ones.
 
 import ast
 import functools
-import io
 import itertools
+import re
 import sys
-import tokenize
 import tomllib
 from pathlib import Path
 
@@ -71,8 +70,7 @@ def fits(bug):
 @functools.cache
 def _fits(mistake):
     bug = POOL[mistake]
-    texts = {name: replaced(BASE, bug["of"], says["new"].strip("\n")) if "new" in says else BASE
-             for name, says in FORMS.get(bug["of"], {"base": {}}).items()}
+    texts = {name: written({bug["of"]: name}) for name in FORMS.get(bug["of"], {"base": {}})}
     return [name for name, text in texts.items() if any(text.count(way["old"]) == 1 for way in bug["wrong"])]
 
 
@@ -151,10 +149,7 @@ def another(seed, name, rng, *, wrong):
 
 def assemble(bug, forms, rng, *, wrong):
     """(text, numbers of the marked lines) of a module."""
-    text = BASE
-    for of, form in forms.items():
-        if form != "base":
-            text = replaced(text, of, FORMS[of][form]["new"].strip("\n"))
+    text = written(forms)
     if wrong:
         old, new = next((way["old"], way["new"]) for way in bug["wrong"] if text.count(way["old"]) == 1)
         text = text.replace(old, new)
@@ -168,15 +163,25 @@ def assemble(bug, forms, rng, *, wrong):
     return "\n".join(row.removesuffix(MARK) for row in rows) + "\n", marked
 
 
-@functools.lru_cache(maxsize=4096)
-def replaced(text, of, new):
-    """The text with another definition of the function `of` ("activate", "VAE.load")."""
-    body = ast.parse(text).body
+def written(forms):
+    """vae.py with these functions ("activate", "VAE.load") in these forms."""
+    rows = BASE.splitlines()
+    for of in sorted(forms, key=place, reverse=True):  # from below: the lines above keep their numbers
+        says = FORMS.get(of, {}).get(forms[of], {})
+        if "new" in says:
+            first, last = place(of)
+            rows[first - 1:last] = says["new"].strip("\n").splitlines()
+    return "\n".join(rows) + "\n"
+
+
+@functools.cache
+def place(of):
+    """The first and the last line of a function of vae.py."""
+    body = ast.parse(BASE).body
     for part in of.split("."):
         node = next(node for node in body if getattr(node, "name", None) == part)
         body = getattr(node, "body", [])
-    rows = text.splitlines()
-    return "\n".join([*rows[:node.lineno - 1], *new.splitlines(), *rows[node.end_lineno:]]) + "\n"
+    return node.lineno, node.end_lineno
 
 
 def shuffled(text, rng):
@@ -189,16 +194,9 @@ def shuffled(text, rng):
 
 
 def renamed(text, names):
-    """The text with other local names; attributes stay what they are."""
-    rows, before = text.splitlines(keepends=True), None
-    places = []
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.NAME and token.string in names and before != ".":
-            places.append((token.start, token.end, names[token.string]))
-        before = token.string
-    for (row, start), (_, end), new in reversed(places):
-        rows[row - 1] = rows[row - 1][:start] + new + rows[row - 1][end:]
-    return "".join(rows)
+    """The text with other local names; attributes, comments and strings stay what they are."""
+    alone = rf"(?<![.\w])(?:{'|'.join(map(re.escape, names))})\b"
+    return re.sub(rf'"""[\s\S]*?"""|"[^"\n]*"|#[^\n]*|({alone})', lambda m: names[m[1]] if m[1] else m[0], text)
 
 
 def answer_table(seed):
