@@ -13,7 +13,6 @@ from minivae.coursework.cut import find
 from minivae.coursework.grade import run
 from minivae.coursework.looks import looks_of
 from minivae.coursework.student import Student
-from minivae.coursework.testing import Solution
 from minivae.coursework.verify import mutants, solution, verify
 
 READ = Assignment.read(ASSIGNMENTS / "a3")
@@ -100,7 +99,7 @@ def judged(work, *, seed=0):
     looks = looks_of(READ.tasks, lambda file: (work / file).read_text(encoding="utf-8"))
     with Student(work) as student:
         return {result.name: result.says for result in (
-            run(test, student, test.run(Solution(), seed, READ.hints), seed, looks) for test in READ.tests)
+            run(test, student, READ.wanted(test, seed), seed, looks) for test in READ.tests)
             if not result.passed}
 
 

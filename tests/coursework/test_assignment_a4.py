@@ -164,7 +164,7 @@ def test_the_form_of_a_mistake_is_no_other_modules_form():
 def judged(tree, assignment, tasks=()):
     """All in one process; `verify`, which is slow, has one for each, as in `grade`."""
     with Student(tree) as student:
-        return [run(test, student, test.run(Solution(), SEED, assignment.hints), SEED)
+        return [run(test, student, assignment.wanted(test, SEED), SEED)
                 for test in assignment.tests if not tasks or test.task in tasks]
 
 

@@ -16,7 +16,6 @@ from minivae.coursework.cli import ASSIGNMENTS
 from minivae.coursework.cut import find, statements
 from minivae.coursework.grade import run
 from minivae.coursework.student import Student
-from minivae.coursework.testing import Solution
 from minivae.coursework.verify import mutants, solution, verify
 from minivae.variants import M2Config
 
@@ -42,7 +41,7 @@ def judged(tree, work, changes=(), *, seed=0, tasks=()):
     for file, change in changes:
         (work / file).write_text(change((work / file).read_text(encoding="utf-8")), encoding="utf-8")
     with Student(work) as student:
-        return [run(test, student, test.run(Solution(), seed, READ.hints), seed)
+        return [run(test, student, READ.wanted(test, seed), seed)
                 for test in READ.tests if not tasks or test.task in tasks]
 
 

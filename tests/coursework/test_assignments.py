@@ -1,6 +1,7 @@
 """Assignments 1 and 2: right answers get full marks however they are written, wrong ones none and a true word."""
 
 import ast
+import compileall
 import json
 import os
 import re
@@ -33,23 +34,24 @@ MUTANTS = [(name, i, mutant) for name in NAMES for i, mutant in enumerate(mutant
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    """The starter and the solution of every assignment."""
+    """The starter and the solution of every assignment, and "right", one over the other; compiled, once for all."""
     folder = tmp_path_factory.mktemp("assignments")
     for name, assignment in READ.items():
         starter(assignment, folder / name / "starter")
         solution(assignment, folder / name / "solution")
+        shutil.copytree(folder / name / "starter", folder / name / "right")
+        shutil.copytree(folder / name / "solution", folder / name / "right", dirs_exist_ok=True)
+        compileall.compile_dir(folder / name / "right", quiet=2)
     return folder
 
 
-def judged(trees, name, folder, changes=(), *, seed=0, tasks=(), whose="solution"):
+def judged(trees, name, folder, changes=(), *, seed=0, tasks=(), whose="right"):
     """Results by the tests' names, of the solution with (file, change of its text): all tests in one process."""
-    work, assignment = folder / "work", READ[name]
-    shutil.copytree(trees / name / "starter", work)
-    shutil.copytree(trees / name / whose, work, dirs_exist_ok=True)
+    work, assignment = shutil.copytree(trees / name / whose, folder / "work"), READ[name]
     for file, change in changes:
         (work / file).write_text(change((work / file).read_text(encoding="utf-8")), encoding="utf-8")
     with Student(work) as student:
-        return {test.name: run(test, student, test.run(Solution(), seed, assignment.hints), seed)
+        return {test.name: run(test, student, assignment.wanted(test, seed), seed)
                 for test in assignment.tests if not tasks or test.task in tasks}
 
 
@@ -265,8 +267,7 @@ def test_a_hole_names_every_task_that_it_belongs_to(trees):
 
 
 def test_the_programs_of_the_handout_run(trees, tmp_path):
-    shutil.copytree(trees / "a2" / "starter", tmp_path / "work")
-    shutil.copytree(trees / "a2" / "solution", tmp_path / "work", dirs_exist_ok=True)
+    shutil.copytree(trees / "a2" / "right", tmp_path / "work")
     handout = (ASSIGNMENTS / "a2" / "handout.md").read_text(encoding="utf-8")
     programs = re.findall(r"```python\n(.*?)```", handout, re.DOTALL)
     said = [_student_python(tmp_path / "work", "-c", program).stdout for program in programs]

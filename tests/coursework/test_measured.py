@@ -18,7 +18,7 @@ from minivae.coursework.evaluations import Measured, Watch
 from minivae.coursework.grade import run
 from minivae.coursework.looks import look, looks_of
 from minivae.coursework.student import Student
-from minivae.coursework.testing import Solution, compare
+from minivae.coursework.testing import compare
 from minivae.coursework.things import Things
 from minivae.coursework.verify import solution
 
@@ -49,7 +49,7 @@ def measured(trees, work, name, functions):
     tasks = {task.id for task in READ[name].tasks if set(task.write) & set(functions)}
     looks = looks_of(READ[name].tasks, lambda file: (work / file).read_text(encoding="utf-8"))
     with Student(work) as student:
-        return [run(test, student, test.run(Solution(), 0, READ[name].hints), 0, looks)
+        return [run(test, student, READ[name].wanted(test, 0), 0, looks)
                 for test in READ[name].tests if test.task in tasks]
 
 
