@@ -24,7 +24,7 @@ class Budget:
 
 
 def over(got: Any, textbook: Mapping[str, Any], shares: Mapping[str, float]) -> str | None:
-    """What is over the budget, and, on a line of its own, where most of it is; None if nothing is."""
+    """What is over the budget, and, on lines of their own, where most of it is; None if nothing is."""
     if not isinstance(got, dict):
         return "nothing was counted"
     for what, share in shares.items():
@@ -44,8 +44,8 @@ def _but(what: str, textbook: float, most: float) -> str:
 
 def _where(what: str, got: Mapping[str, Any]) -> str:
     if what == "float64" and got["leaks"]:
-        return "it comes in at " + "; ".join(got["leaks"])
-    return "most of it: " + "; ".join(f"{text} ({_number(n)})" for text, n in got[f"lines of {what}"])
+        return "\n    ".join(["it comes in at", *got["leaks"]])
+    return "\n    ".join(["most of it:", *(f"{text} ({_number(n)})" for text, n in got[f"lines of {what}"])])
 
 
 def _number(n: float) -> str:

@@ -219,9 +219,9 @@ def test_a_budget_names_what_is_over_and_where():
     assert over(told, textbook, {"moved": 0.75, "new": 1.0, "float64": 0.0}) is None
     assert over(told, textbook, {"moved": 0.7}) == (
         "300 bytes are read and written: 400 in the textbook, at most 280 are asked for\n"
-        "  most of it: line 7: a = b + c (200)")
+        "  most of it:\n    line 7: a = b + c (200)")
     leaky = told | {"float64": 8.0, "leaks": ["line 3: x"]}
-    assert "none should be\n  it comes in at line 3: x" in over(leaky, textbook, {"float64": 0.0})
+    assert "none should be\n  it comes in at\n    line 3: x" in over(leaky, textbook, {"float64": 0.0})
     hidden = over(told | {"taken": 1e6}, textbook, {"moved": 1.0})
     assert hidden == "1 million bytes of memory were taken, 10 of them for NumPy's arrays"
     assert over(None, textbook, {}) == "nothing was counted"
