@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-UNSEEN = 300_000                       # bytes that NumPy takes for itself during a call, and gives back
 UNITS = {"moved": "bytes are read and written", "new": "bytes of new arrays are made", "float64": "bytes are float64",
          "functions": "exponentials and logarithms are evaluated", "calls": "times NumPy is called"}
 
@@ -31,8 +30,6 @@ def over(got: Any, textbook: Mapping[str, Any], shares: Mapping[str, float]) -> 
         most = share * textbook[what]
         if got[what] > most:
             return f"{_number(got[what])} {UNITS[what]}: {_but(what, textbook[what], most)}\n  {_where(what, got)}"
-    if got["taken"] > got["new"] + got["float64"] + UNSEEN:
-        return f"{_number(got['taken'])} bytes of memory were taken, {_number(got['new'])} of them for NumPy's arrays"
     return None
 
 

@@ -16,7 +16,6 @@ import ast
 import builtins
 import importlib
 import inspect
-import tracemalloc
 import types
 from functools import lru_cache
 from pathlib import Path
@@ -91,11 +90,10 @@ class Bench:
     """Where a file is run and counted.
 
     counted, meter   the modules of that name: alone in the student's process, minivae's in the judge's
-    witness          whether Python is asked too how much memory was taken
     """
 
-    def __init__(self, counted: Any, meter: Any, witness: bool) -> None:
-        self.counted, self.meter, self.witness, self.before = counted, meter.Meter(), witness, 0
+    def __init__(self, counted: Any, meter: Any) -> None:
+        self.counted, self.meter = counted, meter.Meter()
 
     def open(self, name: str, text: str | None = None) -> Outside:
         """The module `name` of this text, or of the file of that name here.  Raises Refused, SyntaxError, OSError."""
@@ -108,8 +106,6 @@ class Bench:
         self.meter.file, self.meter.lines = file, text.splitlines()
         offered = {each: getattr(builtins, each) for each in OFFERED if hasattr(builtins, each)}
         module.__dict__["__builtins__"] = offered | {"__import__": self._import}
-        if self.witness:
-            tracemalloc.start()
         exec(code, module.__dict__)
         self.counts()
         return Outside(module, self.counted)
@@ -120,12 +116,8 @@ class Bench:
         return self.counted.numpy if name == "numpy" else importlib.import_module(name)
 
     def counts(self) -> dict[str, Any]:
-        """What was counted since this was asked before, and by how much memory grew meanwhile at most."""
-        found = self.meter.told() | {"taken": 0.0}
-        if tracemalloc.is_tracing():
-            found["taken"] = float(tracemalloc.get_traced_memory()[1] - self.before)
-            tracemalloc.reset_peak()
-            self.before = tracemalloc.get_traced_memory()[0]
+        """What was counted since this was asked before."""
+        found = self.meter.told()
         self.meter.reset()
         return found
 

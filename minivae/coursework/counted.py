@@ -37,7 +37,6 @@ TWO = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", 
        "mod": "remainder", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
 COMPARED = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
 ONE = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
-UNWRITTEN = ("empty", "empty_like")    # memory is taken, and nothing written into it
 
 
 class Kind:

@@ -78,7 +78,7 @@ def explain(error: BaseException, work: Path) -> str:
 def serve(requests: int, answers: int, work: Path) -> None:
     """Answer until nobody asks: with the number of the request, whether it went well, and what came out."""
     things = Things(wire, purity.Witness(), evaluations.Watch())
-    things.bench = confined.Bench(counted, meter, witness=True)
+    things.bench = confined.Bench(counted, meter)
     parts.connect(parts.Line(wire, things, requests, answers))
     while True:
         try:

@@ -59,7 +59,7 @@ class Solution:
 
     def __init__(self) -> None:
         self.things = Things(wire)
-        self.things.bench = Bench(counted, meter, witness=False)
+        self.things.bench = Bench(counted, meter)
         if str(CHAPTERS) not in sys.path:              # pieces of chapters may be tasks
             sys.path.append(str(CHAPTERS))
 

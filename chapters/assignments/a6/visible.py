@@ -187,13 +187,13 @@ def steps(lib, rng, B, X, H, Z, count, **shares):
     return found | {"passes": passes(lib, **shares)}
 
 
-@points(3, task="5.1", tolerance=1e-6)
+@points(3, task="5.1", tolerance=1e-6, joined=True)
 def step_in_half_the_bytes(lib, rng):
     """four steps of training, the last three in 54% of the bytes"""
     return steps(lib, rng, 32, 120, 60, 8, 4, moved=0.54)
 
 
-@points(2, task="5.2", tolerance=1e-6)
+@points(2, task="5.2", tolerance=1e-6, joined=True)
 def step_with_nothing_new(lib, rng):
     """four steps of training, the last three without new arrays as large as a batch"""
     return steps(lib, rng, 32, 120, 60, 8, 4, new=0.03)
