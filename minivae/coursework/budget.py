@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 UNITS = {"moved": "bytes are read and written", "new": "bytes of new arrays are made", "float64": "bytes are float64",
-         "functions": "exponentials and logarithms are evaluated", "calls": "times NumPy is called"}
+         "functions": "exponentials and logarithms are evaluated",
+         "products": "multiplications are made in matrix products", "calls": "times NumPy is called"}
 
 
 class Budget:

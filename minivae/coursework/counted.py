@@ -210,7 +210,7 @@ def _einsum(formula: str, *operands: Any, out: Any = None) -> Any:
     """Of one or two operands: of more, NumPy makes others in between."""
     if len(operands) > 2 or not isinstance(formula, str):
         raise TypeError("np.einsum of a formula and one or two arrays is counted, and no other")
-    return _call("einsum", lambda *x, out: np.einsum(formula, *x, out=out), operands, {"out": out})
+    return _call(f"einsum {formula}", lambda *x, out: np.einsum(formula, *x, out=out), operands, {"out": out})
 
 
 # ── what counted code gets as NumPy ───────────────────────────────────────────────────────────

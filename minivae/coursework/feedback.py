@@ -20,6 +20,8 @@ THINK = (                              # what a message says -> what to think ab
      "once, and which step could write where nobody needs the old numbers any more?"),
     (r"exponentials and logarithms are evaluated",
      "Which of them are the same number, and which follow from another by arithmetic?"),
+    (r"multiplications are made",
+     "What becomes of each product's result? Is there one that nobody reads?"),
     (r"times NumPy is called",
      "Which loop of Python's goes over numbers that one call could take at once?"),
     (r"passes of this file are counted|cannot be counted|is counted, and no other",

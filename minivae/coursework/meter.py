@@ -6,6 +6,7 @@ What is counted is counted alike on every machine, and by nobody's clock.
     new         bytes of arrays that are made, not written into one that is there
     float64     bytes of those moved that are float64
     functions   exponentials, logarithms and their like that are evaluated, one for each entry
+    products    multiplications in matrix products
     calls       of NumPy
 
 Nothing is said of caches: a byte that lies near costs as much as one that lies far.
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-WHAT = ("moved", "new", "float64", "functions", "calls")
+WHAT = ("moved", "new", "float64", "functions", "products", "calls")
 SEEN = 5                               # lines that are told of each
 EXPENSIVE = {**dict.fromkeys(("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sin", "cos", "sinh",
                               "cosh", "arctan", "arctanh", "power", "float_power", "hypot"), 1),
@@ -56,6 +57,7 @@ class Meter:
         there["new"] += sum(x.nbytes for x in written if not any(x is o for o in out))
         there["float64"] += sum(_bytes(x) for x in moved if _is_double(x))
         there["functions"] += EXPENSIVE.get(name, 0) * max((x.size for x in [*read, *written]), default=0)
+        there["products"] += _multiplications(name, read, written)
         if any(map(_is_double, written)) and not any(map(_is_double, read)):
             self.leaks[line] = self.leaks.get(line, 0.0) + sum(map(_bytes, written))
 
@@ -83,6 +85,15 @@ class Meter:
 def _bytes(x: Any) -> int:
     """Of what lies in memory: an array that was broadcast is as large as before."""
     return int(x.itemsize * math.prod(n for n, stride in zip(x.shape, x.strides) if stride or n == 0))
+
+
+def _multiplications(name: str, read: list[np.ndarray], written: list[Any]) -> int:
+    """Of a product of two arrays: each entry of the result sums over what the two have in common."""
+    if name.startswith("einsum ") and len(read) == 2:
+        given = name.removeprefix("einsum ").replace(" ", "").partition("->")[0].split(",")
+        return math.prod({letter: n for letters, x in zip(given, read) for letter, n in zip(letters, x.shape)}.values())
+    product = name in ("matmul", "dot", "inner", "vdot") and written and read and read[0].ndim
+    return written[0].size * read[0].shape[-1] if product else 0
 
 
 def _is_double(x: Any) -> bool:

@@ -183,7 +183,7 @@ def test_the_handout_says_what_the_tests_give():
     assert f"{READ.points:g} points, and {sum(w.points for w in READ.written):g} for what you work out on paper" in text
     assert f"**P1** ({READ.written[0].points:g} points)" in text
     asked = [READ.wanted(test, 0)["passes"][1]["shares"] for test in READ.tests]
-    shares = {f"{100 * found[what]:.3g}%" for found in asked for what in ("moved", "new") if what in found}
+    shares = {f"{100 * found[what]:.3g}%" for found in asked for what in ("moved", "new", "products") if what in found}
     assert len(shares) == 7
     assert {share for share in shares if share not in text} == set()
 

@@ -104,6 +104,16 @@ def test_functions_and_calls_are_counted():
     assert found["calls"] == 3 + 1 + 2 * 30
 
 
+@pytest.mark.parametrize(("does", "multiplications"), [
+    ("x @ w", 40 * 30 * 5), ("np.matmul(x.T, y)", 30 * 40 * 30), ("np.dot(x, b)", 40 * 30), ("x * y", 0),
+    ("np.einsum('bi,io->bo', x, w)", 40 * 30 * 5), ("np.einsum('bx,bx->b', x, y)", 40 * 30),
+    ("np.einsum('bx->b', x)", 0), ("np.dot(2.0, 3.0)", 0),
+])
+def test_multiplications_of_products_are_counted(does, multiplications):
+    text = f"import numpy as np\ndef f(x, y, b, w, c, m, i):\n    return {does}\n"
+    assert counts(text, **given())[1]["products"] == multiplications
+
+
 # ── no way round ──────────────────────────────────────────────────────────────────────────────
 
 BEHIND = {
@@ -220,7 +230,7 @@ def test_numbers_are_told_one_at_a_time():
 
 
 def test_a_budget_names_what_is_over_and_where():
-    told = {"moved": 300.0, "new": 10.0, "float64": 0.0, "functions": 0.0, "calls": 3.0,
+    told = {"moved": 300.0, "new": 10.0, "float64": 0.0, "functions": 0.0, "products": 0.0, "calls": 3.0,
             "lines of moved": [["line 7: a = b + c", 200.0]], "leaks": []}
     textbook = told | {"moved": 400.0}
     assert over(told, textbook, {"moved": 0.75, "new": 1.0, "float64": 0.0}) is None
