@@ -7,7 +7,7 @@ What is new      features instead of images; four networks, told attributes; a j
 What you'll see  36 characters and their attributes; made features beside real ones; what is taken for what; and how much images
                  without a label add.
 
-    python chapters/ch31_zero_vae_gan.py                  one split of the characters, about a minute
+    python chapters/ch31_zero_vae_gan.py                  one split of the characters, a minute
     python chapters/ch31_zero_vae_gan.py --splits 5       five of them: README.md's table
 """
 
@@ -61,7 +61,7 @@ from minivae.training.make_classifier import Shifting
 from minivae.variants import ZeroVAEGANConfig
 
 BATCH, FEATURES, LATENTS, HIDDEN = 64, 64, 32, 128
-CLASSIFIER_EPOCHS, EACH, JITTER, DECAY, TRAIN, TEST = 80, 200, 0.6, 10.0, 30, 9
+CLASSIFIER_EPOCHS, EACH, JITTER, DECAY, TRAIN, TEST = 80, 500, 0.6, 10.0, 30, 9
 
 
 # %% [markdown]
@@ -203,17 +203,17 @@ def prepared(dataset):
     return parts
 
 
-def task(parts, left_out, known, opt, seed):
-    """Features for classes `known`, of which those `left_out` are unseen"""
-    seen = np.setdiff1d(known, left_out)
+def task(parts, out, known, opt, seed):
+    """Features for classes `known`, of which those in `out` are unseen"""
+    seen = np.setdiff1d(known, out)
     (x, y), (x_test, y_test) = parts
     features = features_of(x[np.isin(y, seen)], y[np.isin(y, seen)], opt, seed)
 
     def of(images, labels, classes):
         return features(images[np.isin(labels, classes)]), labels[np.isin(labels, classes)]
 
-    images = tuple(map(np.concatenate, zip(of(x, y, left_out), of(x_test, y_test, left_out))))
-    return Task(seen, left_out, of(x, y, seen), of(x_test, y_test, seen), images)
+    images = tuple(map(np.concatenate, zip(of(x, y, out), of(x_test, y_test, out))))
+    return Task(seen, out, of(x, y, seen), of(x_test, y_test, seen), images)
 
 
 # %% [markdown]
@@ -225,8 +225,9 @@ def task(parts, left_out, known, opt, seed):
 # $$ V = (X^\top X + \gamma I)^{-1} X^\top Y S\, (S^\top S + \lambda I)^{-1}. \tag{2} $$
 #
 # $\gamma$ and $\lambda$ have to be chosen, and on seen classes only: some of these play the unseen, with features of a network that did not
-# know them either.  Our own settings were chosen that way too.  (What the best $\gamma$ and $\lambda$ of the grid would have reached, chosen
-# by looking at the answers, stands in the table as well: nobody may do that, and it shows what choosing costs.)
+# know them either.  Our own settings (the jitter, how many draws of a class) were found on such divisions too, by hand.  What the
+# best $\gamma$ and $\lambda$ of the grid would have reached, chosen by looking at the answers, stands in the table as well: nobody may do
+# that, and it shows what choosing costs.
 
 # %%
 def divisions(parts, seen, opt, seed):
@@ -266,7 +267,7 @@ def told(labels):
     return (2.0 * attributes() - 1.0)[labels]
 
 
-def generator(found, opt, seed, *, epochs=None, progress=False, **weights):
+def generator(found, opt, seed, **weights):
     """A Zero-VAE-GAN of the seen classes' features"""
     x, y = found.train
     config = ZeroVAEGANConfig(FEATURES, len(ATTRIBUTES), len(found.seen), (16 if opt.quick else HIDDEN,), LATENTS)
@@ -274,7 +275,7 @@ def generator(found, opt, seed, *, epochs=None, progress=False, **weights):
     model = config.build(seed=seed, on=opt.device, optimizers={name: RMSProp(rate) for name, rate in rates.items()},
                          **{"jitter": JITTER} | weights)
     data = Batch(x=x.astype(np.float32), a=told(y).astype(np.float32), y=np.searchsorted(found.seen, y))
-    fit(model, data, epochs=epochs or opt.epochs, batch_size=BATCH, seed=seed, progress=progress)
+    fit(model, data, epochs=opt.epochs, batch_size=BATCH, seed=seed, progress=False)
     return model
 
 
@@ -306,18 +307,18 @@ def classify(data):
 WAYS = {"and unlabelled, by probability": by_probability, "and unlabelled, by neighbours": by_neighbours}
 
 
-def all_of_them(parts, left_out, opt, seed):
-    """Every row of the table; the task, the model, and what classifies, for the pictures"""
+def all_of_them(parts, out, opt, seed):
+    """Every row of the table, these classes unseen; the task, the model, and what classifies, for the pictures"""
     known = np.unique(parts[0][1])
-    found = task(parts, left_out, known, opt, seed)
-    rows = {"chance": ZeroShot(1 / len(left_out), 1 / len(known), 1 / len(known))} | rivals(parts, found, opt, seed)
+    found = task(parts, out, known, opt, seed)
+    rows = {"chance": ZeroShot(1 / len(out), 1 / len(known), 1 / len(known))} | rivals(parts, found, opt, seed)
     plain = {"without jitter": {"jitter": 0.0}, "without the two judges": {"game": 0.0, "category": 0.0}}
     for name, weights in plain.items():
         rows[name] = judged(found, classify(with_made(found, generator(found, opt, seed, **weights), seed)))
     model = generator(found, opt, seed)
     data = with_made(found, model, seed)
     scorers = {"Zero-VAE-GAN": classify(data)}
-    scorers |= {name: self_train(data, found.images[0], left_out, classify=classify, guess=guess) for name, guess in WAYS.items()}
+    scorers |= {name: self_train(data, found.images[0], out, classify=classify, guess=guess) for name, guess in WAYS.items()}
     return rows | {name: judged(found, scores) for name, scores in scorers.items()}, found, model, scorers
 
 
@@ -336,9 +337,10 @@ def over_splits(parts, opt, splits):
     print(f"{'':32} {'unseen alone':>14} {'S':>14} {'U':>14} {'H':>14}     (%, ± over {splits} splits)")
     for name, values in found.items():
         print(f"{name:32} " + " ".join(f"{Estimate.of(column)!s:>14}" for column in np.array(values).T))
-    ours = np.array(found["Zero-VAE-GAN"])[:, 0]
+    ours = np.array(found["Zero-VAE-GAN"])
     for name in ("chance", "ESZSL", "without jitter", "without the two judges", *WAYS):
-        print(f"split by split, unseen alone, less {name}: {Estimate.of(ours - np.array(found[name])[:, 0])}")
+        more = ours - np.array(found[name])
+        print(f"split by split, less {name}: unseen alone {Estimate.of(more[:, 0])}, H {Estimate.of(more[:, 3])}")
 
 
 def left_out(parts, split):
@@ -350,7 +352,8 @@ def left_out(parts, split):
 # ## What is made, beside what is real
 #
 # The 64 features in the two directions in which the real ones of the unseen classes spread most.  The generator was never
-# shown one of the points on the left.
+# shown one of the points on the left.  Most of what it makes lies on the right side of the middle, and too near to it: of what
+# it does not know it is careful, and 28 lists of attributes leave much unknown.
 
 # %%
 def draw_features(found, model, seed):
@@ -386,6 +389,17 @@ def draw_confusion(found, scorers):
         ax.grid(False)
     return fig
 
+
+# %% [markdown]
+# ## What comes of it
+#
+# Over five splits (`--splits 5`, README.md's table), told that it is one of the eight, made features are right about 60.1% of the
+# images, the linear map about 56.9%; split by split $3.2 \pm 1.9$ more, less than two standard errors, and with 200 draws of a class
+# instead of 500 it is nothing.  The difference is in the generalised task, $H = 55.4\%$ against $24.8\%$: a linear score that was
+# trained to name seen classes prefers them; a classifier with examples of all classes, be they made, does not.  Unlabelled
+# images help in both ways.  And what the model has its name from adds nothing here: without discriminator and
+# categorisation network it does as well.  In the picture above the made classes are not quite where the real ones are, and judges who
+# know the seen classes alone cannot say so.
 
 # %%
 def main(argv=None):

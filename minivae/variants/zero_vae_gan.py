@@ -25,14 +25,15 @@ and who hears what:
     categoriser      −log C(y|x) of real features, never of made ones: it would learn to excuse the generator
 
 Everything is one forward pass; real and made features go through D and C apart, and a gradient passes a network that is
-not to hear it with need_dp=False.  A step reports −L_VAE as the ELBO: a true bound on log p(x|a).
+not to hear it with need_dp=False.  A step reports −L_VAE as the ELBO: a true bound on log p(x|a), of the a that the
+networks were told.
 
 Of so few classes a network can learn the attributes by heart, and then knows nothing of another list.  So in training
 they are jittered, a + s ε with ε ~ N(0, I) anew at every step: lists that lie between the classes are asked for, too.
 (Of a map that is linear in a, such noise is a ridge.)
 
-Gao et al. 2020: a VAE and a GAN that share their generator, and a categorisation network, all told a.  Ours are λ and
-κ, that the game is VAE/GAN's (Larsen et al. 2016), and the jitter.
+Gao et al. 2020, by their abstract (their equations we do not know): a VAE and a GAN that share the generator, told a,
+and a categorisation network.  Ours are λ and κ, that the game is VAE/GAN's (Larsen et al. 2016), and the jitter.
 What it costs: a step of 64 rows (64 features, 13 attributes, 128 hidden units) holds 1.2 MB beside the parameters.
 Shapes: B examples of X features, A attributes, Z latents, C seen classes.  Nats.
 """
