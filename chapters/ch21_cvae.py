@@ -187,8 +187,8 @@ if __name__ == "__main__":
 # 1. *Change this.*  Give the label instead: `minivae train --model cvae --given label`, and draw ten of each digit with
 #    `minivae sample`.  What does $z$ still have to say, once the digit is known?
 # 2. *Break this.*  Use $\mathrm{KL}(q \,\|\, \mathcal N(0, I))$ instead of the KL to the prior network, as many public
-#    repositories do, and draw $z$ from $\mathcal N(0, I)$.  Is it still a bound on $\log p(y \mid x)$?  Of which model?  What
-#    can the decoder no longer say?
+#    repositories do, and draw $z$ from $\mathcal N(0, I)$.  Is it still a bound on $\log p(y \mid x)$?  Of which model?  Is
+#    there anything that model cannot say?
 # 3. *Derive this.*  Show that the prior network that maximises the bound, all else fixed, is the average of the recognition
 #    network: for every $x$, $p(z \mid x)$ is the Gaussian with the mean and variance of
 #    $\mathbb E_{y \mid x}\big[q(z \mid x, y)\big]$.  (Which direction of the KL is it that matches moments?)

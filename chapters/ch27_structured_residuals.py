@@ -122,7 +122,7 @@ def judged(rng, H=4, W=3, B=2):
 # %% [markdown]
 # ## Who hears whom
 #
-# Left the factor, five numbers a row.  Then the precision: a pixel and those with which it shares a listener, some 15 at most.
+# Left the factor, five numbers a row.  Then the precision: a pixel and those with which it shares a listener, 12 others at most.
 # Then the covariance, which nobody ever computes: *every* pixel with every other.  And the last two for one pixel in
 # the middle, as an image.
 
@@ -370,8 +370,8 @@ if __name__ == "__main__":
 #
 # 1. *Change this.*  `--data fashion_mnist --epochs 5`.  A shirt has stripes, a bag has straps: are they in the mean or in the
 #    residual?  Then train without turns, `diagonal_steps=0, fixed_steps=0`.  What has become of the mean?
-# 2. *Break this.*  Take the square out of the bound: let $d_j$ be any number and write $-\sum \log |d_j|$.  Which numbers does the
-#    optimiser find that no Gaussian has?  And which draw do you get from `sparse_gaussian_sample`?
+# 2. *Break this.*  Let $d_j$ itself be the precision of pixel $j$, any number: $-\tfrac12 \sum \log |d_j| + \tfrac12 \sum d_j u_j^2$ in the bound.  Which numbers does the
+#    optimiser find that no Gaussian has?  And why does nothing of the kind happen in (2), with $d_j^2$?
 # 3. *Derive this.*  Show that $\Lambda_{ij} = 0$ if and only if $r_i$ and $r_j$ are independent given all others.  (Write the density
 #    as a function of these two alone.)  Which pixels does a pixel in the middle of the image still hear, given all others?
 #    Count them in the picture.

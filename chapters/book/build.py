@@ -27,7 +27,7 @@ sys.path.insert(0, str(HERE))
 def main(argv: list[str] | None = None) -> int:
     readable()
     parser = argparse.ArgumentParser(description="Build the book: every chapter as a page that has run.")
-    parser.add_argument("--quick", action="store_true", help="run every chapter with --quick: a minute or two instead of about ten")
+    parser.add_argument("--quick", action="store_true", help="run every chapter and solution with --quick: minutes instead of a quarter of an hour or more")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "book", help="folder of the pages (default: build/book)")
     args = parser.parse_args(argv)
     begun, out = time.monotonic(), args.out.resolve()

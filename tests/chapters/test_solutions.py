@@ -26,8 +26,10 @@ def read(path):
     return path.read_text(encoding="utf-8")
 
 
-def test_every_script_solves_a_chapter():
+def test_every_chapter_up_to_30_is_solved():
+    """Later ones when they have been for a while."""
     assert SOLVED.keys() <= CHAPTERS.keys()
+    assert {f"ch{number:02}" for number in range(1, 31)} <= SOLVED.keys()
 
 
 @pytest.mark.parametrize("name", SOLVED)
