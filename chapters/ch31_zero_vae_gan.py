@@ -445,7 +445,7 @@ if __name__ == "__main__":
 #
 # 1. *Change this.*  `JITTER = 0`, then 1.2.  The likelihood of the *training* features falls as it grows: why does the accuracy on unseen classes rise
 #    at first?  For a map that is linear in $a$, show that noise of spread $s$ on $a$ is a penalty $s^2 \lVert V \rVert^2$.
-# 2. *Break this.*  In `task` train the features on all classes (`np.isin(y, known)`).  How much better does everybody seem to be, ESZSL too?
-#    Which test says so, and why would no look at the numbers?
+# 2. *Break this.*  In `task` train the features on all classes (`np.isin(y, known)`).  Do the numbers of some splits betray it?  Which
+#    test does, and why is it a fraud even where no accuracy rises?
 # 3. *Derive this.*  Show that (2) is where $\lVert X V S^\top - Y \rVert^2 + \gamma \lVert V S^\top \rVert^2 + \lambda \lVert X V \rVert^2 + \gamma \lambda \lVert V \rVert^2$ has no slope.
-#    (Write the four terms as one product of two factors.)
+#    (All that holds $V$ in the slope is one product, $(X^\top X + \gamma I)\, V\, (S^\top S + \lambda I)$.)
