@@ -80,7 +80,7 @@ def _listing(folder: Path) -> tuple[list[Listed], list[str]]:
         above = name.parent.parts[1:] if split else name.parent.parts
         found.append(Listed(folder / name, name.as_posix(), above[0] if above else "",
                             name.parts[0] == "test" if split else None))
-    return found, [name.as_posix() for name in names if name not in set(pictures)]
+    return found, [name.as_posix() for name in names if name.suffix.lower() not in ENDINGS]
 
 
 def _read_all(folder: Path, listed: Sequence[Listed],
