@@ -49,9 +49,9 @@ from minivae.evaluation import Classifier, Estimate, sample_quality
 from minivae.gradcheck import gradcheck
 from minivae.nn import Activation, Adam, Arena, BatchNorm, Linear, MovingAverage, RMSProp, Sequential, learning, mlp
 from minivae.ops import concat, leaky_relu, one_hot, softplus
-from minivae.parts import Centres
+from minivae.parts import Centres, likelihood
 from minivae.training import fit
-from minivae.variants import CVAEGANConfig, M2Config
+from minivae.variants import M2, CVAEGANConfig, M2Config
 from minivae.variants.cvae_gan import PLAYERS
 from minivae.variants.vae_gan import Discriminator
 
@@ -108,7 +108,7 @@ def checked(rng):
 
 # %%
 def spread_hears(rng, rounds=4000, n=6):
-    """∂/∂σ of σ f, where made and real f are N(0, 1): by the centres of one batch, and by those of the batches before"""
+    """∂/∂σ of σ f, where made and real f are N(0, 1): by the centres of one batch, and of those before   -> (2, rounds)"""
     kept, y, weight = Centres(1, 1), np.ones((n, 1)), np.full(n, 1 / n)
     arena, optimizer, found = Arena(kept.parameters(), device("cpu"), float), MovingAverage(0.9), []
     for _ in range(rounds):
@@ -118,7 +118,7 @@ def spread_hears(rng, rounds=4000, n=6):
         arena.zero_grad()
         kept.tally(real, made, y=y, weight=weight)
         optimizer.step(arena)
-    return [Estimate.of(column) for column in np.array(found).T]
+    return np.array(found).T
 
 
 # %% [markdown]
@@ -172,17 +172,23 @@ def draw_hearing(lengths):
 #
 # Take a generator at the start of its training, leave it as it is, and let a discriminator learn to tell its images from real ones.
 # It gets better and better.  What would the generator hear?  Going down $\log(1 - D)$: nothing, soon.  Going down $-\log D$: $-\partial a / \partial x$,
-# the slope of a logit that need not end anywhere.  The centres: as long as the features lie apart, they say so, and the vector that
-# they say is the same for all images; where the centres meet, it is zero, however sure of itself $D$ is.
+# the slope of a logit that need not end anywhere.  The centres: as long as features lie apart, they say so and in which direction; where
+# they meet, it is zero, however sure of itself $D$ is.  (What they say is not short, either: features of a network that is sure are
+# long.  $\lambda_3$ and RMSProp have to see to that; the table below has a row with a discriminator six times as fast, which is worse, not lost.)
 
 # %%
+def both_kinds(model, images, rng, step):
+    """64 real images and 64 made ones, on the host"""
+    return images[rng.integers(len(images), size=64)], to_numpy(model.sample(64, model.device.rng([step, 31])))
+
+
 def verdicts(model, images, rng, steps, every=10):
-    """(steps, D's loss, lengths of what 64 made images hear by three losses, (·, 3)) while D learns"""
+    """While D learns: steps, its loss, and lengths of what 64 made images hear by three losses        -> (·,) (·,) (·, 3)"""
     judge = Discriminator(mlp(784, 200, 200, rng=rng, activation="leaky_relu", last=True), Linear(200, 1, rng=rng))
     arena, optimizer, each = Arena(judge.parameters(), device("cpu"), np.float32), RMSProp(1e-3), np.full(64, 1 / 64, np.float32)
     at, losses, lengths = [], [], []
     for step in range(steps + 1):
-        real, made = images[rng.integers(len(images), size=64)], to_numpy(model.sample(64, model.device.rng([step, 30])))
+        real, made = both_kinds(model, images, rng, step)
         (f, a), pull_real = judge(real)
         (f_made, a_made), pull_made = judge(made)
         (right, pull_right), (wrong, pull_wrong) = softplus(-a), softplus(a_made)
@@ -242,7 +248,7 @@ def normed(model, images, rng, mixed, steps):
 
     rows = []
     for step in range(steps):
-        real, made = images[rng.integers(len(images), size=64)], to_numpy(model.sample(64, model.device.rng([step, 31])))
+        real, made = both_kinds(model, images, rng, step)
         row = []
         for how in (mixed, not mixed):
             a, b, pull = asked(real, made, how)
@@ -256,14 +262,15 @@ def normed(model, images, rng, mixed, steps):
     return np.array(rows)
 
 
-def draw_normed(losses):
-    fig, axes = plots.figure(1, 2, width=9.0, height=3.4)
-    for ax, (name, (learned, other), found) in zip(axes, losses):
-        ax.plot(found[:, 0], color=plots.COLOURS[0], label=learned)
-        ax.plot(found[:, 1], color=plots.COLOURS[1], label=other)
+def draw_normed(mixed, apart):
+    fig, (left, right) = plots.figure(1, 2, width=9.0, height=3.4)
+    for ax, found, (learned, other) in ((left, mixed, ("mixed", "each kind by itself")), (right, apart, ("apart", "mixed"))):
+        ax.plot(found[:, 0], color=plots.COLOURS[0], label=f"{learned}, as it learns")
+        ax.plot(found[:, 1], color=plots.COLOURS[1], label=f"asked {other}")
         ax.axhline(2.0 * np.log(2.0), color="black", ls="--", lw=1, label="a coin")
-        ax.set(xlabel="step", ylabel="the discriminator's loss, nats", title=name, ylim=(0.0, 3.0))
+        ax.set(xlabel="step", title=f"batches {learned}", ylim=(0.0, 3.0))
         ax.legend(fontsize=8)
+    left.set(ylabel="the discriminator's loss, nats")
     return fig
 
 
@@ -271,16 +278,20 @@ def draw_normed(losses):
 # ## The same without a game, and with it
 #
 # The rival is the VAE of $p(x \mid c, z)$: an M2 (chapter 22) that is told all labels, with the same encoder and decoder, and as many steps.
+# Since $\lambda_1 = 3$, there is a second rival, whose KL weighs 3 as well: with fewer nats in $z$, draws of the prior lie nearer to the codes
+# of images, and chapter 20 has seen what that does.
+#
 # The judge is a convolutional classifier of another seed that has learned from other images than they.  We ask it how often it takes
-# what was drawn as a 4 for a 4; how far two images of a class lie apart on average (a generator that draws ten images could please any
-# classifier); and chapter 25's Fréchet distance, precision and recall.
+# what was drawn as a 4 for a 4.  But a generator that draws ten images, one of each class, could please any classifier.  So beside it
+# stands how far two images of a class lie apart on average, and chapter 25's Fréchet distance, precision and recall.
 
 # %%
 def parts(dataset, quick):
     """Images and labels to learn from, three of four; and for the judge the others, and the test images"""
     n = 300 if quick else 3 * len(dataset.train) // 4
     cut = slice(n, n + 200 if quick else None)
-    x, labels = (np.concatenate(pair) for pair in ((dataset.train[cut], dataset.test), (dataset.train_labels[cut], dataset.test_labels)))
+    x = np.concatenate([dataset.train[cut], dataset.test])
+    labels = np.concatenate([dataset.train_labels[cut], dataset.test_labels])
     return Batch(x=dataset.train[:n], labels=dataset.train_labels[:n]), Batch(x=x, y=labels)
 
 
@@ -294,9 +305,18 @@ def sizes(opt):
     return M2Config(784, 10, (40,) if opt.quick else (400,), LATENTS)
 
 
-def train_cvae(data, opt, seed, progress=True):
+class Heavier(M2):
+    """An M2 whose KL weighs 3 in what a step goes down, as λ₁ does"""
+
+    def labelled_terms(self, **given):
+        terms, pull = super().labelled_terms(**given)
+        return terms, lambda dnll, dkl: pull(dnll, 3.0 * dkl)
+
+
+def train_cvae(data, opt, seed, kind=M2, progress=True):
     """p(x|c, z): an M2, every image of which has its label"""
-    model = sizes(opt).build(seed=seed, on=opt.device, images=data.x, optimizer=Adam(1e-3), labelled_share=1.0)
+    model = kind(*sizes(opt).parts(np.random.default_rng(seed), data.x), likelihood("bernoulli"), pixels=784, classes=10,
+                 latents=LATENTS, device=opt.device, optimizer=Adam(1e-3), labelled_share=1.0)
     fit(model, data.but(labelled=data.x), epochs=opt.epochs, batch_size=BATCH, seed=seed, progress=progress)
     return model
 
@@ -331,21 +351,25 @@ def quality(model, judge, test, seed):
 def over_seeds(data, judge, test, opt, seeds):
     rows = []
     for seed in tqdm(range(opt.seed, opt.seed + seeds), unit="seed"):
-        models = train_cvae(data, opt, seed, progress=False), train(data, opt, seed, progress=False)
+        models = (train_cvae(data, opt, seed, progress=False), train_cvae(data, opt, seed, Heavier, progress=False),
+                  train(data, opt, seed, progress=False))
         rows.append([quality(model, judge, test, seed) for model in models])
-        print(f"\nseed {seed}: " + ", ".join(f"{name} {a:.3f} → {b:.3f}" for name, a, b in zip(NAMES, *rows[-1])), flush=True)
-    rows = np.array(rows)                               # (seeds, 2, 5)
-    for i, name in enumerate(NAMES):
-        less = Estimate.of(rows[:, 1, i] - rows[:, 0, i])
-        print(f"{name:12} CVAE {_three(Estimate.of(rows[:, 0, i]))}, CVAE-GAN {_three(Estimate.of(rows[:, 1, i]))}; seed by seed {_three(less)}")
+        print(f"\nseed {seed}: " + ", ".join(f"{name} {' '.join(f'{value:.3f}' for value in values)}"
+                                            for name, values in zip(NAMES, np.transpose(rows[-1]))), flush=True)
+    for name, values in zip(NAMES, np.array(rows).T):   # (3, seeds)
+        one, heavier, game = values
+        print(f"{name:12} CVAE {told(one)}, its KL × 3 {told(heavier)}, CVAE-GAN {told(game)}; seed by seed {told(game - one)} and "
+              f"{told(game - heavier)}")
 
 
-def _three(estimate):
-    return f"{estimate.mean:.3f} ± {estimate.standard_error:.3f}"
+def told(values):
+    """Mean ± standard error, to three digits"""
+    found = Estimate.of(values)
+    return f"{found.mean:.3f} ± {found.standard_error:.3f}"
 
 
 def draw_samples(models, data, opt):
-    fig, axes = plots.figure(1, len(models) + 1, width=12.0, height=4.3)
+    fig, axes = plots.figure(1, len(models) + 1, width=14.0, height=3.9)
     real = np.stack([data.x[data.labels == c][:10] for c in range(10)], axis=1).reshape(100, -1)
     pages = {"real": real} | {name: to_numpy(model.sample(100, opt.device.rng(opt.seed))) for name, model in models.items()}
     for ax, (name, images) in zip(axes, pages.items()):
@@ -381,13 +405,14 @@ def main(argv=None):
     rng = np.random.default_rng(opt.seed)
     print(f"ours and minivae's differ by at most {checked(rng):.0e}")
     one_batch, before = spread_hears(rng, 200 if opt.quick else 4000)
-    print(f"what the spread hears where nothing is wrong: by centres of one batch {_three(one_batch)} (1/6 = {1 / 6:.3f}: get smaller), "
-          f"by moving averages {_three(before)}\n")
+    print(f"what the spread hears where nothing is wrong: by centres of one batch {told(one_batch)} (get smaller), "
+          f"by moving averages {told(before)}\n")
     dataset = opt.digits()
     (data, others), test = parts(dataset, opt.quick), plots.spread(dataset.test, 100 if opt.quick else 1000)
     judge = train_judge(others, opt)
     wrong = to_numpy(judge.predict(judge.device.asarray(data.x, dtype=judge.dtype))) != data.labels
-    print(f"the judge learned from {len(others):,} images; of the {len(data):,} that the others learn from it is right about {1 - wrong.mean():.3f}")
+    print(f"the judge learned from {len(others):,} images; of {len(data):,} others, which the models learn from, it names "
+          f"{1 - wrong.mean():.3f} rightly")
     if args.seeds > 1:
         over_seeds(data, judge, test, opt, args.seeds)
         return
@@ -395,39 +420,42 @@ def main(argv=None):
     lengths = hearing(rng)
     opt.save(draw_hearing(lengths), "hearing", alt="A table of six losses and four players. The KL is heard by the encoder, pairs by encoder "
              "and generator, both kinds of centres by the generator, the last two losses by classifier and discriminator; all else is 0.")
-    cvae, model = train_cvae(data, opt, opt.seed, not opt.quick), train(data, opt, opt.seed, progress=not opt.quick)
-    short = 1 if opt.quick else max(1, opt.epochs // SHORT)
-    models = {"CVAE": cvae, "CVAE-GAN": model, f"CVAE-GAN, {short} epochs": train(data, opt, opt.seed, epochs=short, progress=False),
-              "  without centres": train(data, opt, opt.seed, weights=(3.0, 1.0, 0.0, 0.0), epochs=short, progress=False),
-              "  discriminator × 6": train(data, opt, opt.seed, discriminator=6e-3, epochs=short, progress=False)}
+    cvae, heavier = (train_cvae(data, opt, opt.seed, kind, not opt.quick) for kind in (M2, Heavier))
+    model = train(data, opt, opt.seed, progress=not opt.quick)
+    short = {"epochs": max(1, opt.epochs // SHORT), "progress": False}
+    models = {"CVAE": cvae, "CVAE, its KL × 3": heavier, "CVAE-GAN": model,
+              f"CVAE-GAN, {short['epochs']} epochs": train(data, opt, opt.seed, **short),
+              "  without centres": train(data, opt, opt.seed, weights=(3.0, 1.0, 0.0, 0.0), **short),
+              "  discriminator × 6": train(data, opt, opt.seed, discriminator=6e-3, **short)}
     found = {name: quality(each, judge, test, opt.seed) for name, each in models.items()}
     real = np.mean([pairwise_distance(test[plots.spread(dataset.test_labels, len(test)) == c]) for c in range(10)])
     print(f"{'':22}" + "".join(f"{name:>13}" for name in NAMES) + f"        (diversity of test images: {real:.2f})")
     for name, row in found.items():
         print(f"{name:22}" + "".join(f"{value:13.3f}" for value in row))
-    pages = {"drawn by the CVAE": cvae, "drawn by the CVAE-GAN": model}
-    opt.save(draw_samples(pages, data, opt), "samples", alt="Three pages of ten columns, a class each: real digits; those of the CVAE, "
-             "soft and some of them no digits; those of the CVAE-GAN, with harder strokes, nearly all of the class that was told.")
+    pages = {"CVAE": cvae, "CVAE, its KL × 3": heavier, "CVAE-GAN": model}
+    opt.save(draw_samples(pages, data, opt), "samples", alt="Four pages of ten columns, a class each: real digits; those of the CVAE, "
+             "soft and some of them no digits; those with the KL × 3, soft and much alike; those of the CVAE-GAN, with harder strokes.")
 
-    early = train(data, opt, opt.seed, epochs=1, progress=False)
-    at, losses, heard = verdicts(early, data.x.astype(np.float32), rng, 10 if opt.quick else 400)
+    early, images = train(data, opt, opt.seed, epochs=1, progress=False), data.x.astype(np.float32)
+    at, losses, heard = verdicts(early, images, rng, 10 if opt.quick else 400)
     opt.save(draw_verdicts(at, losses, heard), "too_good", alt="Left, the discriminator's loss falls by orders of magnitude. Right, three "
              "lengths on a logarithmic scale: that of log(1 − D) falls with it, the others do not.")
-    normed_losses = [(f"learned from {name}", (f"{one}", f"asked {other}"), normed(cvae, data.x.astype(np.float32), rng, mixed, 5 if opt.quick else 200))
-                     for name, one, other, mixed in (("mixed batches", "mixed, as it learns", "each kind by itself", True),
-                                                     ("batches apart", "apart, as it learns", "mixed", False))]
-    opt.save(draw_normed(normed_losses), "mixed", alt="Two plots of losses. Left, on mixed batches the loss falls, and asked about each kind by "
-             "itself the same network gets worse than a coin. Right, learned apart, both fall slowly and together.")
+    steps = 5 if opt.quick else 200
+    mixed, apart = (normed(cvae, images, rng, how, steps) for how in (True, False))
+    opt.save(draw_normed(mixed, apart), "mixed", alt="Two plots of losses. Left, on mixed batches the loss falls, and asked about each "
+             "kind by itself the same network gets worse than a coin. Right, learned apart, both fall slowly and together.")
     few = np.stack([data.x[data.labels == c][1] for c in (0, 3, 4, 5, 7, 8)])
     opt.save(plots.analogies(model, few, (28, 28)), "classes", alt="Six digits, and beside each ten images: its z in every class, in the same hand.")
     opt.save(draw_walks(model, data), "walks", alt="Five rows; on the left a digit, then eleven images that turn from its class into another.")
 
-    (ours, _, fd, *_), (theirs, _, fd_cvae, *_) = found["CVAE-GAN"], found["CVAE"]
-    mixed = normed_losses[0][2][-20:].mean(axis=0)
-    print(f"\nSeen: of what the CVAE draws the judge names {theirs:.1%} as told, of the CVAE-GAN's {ours:.1%}; Fréchet distance {fd_cvae:.2f} and "
-          f"{fd:.2f}.\nWhile the discriminator's loss falls to {losses[-1]:.4f}, what log(1 − D) says shrinks {heard[0, 0] / heard[-1, 0]:.0f} times; what "
-          f"centres say grows {heard[-1, 2] / heard[0, 2]:.0f} times.  A\ndiscriminator that learned from mixed batches has a loss of {mixed[0]:.2f} on them, "
-          f"and of {mixed[1]:.2f} asked about each kind alone; a coin, 1.39.")
+    (ours, far, *_), (theirs, *_), (heavy, alike, *_) = (found[name] for name in ("CVAE-GAN", "CVAE", "CVAE, its KL × 3"))
+    as_it_learns, alone = mixed[-20:].mean(axis=0)
+    dies, _, grows = heard[-1] / heard[0]
+    print(f"\nSeen: of what the CVAE draws the judge names {theirs:.1%} as told, of the CVAE-GAN's {ours:.1%}.  With its KL × 3 the CVAE has "
+          f"{heavy:.1%}, and\ndraws of a class that lie {alike:.2f} apart, where the CVAE-GAN's lie {far:.2f} and real ones {real:.2f}.  While the "
+          f"discriminator's\nloss falls to {losses[-1]:.4f}, what log(1 − D) says becomes {dies:.3f} of what it was, what centres say {grows:.0f} "
+          f"times as much.\nA discriminator that learned from mixed batches has a loss of {as_it_learns:.2f} on them, and of {alone:.2f} asked about "
+          f"each kind\nalone; a coin, {2 * np.log(2):.2f}.")
 
 
 if __name__ == "__main__":
