@@ -152,5 +152,5 @@ log_density = (-0.5 * (z / wide[1]) ** 2 - np.log(wide[1]) - 0.5 * np.log(2 * np
 assert np.allclose(from_q(1, chains, *wide, np.random.default_rng(1)), log_joint(z)[0] - log_density)   # T = 1: p(x, z)/q(z), draw by draw
 
 # %% [markdown]
-# A start at $q$ keeps the danger that the prior avoids: where $q$ sits on one of two modes, so do nearly all chains, and half of $p(x)$ is missing,
-# $\log 2 = 0.69$ nats, with a small error bar beside it.  The mean weight is still right on average: over chains that nobody will see.
+# A start at $q$ keeps the danger that the prior avoids.  Where $q$ sits on one of two modes, its draws for $T = 1$ miss the other: half of $p(x)$ is missing, $\log 2 = 0.69$ nats, with a small error bar beside it that does not tell.  With
+# bridges a few chains find the other mode, and carry enormous weights: right on average, and noisy.
