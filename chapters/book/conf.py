@@ -60,9 +60,10 @@ def header(app, page, template, context, doctree):
         return
     runtime = (NbMetadataCollector.get_exec_data(app.env, page) or {}).get("runtime") or 0.0
     quick = " with <code>--quick</code>" if "--quick" in os.environ.get("MINIVAE_ARGS", "") else ""
+    solved = ", with the solutions of its exercises" if page.startswith("ch") else ""
     line = (f'<p class="chapter"><a download href="_downloads/{page}.py">script</a> · '
             f'<a download href="_downloads/{page}.ipynb">notebook</a> · needs {escape(reading.needs(script.read_text(encoding="utf-8")))} · '
-            f"ran {runtime:.0f} s{quick} when this book was built, with the solutions of its exercises</p>")
+            f"ran {runtime:.0f} s{quick} when this book was built{solved}</p>")
     context["body"] = context["body"].replace("</h1>", f"</h1>{line}", 1)
 
 
