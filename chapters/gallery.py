@@ -4,7 +4,7 @@ The question     What do all these models draw, and what do they make of an imag
 What is new      nothing: every model of the chapters, trained briefly and shown side by side.
 What you'll see  a strip for each model, samples to the left, reconstructions to the right; the numbers below.
 
-    python chapters/gallery.py                            4,000 digits, five to six minutes on one core
+    python chapters/gallery.py                            4,000 digits, six minutes on one core
     python chapters/gallery.py --only VAE "CVAE-GAN"      some of them
     python chapters/gallery.py --epochs 60 --data mnist   for longer, on more
 """
