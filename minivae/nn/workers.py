@@ -21,7 +21,7 @@ from minivae.backend import Array, Device
 from minivae.nn.batch_norm import batch_learners, learning
 from minivae.nn.network import Network
 from minivae.nn.rehearsal import crossover
-from minivae.parallel import ALONE, SOLO, Processes, Team, quiet_blas, shares
+from minivae.parallel import ALONE, SOLO, Processes, Team, keep_memory, quiet_blas, shares
 
 FEW, MANY = 32, 64         # rows: a product of fewer takes hardly less time; more are worth a thread in any network
 WORK = 2**24               # between: rows × weights.  Right on two AVX2 cores; both hold where nothing was measured
@@ -66,6 +66,7 @@ class Workers:
         self.team = team_on(self.model.device) if threads is None else Team(threads)
         self.processes = processes
         quiet_blas()                                  # a single thread is one thread, too
+        keep_memory()
         if processes.size > 1:
             teams = np.array([float(self.team.threads > 1)])
             processes.sum(teams)

@@ -1,0 +1,50 @@
+"""Memory that a step frees is there for the next one: the system is not asked for it, page by page, again."""
+
+import platform
+
+import pytest
+from conftest import python
+
+from minivae.parallel.memory import WISHES
+
+PAGE_FAULTS = """
+import resource
+import sys
+
+import numpy as np
+
+from minivae.parallel import keep_memory
+from minivae.variants import ConvVAEConfig
+
+def step():
+    arrays = [np.ones((1000, 1000), np.float32) for _ in range(20)]          # 80 MB, alive together
+
+if "keep" in sys.argv:
+    ConvVAEConfig().build()                                                  # whoever builds a model has it
+    assert keep_memory()
+for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told to keep memory")
+def test_a_step_asks_the_system_for_no_memory_that_it_had_before(tmp_path, monkeypatch):
+    for name in WISHES:
+        monkeypatch.delenv(name, raising=False)
+    script = tmp_path / "faults.py"
+    script.write_text(PAGE_FAULTS, encoding="utf-8")
+    kept, given_back = (int(python(script, *arguments).stdout) for arguments in (["keep"], []))
+    assert kept < 100
+    assert given_back > 10 * max(kept, 100)
+
+
+def test_it_is_left_alone_where_the_environment_says_what_malloc_shall_do(monkeypatch):
+    for name in WISHES:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "glibc.malloc.trim_threshold=131072" if name == "GLIBC_TUNABLES" else "131072")
+            said = python("-c", "from minivae.parallel import keep_memory; print(keep_memory())").stdout
+        assert said.strip() == "False", name
