@@ -110,22 +110,24 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
 
     Written as scattering, patches would be added onto overlapping places.  But a pixel at s·q + a hears only those
     W[a + s·m] whose patch began m places before: so gather, for each q, the m = 0 … ⌈k/s⌉ − 1 outputs behind it, let
-    one product make all s×s pixels a of the place q, and lay them side by side.
+    one product make all s×s pixels a of the place q, and lay them side by side.  Places that are padding and nothing
+    else are not made.
     """
     (k, _, C, F), (B, H, width, _), s = W.shape, shape, stride
     if C * s * s < 16:                                                    # a product of few columns: scatter instead
         return _scatter(y, W, stride, padding, shape)
     M = -(-k // s)
-    places = [-(-(n + padding) // s) for n in (H, width)]                 # q = 0 … Q − 1 reach the last pixel
-    after = [max(0, Q - n) for Q, n in zip(places, y.shape[1:3])]
-    behind = _patches(_frame(y, (M - 1, after[0]), (M - 1, after[1])), M, 1, 0)[:, :places[0], :places[1]]
+    first = min(padding // s, M - 1)                                      # q = first … first + Q − 1 reach all pixels
+    places = [-(-(n + padding) // s) - first for n in (H, width)]
+    before, after = M - 1 - first, [max(0, first + Q - n) for Q, n in zip(places, y.shape[1:3])]
+    behind = _patches(_frame(y, (before, after[0]), (before, after[1])), M, 1, 0)[:, :places[0], :places[1]]
     taps = np.zeros_like(W, shape=(M * s, M * s, C, F))
     taps[:k, :k] = W
     taps = taps.reshape(M, s, M, s, C, F)[::-1, :, ::-1]                  # a window begins with the farthest behind
     kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(M * M * F, s * s * C)
     x = _times(behind, kernel).reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5)
-    x = x.reshape(B, places[0] * s, places[1] * s, C)
-    return x[:, padding:padding + H, padding:padding + width].copy()
+    x, cut = x.reshape(B, places[0] * s, places[1] * s, C), padding - first * s
+    return x if x.shape == shape else x[:, cut:cut + H, cut:cut + width].copy()
 
 
 def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
