@@ -140,36 +140,35 @@ class VAEGAN(VAE):
 
         x (B, X), eps and eps_p (B, Z) -> 5 × (B,), and for each network a pullback of one cotangent (B,)
         """
-        B = len(x)
         q, pull_q = self.q(x=x)
         z, pull_z = reparameterize(*q, eps=eps)
         kl, pull_kl = gaussian_kl(*q)
-        outputs, pull_decoder = self.decoder(np.concatenate([z, eps_p]))
-        made, pull_picture = picture(outputs, likelihood=self.likelihood)
-        (f, a), pull_real = self.discriminator(x)
-        (f_made, a_made), pull_made = self.discriminator(made)
-        apart, rest = f_made[:B] - f, np.zeros_like(f)  # only reconstructions are to be like something
-        (right, pull_right), (wrong, pull_wrong), (fooled, pull_fooled) = (
-            softplus(logit) for logit in (-a, a_made, -a_made))
+        (outputs, pull_decoder), (outputs_p, pull_decoder_p) = self.decoder(z), self.decoder(eps_p)
+        (made, pull_picture), (made_p, pull_picture_p) = (
+            picture(y, likelihood=self.likelihood) for y in (outputs, outputs_p))
+        ((f, a), pull_real), ((f_made, a_made), pull_made), ((_, a_p), pull_made_p) = (
+            self.discriminator(images) for images in (x, made, made_p))
+        apart = f_made - f                             # only reconstructions are to be like something
+        right, wrong, wrong_p, fooled, fooled_p = (softplus(logit) for logit in (-a, a_made, a_p, -a_made, -a_p))
 
         def heard_by_discriminator(d: Array) -> None:            # −log D(x) − log(1 − D(x̃)) − log(1 − D(x̃_p))
-            pull_real(None, -pull_right(d), need_dx=False)
-            pull_made(None, pull_wrong(np.concatenate([d, d])), need_dx=False)
+            pull_real(None, -right[1](d), need_dx=False)
+            pull_made(None, wrong[1](d), need_dx=False)
+            pull_made_p(None, wrong_p[1](d), need_dx=False)
 
-        def heard_of_likeness(d: Array) -> Array:       # to the images, past a discriminator that does not hear it
-            dfeatures = np.concatenate([apart * d[:, None], rest])
-            return pull_picture(pull_made(dfeatures, None, need_dp=False))
-
+        # to the images, past a discriminator that does not hear it: need_dp=False
         def heard_by_decoder(d: Array) -> None:
-            dgame = pull_picture(pull_made(None, -pull_fooled(np.concatenate([d, d])), need_dp=False))
-            pull_decoder(self.gamma * heard_of_likeness(d) + dgame, need_dx=False)
+            dmade = pull_made(apart * (self.gamma * d)[:, None], -fooled[1](d), need_dp=False)
+            pull_decoder(pull_picture(dmade), need_dx=False)
+            pull_decoder_p(pull_picture_p(pull_made_p(None, -fooled_p[1](d), need_dp=False)), need_dx=False)
 
         def heard_by_encoder(d: Array) -> None:
-            dz = pull_decoder(heard_of_likeness(d), need_dp=False)[:B]
+            dmade = pull_made(apart * d[:, None], None, need_dp=False)
+            dz = pull_decoder(pull_picture(dmade), need_dp=False)
             pull_q(*(a + b for a, b in zip(pull_z(dz), pull_kl(d))))
 
-        nll, _ = self.likelihood(outputs[:B], x=x)
-        terms = nll, kl, 0.5 * (apart * apart).sum(axis=1), right + wrong[:B] + wrong[B:], fooled[:B] + fooled[B:]
+        nll, _ = self.likelihood(outputs, x=x)
+        terms = (nll, kl, 0.5 * (apart * apart).sum(axis=1), right[0] + wrong[0] + wrong_p[0], fooled[0] + fooled_p[0])
         return terms, {"encoder": heard_by_encoder, "decoder": heard_by_decoder,
                        "discriminator": heard_by_discriminator}
 
