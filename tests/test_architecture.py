@@ -135,7 +135,7 @@ def test_training_needs_nothing_but_numpy_and_its_few_helpers():
     (platformdirs is pooch's.  IPython, which a notebook has anyway, shows pictures in it.)
     """
     outside = {name.split(".")[0] for file, path in FILES.items() for name in imports(tree(path))
-               if file not in ("bench.torch_peer", "bench.jax_peer", "fast.loops")}      # our peers, and an extra
+               if not file.startswith("bench.torch_") and file not in ("bench.jax_peer", "fast.loops")}  # peers
     outside -= set(sys.stdlib_module_names) | {"minivae"}
     outside -= {"wire", "sandbox", "things", "parts", "purity", "evaluations", "seccomp", "worlds", "watch", "meter",
                 "counted", "confined"}

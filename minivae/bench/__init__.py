@@ -2,8 +2,11 @@
 
 rows.py          what is timed: sizes, batches, the same weights for everybody
 ours.py          our contenders: the library, and the matrix products of its step alone
+systems.py       steps of systems of several networks
 inline.py        the library's step written out: what value and pullback cost
 torch_peer.py    PyTorch: eager, fused Adam, torch.compile, channels last
+torch_systems.py    and its steps of those systems, of the modules in
+torch_layers.py     which have our layers' weights
 jax_peer.py      JAX: one jitted step
 breakdown.py     where our own step spends its time
 worker.py        a contender's process

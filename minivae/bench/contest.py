@@ -28,7 +28,6 @@ from minivae.bench.rows import Row, to_dict
 NEEDS = {"minivae": "numpy", "minivae_fast": "numba", "inline": "numpy", "products": "numpy", "jax": "jax",
          "torch": "torch", "torch_fused": "torch", "torch_compile": "torch", "torch_channels_last": "torch"}
 WORKER = (sys.executable, "-m", "minivae.bench.worker")
-TOLERANCE = 1e-5       # of ‖difference‖ / ‖reference‖ of each proved array: float32's rounding, added up, gives 4e-7
 OTHERS = 0.1           # of a burst's time may a core have worked for somebody else; above that it is measured again
 AGAIN = 2              # so many times, at most
 PAUSE = 0.25           # seconds between two turns, in which the last one's threads stop spinning (OpenBLAS: 0.1)
@@ -128,7 +127,7 @@ def compete(row: Row, names: list[str], *, bursts: int, threads: int, breakdown:
     with tqdm(total=len(names) * (bursts + 2), desc=f"row {row.name}", unit="burst", leave=False) as bar, \
             processes(names, row, threads) as running:
         result["about"] = {name: contender.about for name, contender in running.items()}
-        result["proof"] = prove(running, bar)
+        result["proof"] = prove(running, bar, row.tolerance)
         for name, contender in running.items():
             bar.set_postfix_str(f"warming {name}")
             contender.ask(f"go {row.warmup}")
@@ -172,10 +171,10 @@ def _share_of_others(answer: dict[str, Any]) -> float:
     return (answer["others"] or 0.0) / answer["seconds"]       # None: the system does not tell
 
 
-def prove(running: dict[str, Contender], bar: tqdm) -> dict[str, float]:
+def prove(running: dict[str, Contender], bar: tqdm, tolerance: float) -> dict[str, float]:
     """The largest relative difference of each contender from PyTorch's (without it: the library's) arrays.
 
-    Raises BenchError above TOLERANCE: times of different work are not worth taking.
+    Raises BenchError above the tolerance: times of different work are not worth taking.
     """
     arrays: dict[str, dict[str, np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -191,9 +190,9 @@ def prove(running: dict[str, Contender], bar: tqdm) -> dict[str, float]:
     differences = {}
     for name, found in arrays.items():
         worst, where = difference(found, arrays[reference])
-        if not worst <= TOLERANCE:
+        if not worst <= tolerance:
             raise BenchError(f"row {next(iter(running.values())).row.name}: {where} of {name} differs from that of "
-                             f"{reference} by {worst:.1e} (at most {TOLERANCE:.0e} is allowed): not timed")
+                             f"{reference} by {worst:.1e} (at most {tolerance:.0e} is allowed): not timed")
         differences[name] = worst
     return differences
 

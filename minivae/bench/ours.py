@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import cycle, pairwise
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array
-from minivae.bench.rows import Row, Work, batches, build, images, proof_inputs
+from minivae.bench import systems
+from minivae.bench.rows import GivenNoise, Row, Work, batches, build, images, proof_inputs
 from minivae.distributions import bernoulli_sample
 from minivae.evaluation import importance_weighted_bound
 from minivae.parallel import SOLO, Team, shares
@@ -23,19 +23,10 @@ def prepare(model: VAE, threads: int) -> VAE:
     return model
 
 
-class GivenNoise:
-    """Stands in for a generator where the noise is given: `train_step` then proves what it computes."""
-
-    def __init__(self, eps: Array) -> None:
-        self.eps = eps
-
-    def standard_normal(self, size: Any, dtype: Any = None) -> Array:
-        """The given noise, once in this shape."""
-        return self.eps.reshape(size).astype(dtype)
-
-
 def minivae(row: Row, threads: int) -> Work:
     """The library as its users call it; the contest tells each process whether Numba may help (MINIVAE_FAST)."""
+    if row.kind in systems.KINDS:
+        return systems.minivae(row, threads)
     model, rng = prepare(build(row), threads), np.random.default_rng(0)
     if row.kind == "decode":
         z = proof_inputs(row)[1]

@@ -20,6 +20,7 @@ from minivae.variants import ConvVAEConfig, VAEConfig
 LEARNING_RATE = 1e-3
 STEP = ("minivae", "minivae_fast", "torch", "torch_fused", "torch_compile", "jax", "products")
 CURVE = ("minivae", "minivae_fast", "torch", "jax", "products")
+SYSTEM = ("minivae", "minivae_fast", "torch")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Row:
     title: str
     contenders: tuple[str, ...] = STEP
     kind: str = "step"
-    """step, decode or nll"""
+    """step, decode or nll; of the systems of several networks (systems.py): vae_gan, vq_vae, pixel_cnn"""
     hidden: tuple[int, ...] = (400,)
     """hidden units of a fully connected VAE; () is the convolutional one"""
     latents: int = 20
@@ -48,10 +49,13 @@ class Row:
     threads: int | None = None
     """instead of the contest's, where the row is about something else"""
 
+    tolerance: float = 1e-5
+    """of ‖difference‖ / ‖reference‖ of each proved array: float32's rounding, added up, gives 4e-7"""
+
     @property
     def warmup(self) -> int:
         """Unmeasured steps before the first burst."""
-        return 3 * self.steps if self.kind == "step" else 1
+        return 1 if self.kind in ("decode", "nll") else 3 * self.steps
 
     def quick(self) -> Row:
         """The same row with tiny counts: proves that it runs, times nothing."""
@@ -81,6 +85,10 @@ ROWS = (
         steps=1, bursts=5),
     Row("g", "NLL as in papers, K = 5,000, 1,000 images, 784-200-200-50 tanh", ("minivae", "torch", "jax"), "nll",
         hidden=(200, 200), latents=50, activation="tanh", batch=1000, samples=5000, steps=1, bursts=3),
+    Row("h", "step of a VAE/GAN, 784-400-20, 128 features, batch 128", SYSTEM, "vae_gan", steps=20),
+    Row("i", "step of a VQ-VAE-2, two levels, batch 64", SYSTEM, "vq_vae", hidden=(), batch=64, steps=10,
+        tolerance=1e-4),                               # gradients of biases: sums of 12,544 numbers that nearly cancel
+    Row("j", "step of its priors, two gated PixelCNNs, batch 64", SYSTEM, "pixel_cnn", hidden=(), batch=64, steps=5),
     *_scaling(),
     Row("overhead", "value and pullback against inline NumPy, as (a), one thread", ("minivae", "inline"), threads=1),
 )
@@ -91,7 +99,8 @@ def chosen(names: tuple[str, ...]) -> list[Row]:
     found = [row for row in ROWS if not names or row.name in names or row.name.split()[0] in names]
     unknown = set(names) - {row.name for row in found} - {row.name.split()[0] for row in found}
     if unknown:
-        raise ValueError(f"rows: got {', '.join(sorted(unknown))}, expected some of a, b, c, d, e, f, g, overhead")
+        raise ValueError(f"rows: got {', '.join(sorted(unknown))}, "
+                         "expected some of a, b, c, d, e, f, g, h, i, j, overhead")
     return found
 
 
@@ -119,11 +128,24 @@ def proof_inputs(row: Row) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     if row.kind == "decode":
         return images()[:1], rng.standard_normal((row.batch, row.latents), dtype=np.float32)
-    B, L = (row.batch, 1) if row.kind == "step" else (min(row.batch, 20), min(row.samples, 5))
+    B, L = row.batch, 2 if row.kind == "vae_gan" else 1
+    if row.kind == "nll":
+        B, L = min(row.batch, 20), min(row.samples, 5)
     x = np.resize(images(), (B, 784))
     if row.binarize:
         x = (rng.random(x.shape) < x).astype(np.float32)
     return x, rng.standard_normal((L, B, row.latents), dtype=np.float32)
+
+
+class GivenNoise:
+    """Stands in for a generator where the noise is given: `train_step` then proves what it computes."""
+
+    def __init__(self, eps: Array) -> None:
+        self.eps = eps
+
+    def standard_normal(self, size: Any, dtype: Any = None) -> Array:
+        """The given noise, once in this shape."""
+        return self.eps.reshape(size).astype(dtype)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from minivae.backend import Array
 from minivae.bench.rows import LEARNING_RATE, Row, Work, batches, build, images, proof_inputs
+from minivae.bench.torch_systems import SYSTEMS
 from minivae.nn import Parameter
 
 ROWS = 2000            # images × samples at once in the NLL: as quick as 1,000, and quicker than 5,000 and more
@@ -93,6 +94,8 @@ def peer(row: Row, threads: int, *, fused: bool = False, compiled: bool = False,
     """PyTorch's work for a row, from the library's weights."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    if row.kind in SYSTEMS:
+        return SYSTEMS[row.kind](row)
     net: Any = Net(row)
     parameters = build(row).arena.parameters
     for _, ours, theirs in net.paired(parameters):
