@@ -450,10 +450,10 @@ def main(argv=None):
 
     (ours, far, *_), (theirs, *_), (heavy, alike, *_) = (found[name] for name in ("CVAE-GAN", "CVAE", "CVAE, its KL × 3"))
     as_it_learns, alone = mixed[-20:].mean(axis=0)
-    dies, _, grows = heard[-1] / heard[0]
+    dies, _, grows = np.median(heard[-10:], axis=0) / heard[0]            # of single batches: one may be an exception
     print(f"\nSeen: of what the CVAE draws the judge names {theirs:.1%} as told, of the CVAE-GAN's {ours:.1%}.  With its KL × 3 the CVAE has "
           f"{heavy:.1%}, and\ndraws of a class that lie {alike:.2f} apart, where the CVAE-GAN's lie {far:.2f} and real ones {real:.2f}.  While the "
-          f"discriminator's\nloss falls to {losses[-1]:.4f}, what log(1 − D) says becomes {dies:.3f} of what it was, what centres say {grows:.0f} "
+          f"discriminator's\nloss falls to {np.median(losses[-10:]):.4f}, what log(1 − D) says becomes {dies:.2g} of what it was, what centres say {grows:.0f} "
           f"times as much.\nA discriminator that learned from mixed batches has a loss of {as_it_learns:.2f} on them, and of {alone:.2f} asked about "
           f"each kind\nalone; a coin, {2 * np.log(2):.2f}.")
 
