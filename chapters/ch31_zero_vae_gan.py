@@ -50,7 +50,7 @@ from minivae.evaluation import (
     eszsl,
     self_train,
     softmax_classifier,
-    zero_shot,
+    zero_shot_accuracy,
 )
 from minivae.evaluation.linear_classifier import standard
 from minivae.evaluation.zero_shot import GAMMAS, LAMBDAS
@@ -259,7 +259,7 @@ def rivals(parts, found, opt, seed):
 def judged(found, scores):
     """Among the classes that there are, both questions"""
     there = np.isin(np.arange(len(CHARACTERS)), np.concatenate([found.seen, found.unseen]))
-    return zero_shot(lambda x: np.where(there, scores(x), -np.inf), seen=found.test, unseen=found.images)
+    return zero_shot_accuracy(lambda x: np.where(there, scores(x), -np.inf), seen=found.test, unseen=found.images)
 
 
 def told(labels):

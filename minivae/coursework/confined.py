@@ -95,7 +95,7 @@ class Bench:
     def __init__(self, counted: Any, meter: Any) -> None:
         self.counted, self.meter = counted, meter.Meter()
 
-    def open(self, name: str, text: str | None = None) -> Outside:
+    def opened(self, name: str, text: str | None = None) -> Outside:
         """The module `name` of this text, or of the file of that name here.  Raises Refused, SyntaxError, OSError."""
         path = Path(f"{name}.py").resolve()
         file, text = (f"<{name}>", text) if text is not None else (str(path), path.read_text(encoding="utf-8"))

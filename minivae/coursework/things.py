@@ -52,7 +52,7 @@ class Things:
             return self.out(module_of(target, *rest))
         if kind == "counted":
             self.laws = self.laws[:1]                  # gradients are given there: nobody asks whether one is measured
-            return self.out(self.bench.open(target, *rest))
+            return self.out(self.bench.opened(target, *rest))
         if kind == "counts":
             return self.bench.counts()
         thing = self.back(target)

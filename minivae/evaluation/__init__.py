@@ -78,7 +78,7 @@ from minivae.evaluation.zero_shot import (
     harmonic_mean,
     self_train,
     softmax_classifier,
-    zero_shot,
+    zero_shot_accuracy,
 )
 
 __all__ = [
@@ -93,5 +93,5 @@ __all__ = [
     "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
     "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
     "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap", "self_train",
-    "softmax_classifier", "support_vectors", "terms_by_image", "zero_shot",
+    "softmax_classifier", "support_vectors", "terms_by_image", "zero_shot_accuracy",
 ]

@@ -61,7 +61,7 @@ class ZeroShot:
         return harmonic_mean(self.seen, self.unseen)
 
 
-def zero_shot(scores: Scores, *, seen: Labelled, unseen: Labelled) -> ZeroShot:
+def zero_shot_accuracy(scores: Scores, *, seen: Labelled, unseen: Labelled) -> ZeroShot:
     """Both tasks: test images of seen classes, and images of unseen ones."""
     (x_seen, y_seen), (x, y) = seen, unseen
     given, classes = scores(x), np.unique(y)

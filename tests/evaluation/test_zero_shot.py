@@ -18,7 +18,7 @@ from minivae.evaluation import (
     harmonic_mean,
     self_train,
     softmax_classifier,
-    zero_shot,
+    zero_shot_accuracy,
 )
 from minivae.evaluation.zero_shot import GAMMAS, LAMBDAS
 from minivae.training import fit
@@ -57,7 +57,7 @@ def test_both_tasks_by_hand():
     seen = np.array([[3.0, 1.0, 0.0, 0.0], [0.0, 1.0, 2.0, 0.0]]), np.array([0, 1])
     x = np.array([[5.0, 0.0, 1.0, 0.0], [0.0, 0.0, 9.0, 1.0], [0.0, 0.0, 1.0, 7.0], [1.0, 0.0, 9.0, 1.0]])
     unseen = x, np.array([2, 2, 3, 3])
-    found = zero_shot(lambda x: x, seen=seen, unseen=unseen)
+    found = zero_shot_accuracy(lambda x: x, seen=seen, unseen=unseen)
     assert found == ZeroShot(alone=0.75, seen=0.5, unseen=0.5)
 
 
@@ -131,7 +131,7 @@ def test_a_trained_generator_comes_near_it():
     data = np.concatenate([x, model.generate(a[made], rng)]), np.concatenate([y, made])
     labels = np.repeat(UNSEEN, 1000)
     test = drawn(labels, rng)
-    found = zero_shot(softmax_classifier(data, classes=12, decay=1.0), seen=(x, y), unseen=(test, labels))
+    found = zero_shot_accuracy(softmax_classifier(data, classes=12, decay=1.0), seen=(x, y), unseen=(test, labels))
     assert found.alone > class_accuracy(bayes(test, UNSEEN), labels) - 0.1
     assert found.unseen > class_accuracy(bayes(test, np.arange(12)), labels) - 0.1
 
