@@ -40,7 +40,7 @@ def given():
 def counts(text, **arrays):
     """(what the function f of that text returns of these, what that cost)"""
     bench = Bench(counted, meter)
-    f = bench.open("f", text).f
+    f = bench.opened("f", text).f
     bench.counts()
     return f(**arrays), bench.counts()
 
@@ -72,7 +72,7 @@ def test_new_memory_is_what_python_says_was_taken():
             "    kept[1] *= x.T.reshape(x.shape)\n    return len(kept)\n")
     x, y = np.ones((2, 400, 300), np.float32)
     bench = Bench(counted, meter)
-    f = bench.open("f", text).f
+    f = bench.opened("f", text).f
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -137,7 +137,7 @@ def test_what_leads_behind_things_is_refused_with_its_line(text):
     assert f": {BEHIND[text]} is not there when the passes of this file are counted" in says
     assert says.startswith("step.py, line ")
     with pytest.raises(Refused):
-        Bench(counted, meter).open("step", text)
+        Bench(counted, meter).opened("step", text)
 
 
 FINE = """
