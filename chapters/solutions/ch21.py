@@ -93,6 +93,9 @@ assert np.allclose(one, other)
 class Fixed(Layer):
     """N(0, I), whatever is seen"""
 
+    def __init__(self, unused):
+        self.unused = unused               # its parameters stay the model's, and nothing pulls at them
+
     def __call__(self, told):
         zero = np.zeros((len(told), latents), told.dtype)
         return (zero, zero.copy()), lambda *dq, **_: None
@@ -105,7 +108,7 @@ latents = model.latents
 plain = CVAEConfig(*asked.sizes, hidden=(30,) if opt.quick else (400,), latents=latents).build(
     seed=opt.seed, targets=seen.y, baseline_steps=max(1, opt.epochs // 4) * -(-len(seen) // 100),
     optimizers={"baseline": Adam(1e-3), "cvae": Adam(1e-3)})
-plain.prior = Fixed()
+plain.prior = Fixed(plain.prior)
 fit(plain, seen, epochs=max(1, opt.epochs // 4) + opt.epochs, batch_size=100, seed=opt.seed, progress=False)
 by_prior = {}
 for name, m in (("a prior network", model), ("N(0, I)", plain)):

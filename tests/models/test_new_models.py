@@ -21,6 +21,7 @@ from minivae.nn import Adam, Momentum
 from minivae.parallel import Team
 from minivae.runs import BEST, CheckpointError, NotFiniteError, load_parameters
 from minivae.training import Interrupted, fit, loop
+from minivae.variants import CVAEGANConfig, M2Config, VAEConfig, VAEGANConfig
 
 CPU = device("cpu")
 HERE = Path(__file__).parent
@@ -50,6 +51,14 @@ def two_players(dtype=np.float32):
 
 def padded(dtype=np.float32):
     return SequenceVAE(6, 1, 16, 2, device=CPU, dtype=dtype, optimizers={"vae": Adam(1e-2)})
+
+
+def vae_gan():
+    return VAEGANConfig(VAEConfig(784, (8,), 2), features=6).build(margin=0.2)
+
+
+def cvae_gan():
+    return CVAEGANConfig(M2Config(784, 10, (8,), 2), features=6).build()
 
 
 MODELS = [(conditional, digits), (two_players, digits), (padded, sequences)]
@@ -126,7 +135,7 @@ SCRIPT = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
 import test_new_models as t
-model, data = t.two_players(), t.digits(70)
+model, data = t.{build}(), t.{data}
 taken, step = 0, model.train_step
 def counted(batch, rng):
     global taken
@@ -140,20 +149,23 @@ t.fit(model, data, run={run!r}, epochs=3, batch_size=15, progress=False, seed=4)
 """
 
 
-@pytest.mark.parametrize("kill", [6, 10, 13])
-def test_two_networks_killed_at_any_step_resume_from_the_last_epoch_bit_for_bit(kill, tmp_path):
-    """SIGKILL, after steps 1 and 5 of the second epoch, and step 3 of the last."""
+@pytest.mark.parametrize("build", [two_players, vae_gan, cvae_gan], ids=lambda build: build.__name__)
+def test_several_networks_killed_at_any_step_resume_from_the_last_epoch_bit_for_bit(build, tmp_path):
+    """SIGKILL, after a random step of the second or the last of three epochs."""
+    kill = int(np.random.default_rng().integers(6, 15))
     data, how = digits(70), {"batch_size": 15, "epochs": 3, "progress": False, "seed": 4}
-    whole = two_players()
+    data = data.but(labels=load("digits").train_labels[:70]) if build is cvae_gan else data
+    whole = build()
     fit(whole, data, **how)
-    script = SCRIPT.format(here=str(HERE), kill=kill, run=str(tmp_path / "run"))
+    given = "digits(70)" + ".but(labels=t.load('digits').train_labels[:70])" * (build is cvae_gan)
+    script = SCRIPT.format(here=str(HERE), kill=kill, run=str(tmp_path / "run"), build=build.__name__, data=given)
     paths = f"import sys; sys.path[:0] = {[str(ROOT / 'tests'), str(HERE)]!r}\n"
     killed = subprocess.run([sys.executable, "-c", paths + script], cwd=ROOT, check=False, capture_output=True,
                             text=True, encoding="utf-8")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    again = two_players()
+    again = build()
     fit(again, data, run=tmp_path / "run", resume=True, **how)
-    assert state(again) == state(whole)
+    assert state(again) == state(whole), f"killed at step {kill}"
 
 
 @every_model
