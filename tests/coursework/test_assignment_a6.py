@@ -180,7 +180,7 @@ def test_the_handout_says_what_the_tests_give():
     parts = {n: float(p) for n, p in re.findall(r"## Part (\d) · .* \((\d+) points\)", text)}
     assert parts == {n: sum(p for task, p in points.items() if task[0] == n) for n in parts}
     assert sum(parts.values()) == READ.points
-    assert f"{READ.points:g} points, and {sum(w.points for w in READ.written):g} for what you work out on paper" in text
+    assert f"{READ.points:g} points, and {sum(w.points for w in READ.written):g} for what you prove on paper" in text
     assert f"**P1** ({READ.written[0].points:g} points)" in text
     asked = [READ.wanted(test, 0)["passes"][1]["shares"] for test in READ.tests]
     shares = {f"{100 * found[what]:.3g}%" for found in asked for what in ("moved", "new", "products") if what in found}
