@@ -8,11 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from judging import judged
 
 from minivae.coursework.assignment import Assignment
 from minivae.coursework.build import starter
 from minivae.coursework.cli import ASSIGNMENTS, main
-from minivae.coursework.grade import check, grade, run
+from minivae.coursework.grade import check, grade
 from minivae.coursework.report import gradescope
 from minivae.coursework.student import Student, StudentError
 from minivae.coursework.testing import Solution, compare
@@ -161,13 +162,6 @@ def test_the_form_of_a_mistake_is_no_other_modules_form():
 # ── grading ───────────────────────────────────────────────────────────────────────────────────
 
 
-def judged(tree, assignment, tasks=()):
-    """All in one process; `verify`, which is slow, has one for each, as in `grade`."""
-    with Student(tree) as student:
-        return [run(test, student, assignment.wanted(test, SEED), SEED)
-                for test in assignment.tests if not tasks or test.task in tasks]
-
-
 def together(trees, folder):
     for tree in trees:
         shutil.copytree(tree, folder, dirs_exist_ok=True)
@@ -175,7 +169,7 @@ def together(trees, folder):
 
 
 def test_full_marks(assignment, trees, tmp_path):
-    results = judged(together(trees, tmp_path / "work"), assignment)
+    results = judged(assignment, together(trees, tmp_path / "work"), seed=SEED)
     assert [r.says for r in results if not r.passed and r.most] == []
     assert sum(r.points for r in results) == assignment.points == 48.0
     assert [sum(r.most for r in results if r.task.endswith(f".{n}")) for n in make.NUMBERS] == [6.0] * 8
@@ -187,7 +181,7 @@ def test_who_runs_right_checks_and_names_no_bug_gets_nothing(assignment, trees, 
     for name in NAMES:
         shutil.copy(trees[0] / f"{name}.py", work / f"{name}.py")
     shutil.copy(trees[0] / "answers.py", work / "answers.py")
-    results = judged(work, assignment)
+    results = judged(assignment, work, seed=SEED)
     assert sum(r.points for r in results) == 0
     says = [r.says for r in results if r.task.startswith("4.")]
     assert len(says) == 8
@@ -198,9 +192,9 @@ def test_a_reason_is_enough_for_a_check_to_count(assignment, trees, tmp_path):
     work = together(trees, tmp_path / "work")
     answers = (work / "answers.py").read_text(encoding="utf-8")
     (work / "answers.py").write_text(answers + "LINES = dict.fromkeys(LINES, 1)\n", encoding="utf-8")
-    points = {r.task: r.points for r in judged(work, assignment, ("1.3", "4.3")) if r.most}
+    points = {r.task: r.points for r in judged(assignment, work, seed=SEED, tasks=("1.3", "4.3")) if r.most}
     assert points["4.3"] == 2
-    found = [r.points for r in judged(work, assignment, ("1.3",)) if r.most]
+    found = [r.points for r in judged(assignment, work, seed=SEED, tasks=("1.3",)) if r.most]
     assert sorted(found) == [0, 1]
 
 

@@ -2,21 +2,18 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from equivalents import with_function
+from judging import changed, judged, starter_and_right
 
 from minivae.coursework.assignment import Assignment
-from minivae.coursework.build import starter
 from minivae.coursework.cli import ASSIGNMENTS
 from minivae.coursework.cut import find, statements
-from minivae.coursework.grade import run
-from minivae.coursework.student import Student
-from minivae.coursework.verify import mutants, solution, verify
+from minivae.coursework.verify import mutants, verify
 from minivae.variants import M2Config
 
 FOLDER = ASSIGNMENTS / "a5"
@@ -27,33 +24,18 @@ MODEL, CLASSES = "minivae/variants/semi_supervised.py", "minivae/distributions/c
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    """The starter, and the solution over it."""
-    folder = tmp_path_factory.mktemp("a5")
-    for name in ("starter", "right"):
-        starter(READ, folder / name)
-    solution(READ, folder / "right")
-    return folder
-
-
-def judged(tree, work, changes=(), *, seed=0, tasks=()):
-    """Results of the tree with (file, change of its text), all tests in one process."""
-    shutil.copytree(tree, work)
-    for file, change in changes:
-        (work / file).write_text(change((work / file).read_text(encoding="utf-8")), encoding="utf-8")
-    with Student(work) as student:
-        return [run(test, student, READ.wanted(test, seed), seed)
-                for test in READ.tests if not tasks or test.task in tasks]
+    return starter_and_right(READ, tmp_path_factory.mktemp("a5"))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 12345678901234567890])
 def test_a_right_solution_gets_full_marks_at_every_seed(seed, trees, tmp_path):
-    results = judged(trees / "right", tmp_path / "work", seed=seed)
+    results = judged(READ, trees / "right", seed=seed)
     assert [result.says for result in results if not result.passed] == []
     assert sum(result.points for result in results) == READ.points == 47
 
 
 def test_the_starter_gets_nothing_and_holds_no_answer(trees, tmp_path):
-    results = judged(trees / "starter", tmp_path / "work")
+    results = judged(READ, trees / "starter")
     assert sum(result.points for result in results) == 0
     assert all("not implemented yet: Task" in result.says for result in results)
     there = {statement for path in (trees / "starter").rglob("*.py")
@@ -69,7 +51,8 @@ def test_the_starter_gets_nothing_and_holds_no_answer(trees, tmp_path):
 @pytest.mark.parametrize("i", range(len(MUTANTS)))
 def test_planted_mistakes_are_named(i, trees, tmp_path):
     mutant = MUTANTS[i]
-    results = judged(trees / "right", tmp_path / "work", [(mutant.file, mutant.apply)], tasks=[mutant.task])
+    work = changed(trees / "right", tmp_path / "work", [(mutant.file, mutant.apply)])
+    results = judged(READ, work, tasks=[mutant.task])
     assert sum(result.points for result in results) == mutant.points
     assert mutant.says
     assert re.search(mutant.says, " | ".join(result.says for result in results))
@@ -155,7 +138,7 @@ def _step(self, part, eps, weight):
 def test_right_answers_written_differently_get_full_marks(says, trees, tmp_path):
     changes = [(place.partition(":")[0], with_function(place.partition(":")[2], text))
                for place, text in DIFFERENT[says].items()]
-    results = judged(trees / "right", tmp_path / "work", changes)
+    results = judged(READ, changed(trees / "right", tmp_path / "work", changes))
     assert {result.name: result.says for result in results if not result.passed} == {}
 
 

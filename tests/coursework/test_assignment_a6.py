@@ -3,18 +3,17 @@
 import importlib.util
 import re
 import runpy
-import shutil
 
 import numpy as np
 import pytest
 from equivalents import with_function
+from judging import changed, judged, starter_and_right
 
 from minivae.coursework.assignment import Assignment
-from minivae.coursework.build import starter
 from minivae.coursework.cli import ASSIGNMENTS
-from minivae.coursework.grade import check, grade, run
+from minivae.coursework.grade import check, grade
 from minivae.coursework.student import Student
-from minivae.coursework.verify import mutants, solution, verify
+from minivae.coursework.verify import mutants, verify
 from minivae.variants import VAEConfig
 
 FOLDER = ASSIGNMENTS / "a6"
@@ -35,34 +34,19 @@ SEEN = runpy.run_path(str(FOLDER / "visible.py"))
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    """The starter, and the solution over it."""
-    folder = tmp_path_factory.mktemp("a6")
-    for name in ("starter", "right"):
-        starter(READ, folder / name)
-    solution(READ, folder / "right")
-    return folder
-
-
-def judged(tree, work, changes=(), *, seed=0, tasks=()):
-    """Results of the tree with changes of step.py, all tests in one process."""
-    shutil.copytree(tree, work)
-    for change in changes:
-        (work / "step.py").write_text(change((work / "step.py").read_text(encoding="utf-8")), encoding="utf-8")
-    with Student(work) as student:
-        return [run(test, student, READ.wanted(test, seed), seed)
-                for test in READ.tests if not tasks or test.task in tasks]
+    return starter_and_right(READ, tmp_path_factory.mktemp("a6"))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 12345678901234567890])
 def test_a_right_solution_gets_full_marks_at_every_seed(seed, trees, tmp_path):
-    results = judged(trees / "right", tmp_path / "work", seed=seed)
+    results = judged(READ, trees / "right", seed=seed)
     assert [result.says for result in results if not result.passed] == []
     assert sum(result.points for result in results) == READ.points == 47
 
 
 def test_the_starter_is_right_and_gets_nothing(trees, tmp_path):
     """Every number of it is the textbook's: what it costs is all that is said."""
-    results = judged(trees / "starter", tmp_path / "work", seed=3)
+    results = judged(READ, trees / "starter", seed=3)
     assert sum(result.points for result in results) == 0
     assert all("passes: " in result.says and "line " in result.says for result in results)
     assert (trees / "starter" / "step.py").read_bytes() == (trees / "starter" / "textbook.py").read_bytes()
@@ -72,7 +56,8 @@ def test_the_starter_is_right_and_gets_nothing(trees, tmp_path):
 @pytest.mark.parametrize("i", range(len(MUTANTS)))
 def test_planted_mistakes_are_named(i, trees, tmp_path):
     mutant = MUTANTS[i]
-    results = judged(trees / "right", tmp_path / "work", [mutant.apply], tasks=[mutant.task])
+    work = changed(trees / "right", tmp_path / "work", [(mutant.file, mutant.apply)])
+    results = judged(READ, work, tasks=[mutant.task])
     assert sum(result.points for result in results) == mutant.points
     assert re.search(mutant.says, " | ".join(result.says for result in results))
 
@@ -118,7 +103,8 @@ def room(self, name, *shape):
 
 @pytest.mark.parametrize("says", DIFFERENT)
 def test_right_answers_written_differently_get_full_marks(says, trees, tmp_path):
-    results = judged(trees / "right", tmp_path / "work", DIFFERENT[says], seed=4)
+    changes = [("step.py", change) for change in DIFFERENT[says]]
+    results = judged(READ, changed(trees / "right", tmp_path / "work", changes), seed=4)
     assert {result.name: result.says for result in results if not result.passed} == {}
 
 

@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from equivalents import DIFFERENT, with_function
+from judging import changed
+from judging import judged as all_results
 
 from minivae.coursework.assignment import Assignment, AssignmentError
 from minivae.coursework.build import starter
 from minivae.coursework.cli import ASSIGNMENTS, main
 from minivae.coursework.cut import find, statements
 from minivae.coursework.diagnose import diagnose
-from minivae.coursework.grade import grade, run
+from minivae.coursework.grade import grade
 from minivae.coursework.student import Limits, Student
 from minivae.coursework.testing import Solution
 from minivae.coursework.verify import mutants, solution, verify
@@ -47,12 +49,8 @@ def trees(tmp_path_factory):
 
 def judged(trees, name, folder, changes=(), *, seed=0, tasks=(), whose="right"):
     """Results by the tests' names, of the solution with (file, change of its text): all tests in one process."""
-    work, assignment = shutil.copytree(trees / name / whose, folder / "work"), READ[name]
-    for file, change in changes:
-        (work / file).write_text(change((work / file).read_text(encoding="utf-8")), encoding="utf-8")
-    with Student(work) as student:
-        return {test.name: run(test, student, assignment.wanted(test, seed), seed)
-                for test in assignment.tests if not tasks or test.task in tasks}
+    work = changed(trees / name / whose, folder / "work", changes)
+    return {result.name: result for result in all_results(READ[name], work, seed=seed, tasks=tasks)}
 
 
 def failed(results):

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from conftest import traced_memory
+from two_threads import train_alike
 
 from minivae import ops
 from minivae.batch import Batch
@@ -146,16 +147,7 @@ def test_a_stop_changes_nothing(tmp_path):
 
 
 def test_threads_share_a_batch():
-    models = [small() for _ in range(2)]
-    data = Batch(x=1.0 * (RNG.random((64, X)) < 0.5), labels=np.arange(64) % C)
-    for model, threads in zip(models, (1, 2)):
-        model.workers.rows_each = 16
-        model.workers.hire(threads)
-        rng = np.random.default_rng(0)
-        for _ in range(20):
-            model.train_step(data, rng)
-    for name in models[0].networks:
-        np.testing.assert_allclose(*(model.networks[name].arena.value for model in models), rtol=1e-8, atol=1e-12)
+    train_alike(small, Batch(x=1.0 * (RNG.random((64, X)) < 0.5), labels=np.arange(64) % C))
 
 
 def test_a_step_costs_the_memory_that_is_told():

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from two_threads import train_alike
 
 from minivae import ops
 from minivae.backend import device
@@ -140,15 +141,7 @@ def test_a_stop_changes_nothing(margin, tmp_path):
 
 
 def test_threads_share_a_batch():
-    models, x = [small(margin=0.1) for _ in range(2)], 1.0 * (RNG.random((64, X)) < 0.5)
-    for model, threads in zip(models, (1, 2)):
-        model.workers.rows_each = 16
-        model.workers.hire(threads)
-        rng = np.random.default_rng(0)
-        for _ in range(20):
-            model.train_step(x, rng)
-    for name in NAMES:
-        np.testing.assert_allclose(*(model.networks[name].arena.value for model in models), rtol=1e-8, atol=1e-12)
+    train_alike(lambda: small(margin=0.1), 1.0 * (RNG.random((64, X)) < 0.5))
 
 
 def test_its_optimizers_are_rmsprop_unless_told_otherwise():
