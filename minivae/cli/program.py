@@ -46,11 +46,12 @@ class Data:
 
     def __call__(self) -> int:
         if self.name:
-            print(data.load(self.name, folder=self.folder, size=self.size))
+            other = data.no_rows(self.name)
+            print(other(folder=self.folder) if other else data.load(self.name, folder=self.folder, size=self.size))
         else:
             for row in data.available(folder=self.folder):
-                height, width = row.image_shape
-                print(f"{row.name:16} {row.train:6,} + {row.test:6,} images {height}×{width}  {row.where}")
+                what = f"images {'×'.join(map(str, row.image_shape))}" if row.image_shape else row.kind
+                print(f"{row.name:16} {row.train:6,} + {row.test:6,} {what:12}  {row.where}")
         return OK
 
 

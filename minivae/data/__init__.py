@@ -18,6 +18,7 @@ Where to look:
     own              a reader's own images, as arrays in a file
     pictures         a reader's own pictures, a folder of PNG and JPEG files
     alphadigits      characters and what a hand wrote down of them; which are left out: zero-shot learning
+    spoken_digits    recordings of people who say digits
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
 """
@@ -26,10 +27,11 @@ from minivae.data.conditions import ByLabel, Quadrants
 from minivae.data.dataset import DataError, Dataset, hold_out
 from minivae.data.download import fetch
 from minivae.data.hidden_labels import HiddenLabels
-from minivae.data.named import Listing, available, load
+from minivae.data.named import Listing, available, load, no_rows
 from minivae.data.sources import SOURCES
+from minivae.data.spoken_digits import SpokenDigits, load_spoken_digits
 
 NAMES = tuple(SOURCES)
 
-__all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "HiddenLabels", "Listing", "Quadrants", "available", "fetch",
-           "hold_out", "load"]
+__all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "HiddenLabels", "Listing", "Quadrants", "SpokenDigits",
+           "available", "fetch", "hold_out", "load", "load_spoken_digits", "no_rows"]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from minivae.data.formats import read_amat, read_arrays, read_idx, unpack
 from minivae.data.mixed import mix
 from minivae.data.own import load_own
 from minivae.data.pictures import load_pictures
-from minivae.data.sources import SOURCES, Source, canonical
+from minivae.data.sources import ALIASES, SOURCES, Source, canonical
+from minivae.data.spoken_digits import load_spoken_digits
 from minivae.data.sprites import load_sprites
 
 
@@ -27,7 +29,8 @@ def load(name_or_path: PathLike, *, folder: PathLike | None = None, size: int | 
     A named one is looked for in `folder`, in the folder named by MINIVAE_DATA and in the cache, and
     downloaded where it is in none of them; "digits" is part of the package, "sprites" are drawn.
     `load_own` says what your own file may hold, `load_pictures` what your folder, and what `size` makes of it.
-    Raises ValueError for an unknown name, DataError if the data cannot be had or is not right.
+    Raises ValueError for an unknown name and for what is no rows (`no_rows`), DataError if the data cannot be had or is
+    not right.
     """
     path = Path(name_or_path).expanduser()
     own = _is_path(name_or_path)
@@ -42,6 +45,8 @@ def load(name_or_path: PathLike, *, folder: PathLike | None = None, size: int | 
     if "+" in str(name_or_path):
         return mix([load(name, folder=folder) for name in str(name_or_path).split("+")])
     name = canonical(str(name_or_path))
+    if instead := no_rows(name):
+        raise ValueError(f"{name} has no images as rows: minivae.data.{instead.__name__}() loads what it has")
     return LOADERS[name](name, fetch(name, folder=folder))
 
 
@@ -99,6 +104,13 @@ LOADERS: dict[str, Callable[[str, list[Path]], Dataset]] = {
     "sprites": lambda name, paths: load_sprites(name, side=28),
     "sprites64": lambda name, paths: load_sprites(name, side=64),
 }
+NO_ROWS: dict[str, Callable[..., Any]] = {"spoken_digits": load_spoken_digits}
+
+
+def no_rows(name: str) -> Callable[..., Any] | None:
+    """What loads the named data set, its `folder` by keyword, if it is no images as rows; None of every other name."""
+    key = name.lower().replace("-", "_")
+    return NO_ROWS.get(ALIASES.get(key, key))
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ class Listing:
     where: str
     train: int
     test: int
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     kind: str
 
 

@@ -27,12 +27,13 @@ class Source:
     files     the official files, downloaded from the `mirrors`, tried in order
     instead   one file that replaces all of them where it is found locally
     drawn     by the library itself: there are no files
+    kind      a data set's, or "sound": recordings, whose image_shape is ()
     """
 
     folder: str
     train: int
     test: int
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, ...]
     kind: str
     files: tuple[File, ...] = ()
     mirrors: tuple[str, ...] = ()
@@ -109,9 +110,20 @@ SOURCES: dict[str, Source] = {
     ),
     "sprites": Source("", 20_000, 2_000, (28, 28), "binary", drawn=True),
     "sprites64": Source("", 20_000, 2_000, (64, 64), "binary", drawn=True),
+    "spoken_digits": Source(
+        "fsdd", 2_250, 250, (), "sound",
+        files=(File("v1.0.9.tar.gz", 11_975_353,
+                    "sha256:8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0"),),
+        mirrors=(
+            "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/",
+            "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/",
+        ),
+        instead=File("fsdd_subset_900.npz", 4_564_332,
+                     "sha256:165cd0f6f91131bbdab2937c848f0e6b22f37c147d1bb3b78d55cf15257fbad1"),
+    ),
 }
 
-ALIASES = {"frey_faces": "freyfaces", "binary_alphadigits": "alphadigits"}
+ALIASES = {"frey_faces": "freyfaces", "binary_alphadigits": "alphadigits", "fsdd": "spoken_digits"}
 
 
 def canonical(name: str) -> str:
