@@ -21,7 +21,7 @@ from minivae.gradient_table import MODULES, cases, check, public_ops
 REFERENCE = {                                          # the floors of the house, as one looks things up
     "The model": ("vae", "variants"),
     "What it is made of": ("batch", "ops", "distributions", "nn", "parts"),
-    "Training and evaluation": ("training", "runs", "evaluation", "data", "sound", "plots"),
+    "Training and evaluation": ("training", "runs", "evaluation", "data", "sound", "separation", "plots"),
     "Checking gradients": ("gradcheck", "gradient_table"),
     "Devices, threads, processes": ("backend", "parallel", "fast"),
     "Chapters and pages": ("chapter", "explorer"),
