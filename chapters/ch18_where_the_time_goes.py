@@ -27,6 +27,7 @@ What you'll see  one training step from the textbook made fast, one measured ide
 
 # %%
 import statistics
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -36,6 +37,7 @@ from minivae import plots
 from minivae.chapter import options, parser
 from minivae.distributions import bernoulli_nll
 from minivae.nn import Adam, Linear, Sequential
+from minivae.parallel import Team
 from minivae.parts import Bernoulli
 from minivae.variants import VAEConfig
 
@@ -171,6 +173,49 @@ def race(models, images, batch, steps, bursts):
 
 
 # %% [markdown]
+# ## What threads that share Python owe each other
+#
+# Two cores do not halve the step.  Only one thread at a time may run Python: whoever does holds its **lock**.  NumPy gives
+# the lock away while it works on more than 500 numbers, and must have it back before the next line.  If another thread
+# holds it then, ours sleeps until it is woken, and that takes longer than the other's line did.
+#
+# So what counts is not only how much a call computes, but how often one is made: few and large calls.  Here each of two
+# threads multiplies arrays of its own, which share nothing but that lock, beside one thread alone.  (From Python 3.13 on
+# there is one without it, "free-threaded": there the two lines should meet.)
+
+
+# %%
+def seconds(work, repeats, turns=7):
+    """The quickest of some turns: what the machine can do, not what its neighbours let it."""
+    found = []
+    for _ in range(turns):
+        start = perf_counter()
+        for _ in range(repeats):
+            work()
+        found.append((perf_counter() - start) / repeats)
+    return min(found)
+
+
+def multiply(numbers, repeats):
+    """Multiply two arrays of so many numbers, over and over."""
+    a = np.ones(numbers, np.float32)
+    b, c = np.full_like(a, 0.5), np.empty_like(a)
+    for _ in range(repeats):
+        np.multiply(a, b, out=c)
+
+
+def handovers(lengths, quick):
+    """numbers -> µs of a call by one thread, and by each of two at the same time: medians of seven turns"""
+    team, found = Team(2), {}
+    for numbers in tqdm(lengths, unit="length", desc="two threads"):
+        repeats = 20 if quick else max(100, 2**21 // numbers)
+        work = partial(multiply, numbers, repeats)
+        turns = [(seconds(work, 1, turns=1), seconds(lambda work=work: team.run(lambda _: work()), 1, turns=1)) for _ in range(7)]
+        found[numbers] = tuple(1e6 * statistics.median(times) / repeats for times in zip(*turns))
+    return found
+
+
+# %% [markdown]
 # ## The roofline
 #
 # How fast could it be?  An operation that makes $F$ floating-point operations on $N$ bytes that come from memory takes
@@ -185,17 +230,6 @@ def race(models, images, batch, steps, bursts):
 
 
 # %%
-def seconds(work, repeats):
-    """The quickest of seven: what the machine can do, not what its neighbours let it."""
-    found = []
-    for _ in range(7):
-        start = perf_counter()
-        for _ in range(repeats):
-            work()
-        found.append((perf_counter() - start) / repeats)
-    return min(found)
-
-
 def machine(quick):
     """Peak (operations a second, by a large product) and bandwidth (bytes a second, by a copy out of any cache)."""
     n, m = (256, 2**20) if quick else (1500, 2**24)
@@ -240,6 +274,18 @@ def staircase(names, times):
     return fig
 
 
+def waiting(times):
+    fig, ax = plots.figure(width=8.0, height=3.6)
+    for k, (label, marker) in enumerate((("one thread alone", "o"), ("each of two at once", "s"))):
+        ax.plot(list(times), [pair[k] for pair in times.values()], marker + "-", color=plots.COLOURS[k], label=label)
+    ax.axvline(500, color="grey", linewidth=0.8, linestyle=":")
+    ax.annotate("from here on NumPy\ngives the lock away", (500, ax.get_ylim()[1]), (6, -6), textcoords="offset points", va="top")
+    ax.set(xscale="log", yscale="log", xlabel="numbers in an array", ylabel="µs a call",
+           title="a multiplication, and what it takes to be let back into Python")
+    ax.legend(loc="lower right")
+    return fig
+
+
 def roofline(peak, bandwidth, points):
     fig, ax = plots.figure(width=8.0, height=4.6)
     span = np.geomspace(0.05, 500, 100)
@@ -270,6 +316,14 @@ def main(argv=None):
         print(f"{name:30} {t:8.2f} ms   {before / t:5.2f} times faster than the line before")
     opt.save(staircase(IDEAS, times), "staircase", alt="Bars: milliseconds per training step, one idea after another. "
              + ", ".join(f"{name} {t:.2f}" for name, t in zip(IDEAS, times)) + ".")
+
+    waits = handovers([2**k for k in range(8, 19, 2)], opt.quick)
+    print(f"\n{'numbers':>9} {'one thread':>14} {'each of two':>14}")
+    for numbers, (alone, beside) in waits.items():
+        print(f"{numbers:9,} {alone:11.2f} µs {beside:11.2f} µs   {beside / alone:5.1f} times as long")
+    opt.save(waiting(waits), "handovers", alt="Microseconds of a multiplication against the numbers in an array, both axes "
+             "logarithmic, by one thread and by each of two: " + "; ".join(
+                 f"{numbers} numbers {alone:.1f} and {beside:.1f}" for numbers, (alone, beside) in waits.items()) + ".")
 
     peak, bandwidth = machine(opt.quick)
     work = {name: (flops, size, seconds(run, 2 if opt.quick else 20))

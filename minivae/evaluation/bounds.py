@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -150,15 +151,19 @@ def over_parts(model: Model, x: Data, work: Callable[[Batch, Generator], R], *, 
     results: dict[int, R] = {}
     still = getattr(model, "still", nullcontext)       # whoever has no prior need not say so
     with still(), tqdm(total=len(starts), disable=not label, unit="part", desc=label) as bar:
-        parts = iter(range(len(starts)))
+        left, lock = iter(range(len(starts))), Lock()
+
+        def following() -> int | None:
+            with lock:                                 # a Python without a GIL may give a number to two threads
+                return next(left, None)
 
         def take(_: int) -> None:                      # whoever is free takes the next part: nobody waits for another
             try:
-                for i in parts:
+                while (i := following()) is not None:
                     results[i] = one(i)
                     bar.update()
             finally:                                   # after an error nobody goes on; else none is left
-                for _ in parts:
+                while following() is not None:
                     pass
 
         team.run(take, min(team.threads, len(starts)))
