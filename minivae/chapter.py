@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from minivae import plots
 from minivae.backend import Device, DeviceError, device
 from minivae.console import readable
-from minivae.data import DataError, Dataset, load
+from minivae.data import DataError, Dataset, Sentences, available, load, load_sentences
 from minivae.parallel import quiet_blas
 from minivae.runs import write_atomically
 
@@ -61,6 +61,26 @@ class Options:
                   f"got {dataset}", file=sys.stderr)
             raise SystemExit(2)
         return dataset
+
+    def sentences(self, auto: str) -> Sentences | None:
+        """The sentences that were asked for; says what is wrong and exits with 2 if they are none.
+
+        auto   what `--data auto` stands for; None if it cannot be had, or with --quick not without a download
+        """
+        name, where = auto if self.data == "auto" else self.data, {row.name: row.where for row in available()}
+        if self.data == "auto" and self.quick and where[name].startswith("to download"):
+            return None
+        try:
+            found = load_sentences(name)
+            if found is None:
+                load(name)                             # says it, if there is no such thing
+                raise DataError(f"{name} has images; expected sst2, trec, or a .tsv of a label, a tab and a sentence")
+            return found
+        except (ValueError, DataError) as error:
+            if self.data == "auto":
+                return None
+            print(f"--data: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
 
     def save(self, fig: Figure, name: str, *, alt: str) -> None:
         """Write out/NAME.png and say so; for slides too if asked; show it in a notebook, and in a window if asked.

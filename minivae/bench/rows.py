@@ -31,7 +31,7 @@ class Row:
     title: str
     contenders: tuple[str, ...] = STEP
     kind: str = "step"
-    """step, decode or nll; of the systems of several networks (systems.py): vae_gan, vq_vae, pixel_cnn"""
+    """step, decode or nll; of the systems of several networks (systems.py): vae_gan, vq_vae, pixel_cnn, lstm"""
     hidden: tuple[int, ...] = (400,)
     """hidden units of a fully connected VAE; () is the convolutional one"""
     latents: int = 20
@@ -89,6 +89,8 @@ ROWS = (
     Row("i", "step of a VQ-VAE-2, two levels, batch 64", SYSTEM, "vq_vae", hidden=(), batch=64, steps=10,
         tolerance=1e-4),                               # gradients of biases: sums of 12,544 numbers that nearly cancel
     Row("j", "step of its priors, two gated PixelCNNs, batch 64", SYSTEM, "pixel_cnn", hidden=(), batch=64, steps=5),
+    Row("k", "step of an LSTM of 128 units that classifies 32 sentences of 30 words", SYSTEM, "lstm", hidden=(128,),
+        latents=64, batch=32, steps=20),               # latents: numbers that stand for a word
     *_scaling(),
     Row("overhead", "value and pullback against inline NumPy, as (a), one thread", ("minivae", "inline"), threads=1),
 )
@@ -100,7 +102,7 @@ def chosen(names: tuple[str, ...]) -> list[Row]:
     unknown = set(names) - {row.name for row in found} - {row.name.split()[0] for row in found}
     if unknown:
         raise ValueError(f"rows: got {', '.join(sorted(unknown))}, "
-                         "expected some of a, b, c, d, e, f, g, h, i, j, overhead")
+                         "expected some of a, b, c, d, e, f, g, h, i, j, k, overhead")
     return found
 
 

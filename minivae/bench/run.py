@@ -31,11 +31,11 @@ class Bench:
     Two and three trainings at once: minivae bench --rows a --beside 2 (or 3)
 
     Rows: a, b, c are training steps, d decodes, e and g estimate likelihoods, f scales batch and width, h, i and j are
-    steps of systems of several networks, overhead weighs value and pullback.
+    steps of systems of several networks, k is a step of an LSTM, overhead weighs value and pullback.
     """
 
     rows: tuple[str, ...] = ()
-    """some of a b c d e f g h i j overhead; default: all"""
+    """some of a b c d e f g h i j k overhead; default: all"""
     contenders: tuple[str, ...] = ()
     """some of minivae minivae_fast torch torch_fused torch_compile torch_channels_last jax products inline;
     default: all"""

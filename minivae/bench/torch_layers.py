@@ -41,6 +41,11 @@ class Twins:
         if isinstance(layer, ours.Embedding):
             K, D = layer.table.value.shape
             return self._with(nn.Embedding(K, D), weight=self.weight(layer.table, same, same))
+        if isinstance(layer, ours.LSTM):
+            return self._with(nn.LSTM(layer.inputs, layer.units), bias_ih_l0=self.weight(layer.b, swapped, swapped),
+                              bias_hh_l0=nn.Parameter(torch.zeros(4 * layer.units)),
+                              weight_ih_l0=self.weight(layer.W, turned, turned_back),
+                              weight_hh_l0=self.weight(layer.U, turned, turned_back))
         if isinstance(layer, ours.MaskedConv2d):
             return self._masked(layer)
         if isinstance(layer, ours.Linear):
@@ -108,6 +113,22 @@ class Moved(nn.Module):
 def same(a: Array) -> Array:
     """a"""
     return a
+
+
+def swapped(a: Array) -> Array:
+    """The gates i, f, o, g as i, f, g, o, and back"""
+    i, f, o, g = np.split(a, 4, axis=-1)
+    return np.concatenate([i, f, g, o], axis=-1)
+
+
+def turned(a: Array) -> Array:
+    """(I, 4H) as PyTorch's (4H, I)"""
+    return swapped(a).T
+
+
+def turned_back(a: Array) -> Array:
+    """And back"""
+    return swapped(a.T)
 
 
 def transposed(a: Array) -> Array:

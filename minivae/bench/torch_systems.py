@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from minivae.backend import Array
 from minivae.bench.rows import Row, Work, batches
-from minivae.bench.systems import build_system, moving
+from minivae.bench.systems import build_system, moving, seen
 from minivae.bench.torch_layers import Twins, same
 from minivae.parts import pixel_cnn
 
@@ -234,4 +234,29 @@ def priors(row: Row) -> Work:
     return Work(step, prove)
 
 
-SYSTEMS = {"vae_gan": vae_gan, "vq_vae": vq_vae, "pixel_cnn": priors}
+# ── an LSTM ───────────────────────────────────────────────────────────────────────────────────────
+
+def lstm(row: Row) -> Work:
+    """The states of an LSTM over all words, averaged, and a softmax."""
+    model, twins = build_system(row), Twins()
+    reader, head = model.network_of.reader, model.network_of.then
+    words, net, linear = twins.of(reader.words), twins.of(reader.lstm), twins.of(head)
+    adam = torch.optim.Adam([*words.parameters(), *net.parameters(), *linear.parameters()], lr=1e-3)
+    order = cycle([(torch.from_numpy(part.x), torch.from_numpy(part.y)) for part in seen(row)])
+
+    def gradients(x: torch.Tensor, y: torch.Tensor) -> None:
+        adam.zero_grad()
+        F.cross_entropy(linear(net(words(x.T))[0].mean(dim=0)), y).backward()
+
+    def step() -> None:
+        gradients(*next(order))
+        adam.step()
+
+    def prove(x: Array, eps: Array) -> dict[str, Array]:
+        gradients(*(torch.from_numpy(part) for part in (seen(row)[0].x, seen(row)[0].y)))
+        return twins.gradients(moving(model, row))
+
+    return Work(step, prove)
+
+
+SYSTEMS = {"vae_gan": vae_gan, "vq_vae": vq_vae, "pixel_cnn": priors, "lstm": lstm}

@@ -57,8 +57,8 @@ def judge(run: Path, on: Device, *, name: str, samples: int = 0, images: int | N
     """
     model, dataset, recipe = load_run(run, on, folder=folder, best=best)
     if not SHOWN[recipe.model].whole:
-        raise ValueError(f"{run}: a run of model {recipe.model}, which explains a part of an image, given another; "
-                         "what is compared are models of whole images")
+        raise ValueError(f"{run}: a run of model {recipe.model}, which explains no whole images, "
+                         "and models that do are what is compared")
     return judge_model(model, dataset, recipe, history=read_history(run), name=name, samples=samples, images=images,
                        seed=seed, lines=lines, progress=progress)
 

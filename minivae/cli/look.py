@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,8 @@ class Evaluate:
 class Sample:
     """Draw images from a trained model into an .npz of shape (N, height, width) and a picture beside it.
 
+    A model of sentences prints them, and writes a .tsv of a label and a sentence in each line.
+
     A cvae completes test images, one after another; m2, m1m2 and cvae_gan draw their classes in turn, 0, 1, 2, …, or
     the one that is given; a gmvae and an infinite one draw a row of each of their clusters.
 
@@ -78,14 +81,14 @@ class Sample:
     out: Path = Path("samples.npz")
     """file to write"""
     given: int | None = None
-    """images of this class alone (m2, m1m2, cvae_gan)"""
+    """images, or sentences, of this class alone (m2, m1m2, cvae_gan, m2_text)"""
     seed: int = 0
     device: DeviceName = "auto"
     folder: Path | None = None
 
     def __call__(self) -> int:
         at_least_one(n=self.n)
-        for path in (self.out, self.out.with_suffix(".png")):
+        for path in (self.out, self.out.with_suffix(".png"), self.out.with_suffix(".tsv")):
             if path.exists():
                 raise FileExistsError(f"out: {path} exists already; choose another name")
         model, dataset, recipe = load_run(self.run, device(self.device), folder=self.folder)
@@ -95,12 +98,23 @@ class Sample:
         rng = model.device.rng(self.seed)
         drawn = (shown.drawn(model, dataset, recipe, self.n, rng) if self.given is None else
                  model.sample(self.n, rng, self.given))
+        if shown.sentences:
+            return self._say(model, dataset, to_numpy(drawn))
         images = to_numpy(drawn)[:self.n]
         write_atomically(self.out, _npz(images=images.reshape(-1, *dataset.image_shape)))
         grid = plots.image_grid(images, dataset.image_shape, columns=shown.columns(model, self.n),
                                 like=plots.spread(dataset.test, 100))
         picture = plots.save(grid, self.out.with_suffix(".png"))
         print(f"{self.n} images: {self.out}, picture: {picture}")
+        return OK
+
+
+    def _say(self, model: Any, dataset: Any, drawn: np.ndarray) -> int:
+        names = [dataset.classes[i % model.classes if self.given is None else self.given] for i in range(self.n)]
+        lines = "".join(f"{name}\t{dataset.text(codes)}\n" for name, codes in zip(names, drawn))
+        write_atomically(self.out.with_suffix(".tsv"), lines.encode())
+        print(lines, end="")
+        print(f"{self.n} sentences: {self.out.with_suffix('.tsv')}")
         return OK
 
 

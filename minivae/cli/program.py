@@ -47,7 +47,8 @@ class Data:
     def __call__(self) -> int:
         if self.name:
             other = data.no_rows(self.name)
-            print(other(folder=self.folder) if other else data.load(self.name, folder=self.folder, size=self.size))
+            print(other(folder=self.folder) if other else data.load_sentences(self.name) or
+                  data.load(self.name, folder=self.folder, size=self.size))
         else:
             for row in data.available(folder=self.folder):
                 what = f"images {'×'.join(map(str, row.image_shape))}" if row.image_shape else row.kind

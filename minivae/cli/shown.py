@@ -27,6 +27,7 @@ from minivae.evaluation import (
     evaluate,
     evaluate_mixture,
     importance_weighted_bound,
+    over_parts,
 )
 from minivae.training import Recipe
 from minivae.training.models import question
@@ -54,6 +55,7 @@ class Shown(NamedTuple):
     whole      whether it explains whole images, so that its runs can be compared with others
     units      whether its latents are the same whatever the label is, so that active ones can be counted
     by_class   whether it draws images of a class that is told: sample(n, rng, label)
+    sentences  whether what it draws is sentences, as codes
     """
 
     pictures: Callable[[Any, Dataset, Recipe], Pictures]
@@ -64,6 +66,7 @@ class Shown(NamedTuple):
     whole: bool = True
     units: bool = True
     by_class: bool = False
+    sentences: bool = False
 
 
 # ── the VAE, and what can be asked the same ───────────────────────────────────────────────────
@@ -169,6 +172,31 @@ def semi_supervised(model: Any, x: Batch, asked: Asked) -> Iterator[object]:
     yield from weighted(model, x, asked)
 
 
+def no_pictures(model: Any, dataset: Dataset, recipe: Recipe) -> Pictures:
+    """Sentences are read."""
+    yield from ()
+
+
+def judged_sentences(model: Any, x: Batch, seed: int = 0) -> str:
+    """The bound, and how often the class is wrong."""
+    bound = evaluate(model, x, seed=seed)
+    return (f"ELBO {bound.elbo} nats = −(nll {bound.nll} + kl {bound.kl}), error {classification_error(model, x)}%, "
+            f"{len(x):,} sentences")
+
+
+def semi_supervised_sentences(model: Any, x: Batch, asked: Asked) -> Iterator[object]:
+    """The same; nats for each word; latents in use."""
+    yield judged_sentences(model, x, asked.seed)
+    codes, nll = np.count_nonzero(x.x), evaluate(model, x, seed=asked.seed).elbo
+    yield f"perplexity {np.exp(-nll.mean * len(x) / codes):.1f} at most: {codes:,} words and ends"
+    means = np.concatenate(over_parts(model, x, lambda part, rng: to_numpy(model.encode(part.x,
+                                                                                        model.classify(part.x))[0])))
+    yield f"active units: {(means.var(axis=0) > 0.01).sum()} of {model.latents}"
+    if asked.samples:
+        bound = importance_weighted_bound(model, x, samples=asked.samples, seed=asked.seed, progress=True)
+        yield f"NLL {-bound.mean:.2f} ± {bound.standard_error:.2f} nats: {asked.samples:,} samples"
+
+
 def clusters(model: Any, dataset: Dataset, recipe: Recipe) -> Pictures:
     """Draws of every cluster."""
     drawn = model.sample_clusters(10, model.device.rng(recipe.seed))
@@ -244,4 +272,6 @@ SHOWN: dict[str, Shown] = {
     "vae_gan": Shown(portrait, all_of_a_vae, samples),
     "cvae_gan": Shown(classes, semi_supervised, samples, units=False, by_class=True),
     "vq_vae": Shown(of_numbers, words, samples, units=False),
+    "m2_text": Shown(no_pictures, semi_supervised_sentences, samples, judge=judged_sentences, whole=False, units=False,
+                     by_class=True, sentences=True),
 }

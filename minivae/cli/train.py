@@ -59,7 +59,7 @@ class Train:
 
     def _prepare(self) -> tuple[Recipe, Path, data.Dataset]:
         recipe = self.recipe
-        dataset = recipe.load(self.folder)
+        dataset = recipe.load(self.folder, run=self.resume)
         run = self.resume or free_folder(self.out or Path("runs") / dataset.name)
         print(f"{dataset}\nrun folder: {run}, device: {device(self.device).name}, processes: {processes().size}")
         return recipe, run, dataset

@@ -19,6 +19,7 @@ Where to look:
     pictures         a reader's own pictures, a folder of PNG and JPEG files
     alphadigits      characters and what a hand wrote down of them; which are left out: zero-shot learning
     spoken_digits    recordings of people who say digits
+    sentences        SST-2, TREC, and a reader's own sentences
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
 """
@@ -26,12 +27,14 @@ Where to look:
 from minivae.data.conditions import ByLabel, Quadrants
 from minivae.data.dataset import DataError, Dataset, hold_out
 from minivae.data.download import fetch
-from minivae.data.hidden_labels import HiddenLabels
-from minivae.data.named import Listing, available, load, no_rows
+from minivae.data.hidden_labels import HiddenLabels, HiddenSentenceLabels
+from minivae.data.named import Listing, available, load, load_sentences, no_rows
+from minivae.data.sentences import Sentences, load_own_sentences, load_sst2, load_trec, words_of
 from minivae.data.sources import SOURCES
 from minivae.data.spoken_digits import SpokenDigits, load_spoken_digits
 
 NAMES = tuple(SOURCES)
 
-__all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "HiddenLabels", "Listing", "Quadrants", "SpokenDigits",
-           "available", "fetch", "hold_out", "load", "load_spoken_digits", "no_rows"]
+__all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "HiddenLabels", "HiddenSentenceLabels", "Listing",
+           "Quadrants", "Sentences", "SpokenDigits", "available", "fetch", "hold_out", "load", "load_own_sentences",
+           "load_sentences", "load_spoken_digits", "load_sst2", "load_trec", "no_rows", "words_of"]

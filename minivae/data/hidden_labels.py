@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minivae.batch import Batch
-from minivae.evaluation.rivals import few_labels
+from minivae.evaluation.rivals import few_labels, some_labels
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,25 @@ class HiddenLabels:
         """What a model is judged on: every image without its label (its bound), and with it (its error)."""
         part.require(("x", "y"), "the judgement of a semi-supervised model")
         return Batch(x=part.x, labelled=part.x, labels=part.y)
+
+
+class HiddenSentenceLabels(HiddenLabels):
+    """The same of sentences, drawn from all alike: classes keep as many labels as they come up, each at least one.
+
+    (A class of questions may have fewer sentences than an equal share would be.)
+    """
+
+    def kept(self, part: Batch) -> np.ndarray:
+        """Which sentences keep their labels        -> (count,)
+
+        Raises ValueError for fewer labels than classes, or if no sentence is left over.
+        """
+        part.require(("x", "y", "lengths"), "a semi-supervised model of sentences")
+        if self.count >= len(part):
+            raise ValueError(f"labels: got {self.count} of {len(part)} sentences, expected some left without a label")
+        return some_labels(part.y, self.count, seed=self.seed)
+
+    def ask(self, part: Batch) -> Batch:
+        """What is trained on, as HiddenLabels; and lengths, of x (N − count,)"""
+        others = np.setdiff1d(np.arange(len(part)), self.kept(part))
+        return super().ask(part).but(lengths=part.lengths[others])

@@ -17,6 +17,7 @@ from minivae.data.formats import read_amat, read_arrays, read_idx, unpack
 from minivae.data.mixed import mix
 from minivae.data.own import load_own
 from minivae.data.pictures import load_pictures
+from minivae.data.sentences import Sentences, load_own_sentences, load_sst2, load_trec
 from minivae.data.sources import ALIASES, SOURCES, Source, canonical
 from minivae.data.spoken_digits import load_spoken_digits
 from minivae.data.sprites import load_sprites
@@ -36,6 +37,8 @@ def load(name_or_path: PathLike, *, folder: PathLike | None = None, size: int | 
     own = _is_path(name_or_path)
     if own and not path.exists() and (size is not None or not path.suffix):
         raise DataError(f"{path}: no such file or folder")
+    if path.suffix in SENTENCES:
+        raise DataError(f"{path} is no images but, to judge by {path.suffix}, sentences: load_sentences loads it")
     if own and path.is_dir():
         return load_pictures(path, size)
     if size is not None:
@@ -104,13 +107,28 @@ LOADERS: dict[str, Callable[[str, list[Path]], Dataset]] = {
     "sprites": lambda name, paths: load_sprites(name, side=28),
     "sprites64": lambda name, paths: load_sprites(name, side=64),
 }
-NO_ROWS: dict[str, Callable[..., Any]] = {"spoken_digits": load_spoken_digits}
+NO_ROWS: dict[str, Callable[..., Any]] = {"spoken_digits": load_spoken_digits, "sst2": load_sst2, "trec": load_trec}
+SENTENCES = (".tsv", ".txt")           # endings of one's own file of them
 
 
 def no_rows(name: str) -> Callable[..., Any] | None:
     """What loads the named data set, its `folder` by keyword, if it is no images as rows; None of every other name."""
     key = name.lower().replace("-", "_")
     return NO_ROWS.get(ALIASES.get(key, key))
+
+
+def load_sentences(name_or_path: PathLike, *, folder: PathLike | None = None) -> Sentences | None:
+    """sst2, trec, or your own file (.tsv or .txt) of a label, a tab and a sentence in each line; None of anything else.
+
+    `load_own_sentences` says what your own file may hold.  Raises DataError if the data cannot be had or is not right.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.suffix in SENTENCES:
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+        return load_own_sentences(path)
+    loader = no_rows(str(name_or_path))
+    return loader(folder=folder) if loader in (load_sst2, load_trec) else None
 
 
 @dataclass(frozen=True)

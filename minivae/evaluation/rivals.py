@@ -2,7 +2,8 @@
 
 Whoever has a hundred labels should beat these, on the same hundred:
 
-    few_labels               which examples keep their labels
+    few_labels               which examples keep their labels, as many of each class
+    some_labels              or each class as many as it comes up
     logistic_regression      linear in the pixels (or in a VAE's latents), by the hand-derived gradient of ops and nll
     nearest_neighbours       the label of the nearest labelled image
     error_rate               the share of wrong answers, and its standard error
@@ -48,6 +49,19 @@ def few_labels(labels: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return rng.permutation(np.concatenate([rng.choice(np.flatnonzero(labels == c), each, replace=False)
                                            for c in classes]))
+
+
+def some_labels(labels: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """Which `count` examples keep their labels, drawn from all alike, but of each class at least one   (N,) -> (count,)
+
+    Raises ValueError for fewer than there are classes, or more than there are examples.
+    """
+    classes, size = np.unique(labels), len(labels)
+    if not len(classes) <= count <= size:
+        raise ValueError(f"count: got {count}, expected {len(classes)}, one of each class, … {size}")
+    order = np.random.default_rng(seed).permutation(size)
+    first = np.array([order[labels[order] == c][0] for c in classes])
+    return np.concatenate([first, order[~np.isin(order, first)]])[:count]
 
 
 @dataclass(frozen=True)

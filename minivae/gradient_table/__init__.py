@@ -30,7 +30,7 @@ from minivae.distributions import (
     rank_one,
     sparse_gaussian,
 )
-from minivae.evaluation import classifier
+from minivae.evaluation import classifier, sentence_rivals
 from minivae.gradient_table.case import Case, check
 from minivae.gradient_table.deep_rows import deep_latent_cases, rank_one_cases
 from minivae.gradient_table.distribution_rows import (
@@ -42,9 +42,15 @@ from minivae.gradient_table.distribution_rows import (
     nll_cases,
     sparse_gaussian_cases,
 )
-from minivae.gradient_table.layer_rows import image_layer_cases, layer_cases, likelihood_cases, pixel_cnn_cases
+from minivae.gradient_table.layer_rows import (
+    image_layer_cases,
+    layer_cases,
+    likelihood_cases,
+    pixel_cnn_cases,
+    recurrent_layer_cases,
+)
 from minivae.gradient_table.model_rows import classifier_cases, model_cases
-from minivae.gradient_table.ops_rows import convolution_cases, op_cases
+from minivae.gradient_table.ops_rows import convolution_cases, op_cases, recurrent_cases
 from minivae.gradient_table.posterior_rows import (
     flow_cases,
     flow_posterior_cases,
@@ -62,13 +68,14 @@ from minivae.gradient_table.variant_rows import (
     m1m2_cases,
     m2_cases,
     structured_residual_cases,
+    text_cases,
     two_stage_cases,
     vae_gan_cases,
     vq_vae_cases,
     zero_vae_gan_cases,
 )
-from minivae.nn import Layer, batch_norm, image_layers, layers
-from minivae.ops import arrays, convolutions, dense, masked, normalisation, softmax
+from minivae.nn import Layer, batch_norm, image_layers, layers, recurrent_layers
+from minivae.ops import arrays, convolutions, dense, masked, normalisation, recurrent, softmax
 from minivae.parts import (
     centres,
     codebook,
@@ -81,6 +88,7 @@ from minivae.parts import (
     pixel_cnn,
     posteriors,
     priors,
+    sentences,
     structured_gaussian,
     structured_posteriors,
     units,
@@ -94,6 +102,7 @@ from minivae.variants import (
     infinite,
     mlp_vae,
     semi_supervised,
+    semi_supervised_text,
     stacked_semi_supervised,
     structured_residuals,
     two_stage,
@@ -107,6 +116,7 @@ __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 TABLE = {
     dense: op_cases, arrays: op_cases, softmax: op_cases,
     convolutions: convolution_cases, masked: convolution_cases, normalisation: convolution_cases,
+    recurrent: recurrent_cases,
     gaussian: gaussian_cases, nll: nll_cases, mixture: mixture_cases, components: components_cases,
     kl_charges: kl_charge_cases, categorical: categorical_cases,
     full_gaussian: full_gaussian_cases,
@@ -114,6 +124,7 @@ TABLE = {
     flows: flow_cases,
     layers: layer_cases,
     image_layers: image_layer_cases, batch_norm: image_layer_cases,
+    recurrent_layers: recurrent_layer_cases,
     likelihoods: likelihood_cases, gaussian_likelihoods: likelihood_cases, logistic_likelihoods: likelihood_cases,
     structured_gaussian: likelihood_cases,
     units: likelihood_cases,
@@ -125,6 +136,7 @@ TABLE = {
     deep_latent: deep_latent_cases,
     cvae: cvae_cases,
     semi_supervised: m2_cases, stacked_semi_supervised: m1m2_cases,
+    sentences: text_cases, semi_supervised_text: text_cases, sentence_rivals: text_cases,
     two_stage: two_stage_cases,
     classifier: classifier_cases,
     mixture_given: mixture_given_cases, gmvae: gmvae_cases, infinite: infinite_cases,
@@ -165,6 +177,8 @@ EXEMPT = {
     "digit_classifier": "loads a Classifier",
     "digit_features": "features of host images, to look at",
     "first_pseudo_inputs": "where a prior starts",
+    "shortened": "cuts padding off", "told_before": "makes a constant", "codes_in": "reads a data set",
+    "bag_of_words": "counts", "naive_bayes": "counts",
 }
 
 

@@ -33,6 +33,17 @@ def layer_cases(rng: Generator) -> list[Case]:
     ]
 
 
+def recurrent_layer_cases(rng: Generator) -> list[Case]:
+    """nn/recurrent_layers.py"""
+    n, plain, told = rng.standard_normal, nn.LSTM(2, 2, rng=rng), nn.LSTM(1, 2, condition=3, rng=rng)
+    mask, y = np.array([[True, True], [False, True], [True, False]]), n((2, 3))
+    return [
+        layer_row(rng, plain, n((2, 3, 2)), n((3, 2)), n((3, 2))),
+        layer_row(rng, plain, n((3, 2, 2)), n((2, 2)), n((2, 2)), mask=mask, note="with a mask"),
+        layer_row(rng, told, n((3, 2, 1)), n((2, 2)), n((2, 2)), mask=mask, y=y, note="that hears a condition"),
+    ]
+
+
 def image_layer_cases(rng: Generator) -> list[Case]:
     """nn/image_layers.py and nn/batch_norm.py"""
     n, L = rng.standard_normal, nn

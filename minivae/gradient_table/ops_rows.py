@@ -1,4 +1,4 @@
-"""The rows of ops: dense, arrays, softmax, and those of images."""
+"""The rows of ops: dense, arrays, softmax, those of sequences, and those of images."""
 
 from __future__ import annotations
 
@@ -47,12 +47,30 @@ def op_cases(rng: Generator) -> list[Case]:
         row(ops.repeat, n((2, 2, 3)), samples=2, note="3-D"),
         row(ops.embedding, n((5, 3)), codes=np.array([4, 0, 0, 2])),
         row(ops.embedding, n((2, 1)), codes=np.array([[[1, 0]], [[1, 1]]]), note="images of numbers"),
+        row(ops.embedding, n((300, 2)), codes=np.array([[7, 299], [7, 0]]), note="a vocabulary", directions=40),
         row(ops.gated, n((3, 4))),
         row(ops.gated, 3.0 * n((1, 2, 2)), note="3-D, large"),
         *(row(op, n((3, 4))) for op in over_classes),
         *(row(op, n(5), note="1-D") for op in over_classes),
         *(row(op, 5.0 * n((2, 3, 4)), note="3-D, large") for op in over_classes),
         *(row(op, n((3, 1)), note="one class") for op in over_classes),
+    ]
+
+
+def recurrent_cases(rng: Generator) -> list[Case]:
+    """ops/recurrent.py"""
+    def states(T: int, B: int, I: int, H: int, *each: int) -> list[Any]:
+        shapes = (T, B, I), (B, H), (B, H), (I, 4 * H), (H, 4 * H), (*each, 4 * H)
+        return [rng.standard_normal(shape) for shape in shapes]
+
+    gaps = np.array([[True, False, True], [True, False, False], [False, False, True], [True, False, True]])
+    return [
+        row(ops.lstm, *states(3, 2, 2, 2)),
+        row(ops.lstm, *states(1, 1, 1, 1), note="one of each"),
+        row(ops.lstm, *states(4, 3, 2, 2), mask=gaps, note="gaps, and one without a step"),
+        row(ops.lstm, *states(2, 3, 1, 2, 3), note="a b for each sequence"),
+        row(ops.lstm, *states(3, 2, 2, 1, 2), mask=np.array([[True, True], [True, False], [True, False]]),
+            note="both"),
     ]
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae.backend import Array, Generator
+from minivae.backend import Array, Generator, device
+from minivae.evaluation import LanguageModel, SentenceClassifier
 from minivae.gradient_table.case import Case, layer_row, row
 from minivae.gradient_table.model_rows import bounds_of
-from minivae.nn import Linear, Parameter, mlp
-from minivae.ops import one_hot
-from minivae.parts import Bernoulli, GaussianFixed
+from minivae.nn import Activation, Embedding, Linear, Parameter, mlp
+from minivae.ops import one_hot, tanh
+from minivae.parts import Bernoulli, GaussianFixed, Reader, Reading, Writer
+from minivae.parts.sentences import told_before
 from minivae.variants import (
     M2,
     CVAEConfig,
     CVAEGANConfig,
     GMVAEConfig,
     InfiniteVAEConfig,
+    LabelEncoder,
     M1M2Config,
     M2Config,
     StructuredVAEConfig,
+    TextM2Config,
     TwoStageConfig,
     VAEConfig,
     VAEGANConfig,
@@ -81,6 +85,41 @@ def m2_terms(rng: Generator, model: M2, x: Array) -> list[Case]:
         row(model.unlabelled_terms, parameters=everything, x=x, eps=eps),
         row(model.class_nll, parameters=classifier, x=x, labels=labels),
     ]
+
+
+def text_cases(rng: Generator) -> list[Case]:
+    """parts/sentences.py, variants/semi_supervised_text.py, evaluation/sentence_rivals.py"""
+    n, x = rng.standard_normal, np.array([[3, 5, 1, 0], [4, 2, 5, 3]])
+    told, every = told_before(x), one_hot(np.array([0, 0, 1, 1, 2, 2]), classes=3, dtype=float)
+    words = Embedding(6, 2, rng=rng)
+    heads = (Linear(2, 1, rng=rng) for _ in range(2))
+    hears_y = LabelEncoder(Linear(2, 2, rng=rng), n((3, 2)), Activation(tanh), *heads)
+    rows = [layer_row(rng, Reader(words, 2, rng=rng), x=x),
+            layer_row(rng, Reader(words, 2, rng=rng), x=x[1:], note="no padding"),
+            layer_row(rng, Reading(Reader(words, 2, rng=rng), Linear(2, 3, rng=rng)), x=x),
+            layer_row(rng, Reading(Reader(words, 2, rng=rng), hears_y), x=x, y=every, note="that hears a label"),
+            layer_row(rng, Writer(words, 2, 2, rng=rng), n((2, 2)), x=x, told=told),
+            layer_row(rng, Writer(words, 1, 2, rng=rng, condition=3), n((6, 2)), x=x, told=told, y=every,
+                      note="that hears a condition, three codes each")]
+    for conditional, C in ((True, 3), (False, 2)):
+        model = TextM2Config(6, C, 2, 2, 2, conditional).build(dtype=float)
+        model.arena.value[...] += 0.5 * n(model.arena.value.shape)
+        p, note = model.arena.parameters, "conditional" if conditional else "vanilla"
+        own = {name: value for name, value in p.items() if name.startswith("classifier")}
+        given = {name: value for name, value in p.items() if name not in own or name.endswith("table")}
+        y = one_hot(np.arange(2 * C) // 2, classes=C, dtype=float)
+        rows += [row(model.conditional_terms, note=note, parameters=given, x=x, y=y, told=told, eps=n((2 * C, 2))),
+                 row(model.labelled_terms, note=note, parameters=given, x=x, labels=np.array([1, 0]), told=told,
+                     eps=n((2, 2))),
+                 row(model.unlabelled_terms, note=note, parameters=p, x=x, told=told, eps=n((C, 2, 2))),
+                 row(model.class_nll, note=note, parameters=own, x=x, labels=np.array([1, 0]))]
+    alone, teller = (kind(6, *more, device=device("cpu"), dimensions=2, units=2, dtype=float) for kind, more in (
+        (SentenceClassifier, (2,)), (LanguageModel, ())))
+    for each in (alone, teller):
+        each.arena.value[...] += 0.5 * n(each.arena.value.shape)
+    silent = {name: p for name, p in teller.arena.parameters.items() if name != "writer.begin.W"}      # its code is 0
+    return [*rows, row(alone.class_nll, parameters=alone.arena.parameters, x=x, labels=np.array([1, 0]), note="alone"),
+            row(teller.sentence_nll, parameters=silent, x=x)]
 
 
 def m1m2_cases(rng: Generator) -> list[Case]:

@@ -4,6 +4,7 @@
     arena            the two flat vectors that all values and all gradients are views of
     layers           Linear, Embedding, Activation, Sequential, Residual, mlp
     image_layers     Conv2d, ConvTranspose2d, MaskedConv2d, Planes, Reshape
+    recurrent_layers LSTM
     batch_norm       BatchNorm, which learns from a whole batch at a time
     optimizers       SGD, Momentum, AdaGrad, RMSProp, Adam; a moving average
     schedules        learning rates that change: warmup, cosine, stepwise
@@ -35,13 +36,14 @@ from minivae.nn.model import Data, Model
 from minivae.nn.network import Moment, Network
 from minivae.nn.optimizers import SGD, AdaGrad, Adam, Momentum, MovingAverage, Optimizer, RMSProp, clip_norm
 from minivae.nn.parameter import Parameter
+from minivae.nn.recurrent_layers import LSTM
 from minivae.nn.rehearsal import UNMEASURED, crossover
 from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
 from minivae.nn.workers import Crew, Workers, by_rows, team_on
 
 __all__ = [
-    "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d", "Crew",
-    "Data", "Embedding", "Initialiser", "Layer", "Linear", "MaskedConv2d", "Model", "Moment", "Momentum",
+    "LSTM", "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d",
+    "Crew", "Data", "Embedding", "Initialiser", "Layer", "Linear", "MaskedConv2d", "Model", "Moment", "Momentum",
     "MovingAverage", "Network", "Optimizer", "Parameter", "Planes", "RMSProp", "Reshape", "Residual", "Schedule",
     "Sequential", "Several", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover", "glorot",
     "he", "learning", "mlp", "stepwise", "team_on", "warmup",

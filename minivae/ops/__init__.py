@@ -13,6 +13,7 @@ Where to look:
     dense            linear, relu, tanh, sigmoid, …: begin here
     softmax          logsumexp, log_softmax
     arrays           concat, split, repeat, embedding
+    recurrent        lstm: sequences of different lengths
     convolutions     conv2d and its adjoint; larger and smaller images
     masked           convolutions that see a part of their window
     normalisation    the moments of a batch
@@ -27,11 +28,12 @@ from minivae.ops.convolutions import average_pool, conv2d, conv_transpose2d, ups
 from minivae.ops.dense import Cotangents, elu, gated, gelu, hardtanh, leaky_relu, linear, relu, sigmoid, softplus, tanh
 from minivae.ops.masked import Taps, masked_conv2d
 from minivae.ops.normalisation import batch_moments, normalise
+from minivae.ops.recurrent import lstm
 from minivae.ops.softmax import log_mean_exp, log_softmax, logsumexp
 
 __all__ = [
     "Cotangents", "Pullback", "Taps", "average_pool", "batch_moments", "concat", "conv2d", "conv_transpose2d",
     "elu", "embedding", "gated", "gelu", "hardtanh", "leaky_relu", "linear", "log_mean_exp", "log_softmax",
-    "logsumexp", "masked_conv2d", "normalise", "one_hot", "relu", "repeat", "repeat_each", "sigmoid", "softplus",
-    "split", "tanh", "upsample",
+    "logsumexp", "lstm", "masked_conv2d", "normalise", "one_hot", "relu", "repeat", "repeat_each", "sigmoid",
+    "softplus", "split", "tanh", "upsample",
 ]

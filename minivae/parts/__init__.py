@@ -13,6 +13,7 @@
     centres                where features lie on average, class by class
     levels                 an autoencoder of pictures of words, coarser and coarser
     pixel_cnn              a prior of pictures of numbers, pixel by pixel
+    sentences              who reads a sentence, and who says one
     posteriors             q(z|x): what an encoder's outputs mean; the diagonal Gaussian
     structured_posteriors  full covariance, rank one plus diagonal
     flow_posteriors        planar flows and couplings: a Gaussian, bent
@@ -37,18 +38,19 @@ from minivae.parts.objectives import IWAE, Capacity, DReG, FreeBits, Objective, 
 from minivae.parts.pixel_cnn import GatedBlock, PixelCNN
 from minivae.parts.posteriors import DiagonalGaussian, GaussianPosterior, Posterior
 from minivae.parts.priors import GaussianMixture, MixturePrior, Prior, StandardNormal
+from minivae.parts.sentences import END, PAD, UNKNOWN, Reader, Reading, Writer
 from minivae.parts.structured_gaussian import StructuredGaussian
 from minivae.parts.structured_posteriors import FullCovariance, RankOne
 from minivae.parts.units import InUnits, check_scale, units_of
 from minivae.parts.vamp_prior import VampPrior, first_pseudo_inputs
 
 __all__ = [
-    "IWAE", "LIKELIHOODS", "POSTERIORS", "PRIORS", "Bernoulli", "Capacity", "Centres", "Codebook", "Components",
-    "Coupling", "CouplingFlow", "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance", "GatedBlock", "Gaussian",
-    "GaussianFixed", "GaussianMixture", "GaussianOptimal", "GaussianPixel", "GaussianPosterior", "GaussianShared",
-    "InUnits", "Level", "Levels", "Likelihood", "Logistic", "LogisticPixel", "LogisticShared", "MixtureGiven",
-    "MixturePrior", "Objective", "PixelCNN", "PlanarFlow", "Posterior", "Prior", "RankOne", "StandardNormal",
-    "StructuredGaussian", "VampPrior", "WeightedKL", "check_pair", "check_scale", "closed_form_kl",
-    "first_pseudo_inputs", "kl_by_latent", "likelihood", "perplexity", "posterior", "prior", "terms", "units_of",
-    "warm_up",
+    "END", "IWAE", "LIKELIHOODS", "PAD", "POSTERIORS", "PRIORS", "UNKNOWN", "Bernoulli", "Capacity", "Centres",
+    "Codebook", "Components", "Coupling", "CouplingFlow", "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance",
+    "GatedBlock", "Gaussian", "GaussianFixed", "GaussianMixture", "GaussianOptimal", "GaussianPixel",
+    "GaussianPosterior", "GaussianShared", "InUnits", "Level", "Levels", "Likelihood", "Logistic", "LogisticPixel",
+    "LogisticShared", "MixtureGiven", "MixturePrior", "Objective", "PixelCNN", "PlanarFlow", "Posterior", "Prior",
+    "RankOne", "Reader", "Reading", "StandardNormal", "StructuredGaussian", "VampPrior", "WeightedKL", "Writer",
+    "check_pair", "check_scale", "closed_form_kl", "first_pseudo_inputs", "kl_by_latent", "likelihood", "perplexity",
+    "posterior", "prior", "terms", "units_of", "warm_up",
 ]

@@ -4,6 +4,8 @@
     recipe           Recipe: everything that decides a run, kept as its config.json
     kept             a run folder's recipe, and its model
     models           the models by the names that a recipe gives them: how each is built, and what its batches hold
+    buckets          batches of sequences of about one length
+    vocabulary       the words of a run
     make_classifier  how evaluation/classifier.safetensors was made
     clusters         where the components of a mixture start
 

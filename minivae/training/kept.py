@@ -31,7 +31,7 @@ def load_run(run: Path, on: Device, *, folder: Path | None = None, best: bool = 
     best   the epoch with the best validation bound instead of the last one
     """
     recipe = read_recipe(run)
-    dataset = recipe.load(folder)
+    dataset = recipe.load(folder, run=run)
     model = recipe.build(dataset, on)
     load_parameters(run / (BEST if best else CHECKPOINT), model)
     return model, dataset, recipe

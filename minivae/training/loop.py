@@ -37,6 +37,7 @@ from minivae.runs import (
     save_parameters,
     save_run,
 )
+from minivae.training.buckets import in_buckets
 
 CHECK_EVERY = 50           # steps between two looks at the loss: a look waits for the device, and for all processes
 Record = dict[str, Any]
@@ -66,6 +67,8 @@ def fit(model: Any, data: Data, *, epochs: int, batch_size: int = 128, valid: Da
     Under mpiexec all processes must call it alike: they share every batch, for the same result to rounding, whatever
     their number.  Only rank 0 needs to see the folder; it computes the validation bound while the others wait.
 
+    If the data say `lengths`, of sequences, batches are of about one length each (`buckets`).
+
     Raises ValueError or TypeError for bad arguments, FileExistsError if `run` holds a run already,
     NotFiniteError (the last checkpoint is kept), Interrupted (Ctrl-C: saved first), CheckpointError,
     ProcessesError (the processes do not fit together).
@@ -81,7 +84,7 @@ def fit(model: Any, data: Data, *, epochs: int, batch_size: int = 128, valid: Da
     position = _begin(model, run, resume, settings, order, noise, group)
     if threads is not None or group.size > 1:
         model.workers.hire(group.threads if threads is None else threads, group)
-    train = as_batch(data).on(device, dtype)
+    train, lengths = as_batch(data).on(device, dtype), as_batch(data).arrays.get("lengths")
     held_out = None if valid is None else as_batch(valid).on(device, dtype)
 
     with _CtrlC(group) as ctrl_c, tqdm(total=epochs * math.ceil(len(train) / batch_size), initial=position.step,
@@ -89,7 +92,10 @@ def fit(model: Any, data: Data, *, epochs: int, batch_size: int = 128, valid: Da
         while position.epoch < epochs:
             start, order_state = time.perf_counter(), rng_state(order) or {}
             bar.set_description(f"epoch {position.epoch + 1}/{epochs}")
-            shuffled = device.asarray(order.permutation(len(train)))
+            rows = order.permutation(len(train))
+            if lengths is not None:
+                rows = in_buckets(rows, lengths, batch_size, order)
+            shuffled = device.asarray(rows)
             epoch = _Epoch(model, train, shuffled, batch_size, noise, binarize, group)
             epoch.run(position, bar, ctrl_c)
             if epoch.stopped:

@@ -16,7 +16,7 @@ import numpy as np
 
 from minivae.backend import Device
 from minivae.batch import Batch
-from minivae.data import ByLabel, DataError, Dataset, HiddenLabels, Quadrants
+from minivae.data import ByLabel, DataError, Dataset, HiddenLabels, HiddenSentenceLabels, Quadrants, Sentences
 from minivae.nn import Model
 from minivae.training.clusters import start_at_clusters
 from minivae.variants import (
@@ -28,6 +28,7 @@ from minivae.variants import (
     M2Config,
     MixtureBound,
     StructuredVAEConfig,
+    TextM2Config,
     TwoStageConfig,
     VAEConfig,
     VAEGANConfig,
@@ -36,8 +37,10 @@ from minivae.variants import (
 from minivae.variants.cvae_gan import PLAYERS
 
 OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
-    ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "warm_up", "free_bits",
+    ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "free_bits",
                "capacity", "gamma"),
+    ("vae", "m2_text"): ("warm_up",),
+    ("m2_text",): ("words", "length", "units", "writer", "forget"),
     ("vae", "gmvae"): ("scale",),
     ("vae", "gmvae", "structured"): ("samples",),
     ("vae", "gmvae", "infinite"): ("components",),
@@ -50,10 +53,11 @@ OF_SOME_MODELS = {                     # the settings that mean something to som
     ("vq_vae",): ("levels", "codes", "prior_channels", "prior_blocks"),
     ("structured",): ("fixed_epochs",),
     ("infinite",): ("concentration",),
-    ("m2", "m1m2"): ("labels", "label_weight"),
+    ("m2", "m1m2", "m2_text"): ("labels", "label_weight"),
     ("m1m2",): ("m1_latents",),
     ("gmvae",): ("w_latents", "vae_epochs", "information"),
 }
+OF_SENTENCES = ("m2_text",)
 Recipe = Any                                           # training.recipe's, which is built upon this file
 
 
@@ -147,6 +151,32 @@ def labelled_share(recipe: Recipe, train: Batch) -> float:
     return recipe.labels / (len(train) + recipe.labels)
 
 
+def hide_sentence_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
+    """Of a training part: sentences without labels, and beside each one that has."""
+    return HiddenSentenceLabels(recipe.labels, recipe.seed).ask(part)
+
+
+def build_m2_text(recipe: Recipe, dataset: Sentences, train: Batch, on: Device) -> Model:
+    """M2 of sentences.  What it knows of p(y) is how often the labels that it is told are y."""
+    told = 1.0 + np.bincount(train.labels[:recipe.labels], minlength=len(dataset.classes))
+    sizes = TextM2Config(len(dataset.vocabulary), len(dataset.classes), recipe.units, recipe.units,
+                         recipe.latents, recipe.writer == "conditional", tuple((told / told.sum()).tolist()))
+    steps = recipe.steps(train)
+    return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, steps), sentences=train.x,
+                       labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight,
+                       warm_up=recipe.warm_up * steps, forget=recipe.forget)
+
+
+def check_kind(recipe: Recipe, dataset: Any) -> None:
+    """Raise DataError for sentences where a model is of images, or the other way round."""
+    if isinstance(dataset, Sentences) != (recipe.model in OF_SENTENCES):
+        has, wants = ("sentences", "m2_text") if isinstance(dataset, Sentences) else ("images", "vae")
+        raise DataError(f"model: {dataset.name} has {has}, which model {recipe.model} does not know; choose another "
+                        f"data set, or a model of {has}, such as --model {wants}")
+    if recipe.binarize and recipe.model in OF_SENTENCES:
+        raise ValueError("binarize: got a model of sentences, which have no pixels to draw")
+
+
 def build_two_stage(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The two-stage VAE: some epochs for the first, the others for the second."""
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
@@ -237,6 +267,7 @@ MODELS: dict[str, Kind] = {
     "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
     "m2": Kind(hide_labels, build_m2, show_labels),
     "m1m2": Kind(hide_labels, build_m1m2, show_labels),
+    "m2_text": Kind(hide_sentence_labels, build_m2_text, show_labels),
     "two_stage": Kind(as_it_is, build_two_stage),
     "gmvae": Kind(as_it_is, build_gmvae),
     "infinite": Kind(number_images, build_infinite, as_it_is),

@@ -15,11 +15,12 @@ import numpy as np
 from minivae import nn
 from minivae.backend import Device
 from minivae.batch import Batch
-from minivae.data import Dataset, hold_out, load
+from minivae.data import Dataset, hold_out, load, load_sentences
 from minivae.distributions import bernoulli_sample
 from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_pair, check_scale, warm_up
 from minivae.training.loop import Callback, Record, fit
-from minivae.training.models import MODELS, OF_SOME_MODELS
+from minivae.training.models import MODELS, OF_SOME_MODELS, check_kind
+from minivae.training.vocabulary import keep_vocabulary, kept_vocabulary
 from minivae.vae import VAE
 from minivae.variants import ConvVAEConfig, VAEConfig
 
@@ -33,16 +34,18 @@ class Recipe:
 
     data: str = "digits"
     """digits, mnist, binarized_mnist, fashion_mnist, freyfaces, alphadigits, sprites, sprites64; several as one,
-    digits+sprites; or a path: to your .npz or .npy, or to your folder of .png and .jpg files"""
+    digits+sprites; or a path: to your .npz or .npy, or to your folder of .png and .jpg files; of sentences
+    sst2, trec, or your .tsv of lines, label<TAB>text"""
     size: int | None = None
     """of a folder of pictures: each is cut to a square about its middle and resampled to so many pixels a side"""
     model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae",
-                   "vae_gan", "cvae_gan"] = "vae"
+                   "vae_gan", "cvae_gan", "m2_text"] = "vae"
     """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
     second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
     many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters; infinite is a mixture of VAEs, as many
     as the data ask for; structured has residuals that are correlated (it wants --likelihood gaussian_pixel); vq_vae
-    makes pictures of numbers, and has a prior that draws them; vae_gan and cvae_gan (of a class) play a game"""
+    makes pictures of numbers, and has a prior that draws them; vae_gan, cvae_gan (of a class) play a game; m2_text: m2
+    of sentences"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)
@@ -104,10 +107,20 @@ class Recipe:
     concentration: float = 1.0
     """α of the Dirichlet process: a new component is as likely as one of α images (model infinite)"""
     labels: int = 100
-    """images whose label is known, as many of each class (models m2, m1m2)"""
+    """images whose label is known, as many of each class (models m2, m1m2), or sentences (m2_text)"""
     label_weight: float = 1.0
     """of the cross-entropy of the labels, α/N of Kingma et al. 2014, eq. 9; theirs is 0.1, which takes thousands of
-    epochs, and m2 wants 10 (models m2, m1m2)"""
+    epochs, and m2 wants 10 (models m2, m1m2, m2_text)"""
+    words: int = 2000
+    """that are known, the most frequent ones (model m2_text)"""
+    length: int = 25
+    """words of a sentence at most: the rest is cut off (model m2_text)"""
+    units: int = 64
+    """of each LSTM, and numbers that stand for a word (model m2_text)"""
+    writer: Literal["conditional", "vanilla"] = "conditional"
+    """whether every step of the writer hears the label, or only where it begins (model m2_text)"""
+    forget: float = 0.3
+    """share of words that the writer is told as unknown ones, in training (model m2_text)"""
     m1_latents: int = 50
     """latent dimensions of the VAE of images (model m1m2; `latents` are those above it)"""
     w_latents: int = 10
@@ -153,11 +166,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents",
-                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks", "features", "size"):
+                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks", "features", "size", "words",
+                     "length", "units"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
         for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
-                     "label_weight", "vae_epochs", "information", "fixed_epochs", "likeness", "margin"):
+                     "label_weight", "vae_epochs", "information", "fixed_epochs", "likeness", "margin", "forget"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
         if self.model == "structured" and self.likelihood != "gaussian_pixel":
@@ -196,8 +210,10 @@ class Recipe:
         """The untrained model for these data."""
         return MODELS[self.model].build(self, dataset, self.split(dataset)[0], on)
 
-    def load(self, folder: Path | None = None) -> Dataset:
-        """The data set, its named files looked for in `folder` first."""
+    def load(self, folder: Path | None = None, *, run: Path | None = None) -> Any:
+        """The data set, its named files looked for in `folder` first; sentences with the vocabulary kept in `run`."""
+        if sentences := load_sentences(self.data, folder=folder):
+            return sentences.coded(self.words, self.length, kept_vocabulary(run))
         return load(self.data, folder=folder, size=self.size)
 
     def vae(self, image_shape: tuple[int, ...]) -> VAEConfig | ConvVAEConfig:
@@ -229,6 +245,7 @@ class Recipe:
         """What is trained on and what is held out: the data set's own validation part, or some of its training part."""
         if not 0.0 <= self.valid < 1.0:
             raise ValueError(f"valid: got {self.valid}, expected a share in [0, 1)")
+        check_kind(self, dataset)
         train, valid = dataset.part("train"), None
         held = round(self.valid * len(train))
         if dataset.valid is not None:
@@ -258,6 +275,7 @@ class Recipe:
         """Build, train (or go on from `run`), and return the model and its history."""
         model = self.build(dataset, on)
         part, valid = self.split(dataset)
+        keep_vocabulary(dataset, run)
         if isinstance(model, VAE):
             check_scale(part.x, model.likelihood)
         history = fit(model, part, epochs=self.epochs, batch_size=self.batch_size, valid=valid,

@@ -6,6 +6,8 @@
     semi_supervised        M2, a VAE that knows the classes of a few images
     stacked_semi_supervised    M1+M2: the same on the latents of a VAE
     semi_supervised_sizes  M2Config(pixels), M1M2Config(pixels): build them
+    semi_supervised_text   TextM2, an M2 of sentences
+    text_sizes             TextM2Config(words).build(): build it
     gmvae                  GMVAEConfig(pixels, components=10).build(): clusters that nobody named
     infinite               InfiniteVAEConfig(VAEConfig(…)).build(): as many VAEs as the data ask for
     restaurant             which component an example belongs to, when nobody says how many there are
@@ -33,8 +35,10 @@ from minivae.variants.mlp_vae import VAEConfig
 from minivae.variants.restaurant import crp_log_prob, crp_sweep
 from minivae.variants.semi_supervised import M2, LabelEncoder
 from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
+from minivae.variants.semi_supervised_text import TextM2
 from minivae.variants.stacked_semi_supervised import M1M2
 from minivae.variants.structured_residuals import StructuredVAE, StructuredVAEConfig
+from minivae.variants.text_sizes import TextM2Config
 from minivae.variants.two_stage import TwoStage, TwoStageConfig
 from minivae.variants.vae_gan import VAEGAN, VAEGANConfig
 from minivae.variants.vq_vae import VQVAE, VQVAEConfig
@@ -43,6 +47,7 @@ from minivae.variants.zero_vae_gan import ZeroVAEGAN, ZeroVAEGANConfig
 __all__ = [
     "CVAE", "CVAEGAN", "GMVAE", "M1M2", "M2", "VAEGAN", "VQVAE", "CVAEConfig", "CVAEGANConfig", "ConvVAEConfig",
     "DeepDecoder", "DeepLatentConfig", "GMVAEConfig", "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config",
-    "M2Config", "MixtureBound", "Noise", "StructuredVAE", "StructuredVAEConfig", "TwoStage", "TwoStageConfig",
-    "VAEConfig", "VAEGANConfig", "VQVAEConfig", "ZeroVAEGAN", "ZeroVAEGANConfig", "crp_log_prob", "crp_sweep",
+    "M2Config", "MixtureBound", "Noise", "StructuredVAE", "StructuredVAEConfig", "TextM2", "TextM2Config", "TwoStage",
+    "TwoStageConfig", "VAEConfig", "VAEGANConfig", "VQVAEConfig", "ZeroVAEGAN", "ZeroVAEGANConfig", "crp_log_prob",
+    "crp_sweep",
 ]

@@ -90,7 +90,7 @@ def test_inline_is_the_library():
 # The peers
 
 @pytest.mark.peers
-@pytest.mark.parametrize("name", ["a", "b", "c", "d", "e", "g", "h", "i", "j"])
+@pytest.mark.parametrize("name", ["a", "b", "c", "d", "e", "g", "h", "i", "j", "k"])
 @pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
 def test_peers_do_the_same_work(name, peer):

@@ -128,7 +128,7 @@ def test_every_chapter_asks_for_its_data_in_the_same_way(name):
     """A chapter that calls load() itself answers a wrong name with a traceback."""
     called = {ast.unparse(node.func) for node in ast.walk(ast.parse(CHAPTERS[name].read_text(encoding="utf-8")))
               if isinstance(node, ast.Call)}
-    assert called & {"opt.images", "opt.digits"}
+    assert called & {"opt.images", "opt.digits", "opt.sentences"}
     assert "load" not in called
 
 

@@ -15,7 +15,7 @@ import minivae.cli
 from minivae.cli import main
 from minivae.cli.shown import SHOWN
 from minivae.gradient_table import cases, check
-from minivae.runs import CHECKPOINT, METRICS, read_history
+from minivae.runs import CHECKPOINT, METRICS, load_checkpoint, read_history
 from minivae.training import Recipe, loop
 from minivae.training.models import MODELS
 
@@ -80,7 +80,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
         "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0,
         "concentration": 1.0, "fixed_epochs": 5, "levels": 2, "codes": 64, "prior_channels": 32, "prior_blocks": 4,
-        "features": 512, "likeness": 1.0, "margin": None, "weights": [3.0, 1.0, 1.0, 1.0], "size": None}
+        "features": 512, "likeness": 1.0, "margin": None, "weights": [3.0, 1.0, 1.0, 1.0], "size": None,
+        "words": 2000, "length": 25, "units": 64, "writer": "conditional", "forget": 0.3}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -350,6 +351,64 @@ def test_no_class_is_given_to_a_model_that_is_told_none(run, tmp_path, capsys):
     assert "given: got 0, a class, and model vae is told none" in shown(capsys)[1]
 
 
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """Sentences of a user's own file: what is good and what is bad has words of its own."""
+    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("data") / "mine.tsv"
+    words = {"good": ["fine", "nice", "film", "a"], "bad": ["dull", "poor", "film", "a"]}
+    path.write_text("".join(f"{label}\t{' '.join(rng.choice(words[label], 1 + i % 6))}\n" for i in range(60)
+                            for label in words), encoding="utf-8")
+    return path
+
+
+def test_sentences_from_training_to_samples(lines, data, run, tmp_path, capsys):
+    out, images = tmp_path / "run", run
+    train = ("train", "--model", "m2_text", "--data", str(lines), "--labels", "10", "--units", "6", "--latents", "2",
+             "--words", "50", "--length", "8", "--batch-size", "20", "--device", "cpu")
+    assert main([*train, "--out", str(out), "--forget", "2"]) == 2
+    assert "forget: got 2.0, expected a number in [0, 1.0]" in shown(capsys)[1]
+    assert main([*train, "--epochs", "2", "--warm-up", "1", "--out", str(out)]) == 0
+    assert re.search(r"test: ELBO .* error \d+\.\d+ ± \d+\.\d+%, 12 sentences", shown(capsys)[0])
+    assert {path.name for path in out.iterdir()} == FILES | {"vocabulary.json", "curves.png"}
+    assert set(json.loads((out / "vocabulary.json").read_text(encoding="utf-8"))[3:]) == {
+        "fine", "nice", "film", "a", "dull", "poor"}
+    assert main(["train", "--resume", str(out), "--epochs", "3"]) == 0
+    assert main([*train, "--epochs", "3", "--warm-up", "1", "--out", str(tmp_path / "whole")]) == 0
+    left, right = (load_checkpoint(folder / CHECKPOINT)[0] for folder in (out, tmp_path / "whole"))
+    assert left.keys() == right.keys()
+    assert all(np.array_equal(left[name], right[name]) for name in left)
+    shown(capsys)
+    assert main(["evaluate", str(out), "--samples", "3"]) == 0
+    assert re.search(r"perplexity \d+\.\d at most: \d+ words .*\nactive units: \d of 2\nNLL ", shown(capsys)[0])
+    assert main(["sample", str(out), "--n", "3", "--given", "1", "--out", str(tmp_path / "s.npz")]) == 0
+    assert len(re.findall(r"^good\t", shown(capsys)[0], re.M)) == 3
+    assert (tmp_path / "s.tsv").read_text(encoding="utf-8").count("\n") == 3
+    assert main(["sample", str(out), "--out", str(tmp_path / "s.npz")]) != 0
+    assert "exists already" in shown(capsys)[1]
+    for command, says in ((("compare", str(out), str(images)), "explains no whole images"),
+                          (("explore", str(out)), "a run of model m2_text"),
+                          (("train", "--data", str(lines)), "mine has sentences, which model vae does not know"),
+                          (("train", "--data", str(data), "--model", "m2_text"), "mine has images, which model m2"),
+                          ((*train, "--binarize"), "binarize: got a model of sentences")):
+        assert main([*command]) != 0
+        assert says in shown(capsys)[1]
+
+
+def test_a_run_of_sentences_keeps_its_words(lines, tmp_path, capsys):
+    """Other sentences in the same file have other words: the run's codes still mean what they meant."""
+    mine, run = tmp_path / "mine.tsv", tmp_path / "run"
+    mine.write_bytes(lines.read_bytes())
+    assert main(["train", "--model", "m2_text", "--data", str(mine), "--labels", "10", "--units", "4", "--latents", "2",
+                 "--words", "6", "--length", "8", "--epochs", "1", "--device", "cpu", "--out", str(run)]) == 0
+    kept = json.loads((run / "vocabulary.json").read_text(encoding="utf-8"))
+    mine.write_text("good\tother words\nbad\tthan these\n" * 30, encoding="utf-8")
+    shown(capsys)
+    assert main(["sample", str(run), "--n", "4", "--out", str(tmp_path / "s.npz")]) == 0
+    said = {word for line in (tmp_path / "s.tsv").read_text(encoding="utf-8").splitlines()
+            for word in line.partition("\t")[2].split()}
+    assert said <= set(kept)
+
+
 def test_every_model_says_and_shows_something():
     assert SHOWN.keys() == MODELS.keys() == set(get_args(get_type_hints(Recipe)["model"]))
 
@@ -358,7 +417,7 @@ def test_data_lists_and_describes(data, capsys):
     assert main(["data"]) == 0
     out, _ = shown(capsys)
     for name in ("digits", "mnist", "fashion_mnist", "binarized_mnist", "freyfaces", "alphadigits", "sprites",
-                 "sprites64"):
+                 "sprites64", "sst2", "trec"):
         assert re.search(rf"^{name} ", out, re.M)
     assert main(["data", "digits"]) == 0
     assert "4,000 train + 1,000 test images of 28×28" in shown(capsys)[0]

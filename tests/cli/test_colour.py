@@ -14,7 +14,7 @@ from minivae.cli import main
 from minivae.data import load
 from minivae.explorer.views import VIEWS
 from minivae.training import load_run
-from minivae.training.models import MODELS
+from minivae.training.models import MODELS, OF_SENTENCES
 
 SMALL = ("--size", "8", "--hidden", "12", "--latents", "2", "--batch-size", "50", "--epochs", "2", "--device", "cpu")
 OPTIONS = {
@@ -27,7 +27,7 @@ OPTIONS = {
     "vae_gan": ("--likelihood", "gaussian_fixed", "--features", "16"),
 }
 REFUSED = {"structured"}
-IN_COLOUR = [model for model in MODELS if model not in REFUSED]
+IN_COLOUR = [model for model in MODELS if model not in REFUSED | set(OF_SENTENCES)]
 
 
 @pytest.fixture(scope="module")

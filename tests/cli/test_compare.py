@@ -289,5 +289,5 @@ def test_a_model_of_something_else_is_refused(tmp_path, capsys):
     for name in ("vae", "cvae"):
         train_on(tmp_path / "mine.npz", tmp_path / name, model=name)
     assert compare(tmp_path, "vae", "cvae", out=tmp_path / "out") == 2
-    assert "cvae: a run of model cvae, which explains a part of an image, given another" in capsys.readouterr().err
+    assert "cvae: a run of model cvae, which explains no whole images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -151,6 +151,25 @@ def masked_conv(x, W, b, taps):
     return rows_last(F.conv2d(filters_first(x), kernel.permute(3, 2, 0, 1), b, padding=reach))
 
 
+def lstm(x, h, c, W, U, b, mask=None):
+    """PyTorch's own, whose gates come as i, f, g, o; by hand where each sequence has a b, or a step may be none."""
+    if mask is None and b.ndim == 1:
+        i, f, o, g = torch.arange(4 * h.shape[1]).chunk(4)
+        order, names = torch.cat([i, f, g, o]), ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = W.T[order], U.T[order], b[order], torch.zeros_like(b)
+        net = torch.nn.LSTM(x.shape[2], h.shape[1], dtype=x.dtype)
+        states, (_, last) = torch.func.functional_call(net, dict(zip(names, weights)), (x, (h[None], c[None])))
+        return states, last[0]
+    states = []
+    for t in range(len(x)):
+        i, f, o, g = (x[t] @ W + h @ U + b).chunk(4, dim=1)
+        now = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        live = torch.ones(len(h), 1, dtype=torch.bool) if mask is None else mask[t][:, None]
+        h, c = torch.where(live, o.sigmoid() * now.tanh(), h), torch.where(live, now, c)
+        states.append(h)
+    return torch.stack(states), c
+
+
 def filters_first(x):
     return x.permute(0, 3, 1, 2)                        # PyTorch keeps images as (B, C, H, W)
 
@@ -183,6 +202,7 @@ TORCH = {
     "normalise": lambda x, mean, var, gain, shift, eps=1e-5: (x - mean) / (var + eps).sqrt() * gain + shift,
     "embedding": lambda table, codes: F.embedding(codes, table),
     "gated": lambda x: F.glu(torch.cat([torch.tanh(x.chunk(2, dim=-1)[0]), x.chunk(2, dim=-1)[1]], dim=-1), dim=-1),
+    "lstm": lstm,
     "masked_conv2d": masked_conv,
     "upsample": lambda x, factor=2: rows_last(F.interpolate(filters_first(x), scale_factor=factor)),
     "average_pool": lambda x, factor=2: rows_last(F.avg_pool2d(filters_first(x), factor)),
