@@ -2,8 +2,8 @@
 
 The question     Sentences: two hundred have a label, thousands have none.  Can a model that writes teach one that reads?
 What is new      an LSTM, its derivative through time by hand; sentences of different lengths; a label that every word hears.
-What you'll see  padding that changes nothing; a writer that learns not to listen to the label, and one that cannot help it; why z stays
-                 silent, and what dropped words do; a draw instead of a sum over classes; sentences that nobody wrote.
+What you'll see  padding that changes nothing; a writer that is told the label once and one that is told at every word, and how far each
+                 listens; why z stays silent, and what dropped words do; a draw instead of a sum; sentences that nobody wrote.
 
     python chapters/ch32_semi_supervised_text.py                          SST-2, 200 labels: four minutes
     python chapters/ch32_semi_supervised_text.py --data trec              questions of six kinds
@@ -151,12 +151,12 @@ def padding_changes(rng):
 # ## Who is told the label, and when
 #
 # A writer that is told $y$ and $z$ as the state that it begins with has to carry them through the sentence; and it is told all words before, which
-# say most of what there is to say.  It soon learns not to listen: $\mathcal L(x, y)$ is then the same for all $y$.  Look at what the classifier
-# hears of a sentence without a label,
+# say most of what there is to say.  Xu et al. found that it learns not to listen: $\mathcal L(x, y)$ is then the same for all $y$.  Look at what the
+# classifier hears of a sentence without a label,
 #
 # $$ \frac{\partial \mathcal U}{\partial a_y} = q(y \mid x) \bigl( \mathcal L(x, y) - \log q(y \mid x) - \mathcal U(x) \bigr) : \tag{5} $$
 #
-# if all $\mathcal L(x, y)$ are alike, it is told to be undecided.  Sentences without labels then do harm!  The cure of Xu et al. is plain: the
+# if all $\mathcal L(x, y)$ are alike, it is told to be undecided.  Sentences without labels then do harm!  Their cure is plain: the
 # **conditional LSTM** adds $y V$ to the gates *at every step*, so that the label costs nothing to remember.  In `ops.lstm` that is a $b$ for each
 # sentence, $b + yV$.
 #

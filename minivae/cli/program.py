@@ -47,7 +47,7 @@ class Data:
     def __call__(self) -> int:
         if self.name:
             other = data.no_rows(self.name)
-            print(other(folder=self.folder) if other else data.load_sentences(self.name) or
+            print(other(folder=self.folder) if other else data.load_sentences(self.name, folder=self.folder) or
                   data.load(self.name, folder=self.folder, size=self.size))
         else:
             for row in data.available(folder=self.folder):

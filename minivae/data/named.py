@@ -128,7 +128,7 @@ def load_sentences(name_or_path: PathLike, *, folder: PathLike | None = None) ->
             raise DataError(f"{path}: no such file")
         return load_own_sentences(path)
     loader = no_rows(str(name_or_path))
-    return loader(folder=folder) if loader in (load_sst2, load_trec) else None
+    return loader(folder=folder) if loader and loader in (load_sst2, load_trec) else None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,8 +122,8 @@ def frequent(rows: Rows, words: int) -> tuple[str, ...]:
 
 def sentences(name: str, parts: dict[str, tuple[Rows, np.ndarray]], classes: tuple[str, ...]) -> Sentences:
     """The data set of these parts, its vocabulary from the training part"""
-    rows, labels = ({part: both[i] for part, both in parts.items()} for i in (0, 1))
-    return Sentences(name, rows, labels, classes, frequent(rows["train"], WORDS))                    # type: ignore
+    rows, labels = {part: both[0] for part, both in parts.items()}, {part: both[1] for part, both in parts.items()}
+    return Sentences(name, rows, labels, classes, frequent(rows["train"], WORDS))
 
 
 def load_sst2(*, folder: PathLike | None = None) -> Sentences:
@@ -152,7 +153,7 @@ def load_text(name: str, paths: list[Path]) -> Sentences:
     return sentences(name, parts, CLASSES[name])
 
 
-def _json_lines(path: Path) -> list[dict[str, str]]:
+def _json_lines(path: Path) -> list[dict[str, Any]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             return [json.loads(line) for line in file]

@@ -113,10 +113,10 @@ def text_cases(rng: Generator) -> list[Case]:
                      eps=n((2, 2))),
                  row(model.unlabelled_terms, note=note, parameters=p, x=x, told=told, eps=n((C, 2, 2))),
                  row(model.class_nll, note=note, parameters=own, x=x, labels=np.array([1, 0]))]
-    alone, teller = (kind(6, *more, device=device("cpu"), dimensions=2, units=2, dtype=float) for kind, more in (
-        (SentenceClassifier, (2,)), (LanguageModel, ())))
-    for each in (alone, teller):
-        each.arena.value[...] += 0.5 * n(each.arena.value.shape)
+    alone = SentenceClassifier(6, 2, device=device("cpu"), dimensions=2, units=2, dtype=float)
+    teller = LanguageModel(6, device=device("cpu"), dimensions=2, units=2, dtype=float)
+    for arena in (alone.arena, teller.arena):
+        arena.value[...] += 0.5 * n(arena.value.shape)
     silent = {name: p for name, p in teller.arena.parameters.items() if name != "writer.begin.W"}      # its code is 0
     return [*rows, row(alone.class_nll, parameters=alone.arena.parameters, x=x, labels=np.array([1, 0]), note="alone"),
             row(teller.sentence_nll, parameters=silent, x=x)]

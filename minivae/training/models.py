@@ -156,7 +156,7 @@ def hide_sentence_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch
     return HiddenSentenceLabels(recipe.labels, recipe.seed).ask(part)
 
 
-def build_m2_text(recipe: Recipe, dataset: Sentences, train: Batch, on: Device) -> Model:
+def build_m2_text(recipe: Recipe, dataset: Any, train: Batch, on: Device) -> Model:
     """M2 of sentences.  What it knows of p(y) is how often the labels that it is told are y."""
     told = 1.0 + np.bincount(train.labels[:recipe.labels], minlength=len(dataset.classes))
     sizes = TextM2Config(len(dataset.vocabulary), len(dataset.classes), recipe.units, recipe.units,
