@@ -75,7 +75,7 @@ from minivae.gradient_table.variant_rows import (
     zero_vae_gan_cases,
 )
 from minivae.nn import Layer, batch_norm, image_layers, layers, recurrent_layers
-from minivae.ops import arrays, convolutions, dense, masked, normalisation, recurrent, softmax
+from minivae.ops import arrays, convolutions, dense, masked, normalisation, patches, recurrent, softmax
 from minivae.parts import (
     centres,
     codebook,
@@ -115,8 +115,8 @@ __all__ = ["Case", "case_named", "cases", "check", "missing_rows", "public_ops"]
 
 TABLE = {
     dense: op_cases, arrays: op_cases, softmax: op_cases,
-    convolutions: convolution_cases, masked: convolution_cases, normalisation: convolution_cases,
-    recurrent: recurrent_cases,
+    convolutions: convolution_cases, masked: convolution_cases, patches: convolution_cases,
+    normalisation: convolution_cases, recurrent: recurrent_cases,
     gaussian: gaussian_cases, nll: nll_cases, mixture: mixture_cases, components: components_cases,
     kl_charges: kl_charge_cases, categorical: categorical_cases,
     full_gaussian: full_gaussian_cases,
@@ -152,6 +152,9 @@ EXEMPT = {
     "bernoulli_sample": "draws", "sparse_gaussian_sample": "draws",
     "precision_factor": "writes out, to look at and to check",
     "sum_of_logs": "a part of bernoulli_nll",
+    "square": "names taps",
+    "correlate": "a part of conv2d", "heard_by_weights": "the same", "heard_by_bias": "the same",
+    "heard_by_all": "the same",
     "rank_one_logvars": "to look at",
     "mixture_log_prob_by_latent": "to look at",
     "units_of": "reads a data set",

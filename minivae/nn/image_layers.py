@@ -9,7 +9,7 @@ import numpy as np
 from minivae import ops
 from minivae.backend import Array, Generator, Pullback, at_least_one
 from minivae.nn.layers import Initialiser, Layer, glorot
-from minivae.nn.parameter import Parameter, Product
+from minivae.nn.parameter import Parameter
 
 
 class Conv2d(Layer):
@@ -32,7 +32,7 @@ class Conv2d(Layer):
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             if not need_dp:
                 return pull(dy, need_dx=need_dx, need_dp=False)[0]
-            dx, dW, db = pull(dy, need_dx=need_dx, matmul=Product)
+            dx, dW, db = pull(dy, need_dx=need_dx)
             self.W.add(dW)
             self.b.add(db)
             return dx
@@ -61,7 +61,7 @@ class MaskedConv2d(Layer):
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             if not need_dp:
                 return pull(dy, need_dx=need_dx, need_dp=False)[0]
-            dx, dW, db = pull(dy, need_dx=need_dx, matmul=Product)
+            dx, dW, db = pull(dy, need_dx=need_dx)
             self.W.add(dW)
             self.b.add(db)
             return dx
@@ -91,7 +91,7 @@ class ConvTranspose2d(Layer):
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             if not need_dp:
                 return pull(dy, need_dx=need_dx, need_dp=False)[0]
-            dx, dW, db = pull(dy, need_dx=need_dx, matmul=Product)
+            dx, dW, db = pull(dy, need_dx=need_dx)
             self.W.add(dW)
             self.b.add(db)
             return dx

@@ -16,6 +16,7 @@ Where to look:
     recurrent        lstm: sequences of different lengths
     convolutions     conv2d and its adjoint; larger and smaller images
     masked           convolutions that see a part of their window
+    patches          what both of them multiply: what every place sees, as rows
     normalisation    the moments of a batch
     kernels          some of these formulas in one launch, on a GPU
 
@@ -26,8 +27,9 @@ from minivae.backend import Pullback
 from minivae.ops.arrays import concat, embedding, one_hot, repeat, repeat_each, split
 from minivae.ops.convolutions import average_pool, conv2d, conv_transpose2d, upsample
 from minivae.ops.dense import Cotangents, elu, gated, gelu, hardtanh, leaky_relu, linear, relu, sigmoid, softplus, tanh
-from minivae.ops.masked import Taps, masked_conv2d
+from minivae.ops.masked import masked_conv2d
 from minivae.ops.normalisation import batch_moments, normalise
+from minivae.ops.patches import Taps
 from minivae.ops.recurrent import lstm
 from minivae.ops.softmax import log_mean_exp, log_softmax, logsumexp
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, array_module
-from minivae.ops.dense import Cotangents, Matmul
+from minivae.backend import Array, Pullback
+from minivae.ops.dense import Cotangents
+from minivae.ops.patches import Patches, correlate, heard_by_all, heard_by_bias, heard_by_weights, square
 
 
 def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Pullback]:
@@ -22,20 +23,22 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
     with H' = ⌊(H + 2p − k) / s⌋ + 1.  Outside the image x is zero.
     Raises ValueError if the shapes do not fit.
     """
-    k, _, _, F = _check("conv2d", x, W, b, "C", stride, padding)
+    k = _check("conv2d", x, W, b, "C", stride, padding)[0]
     if min(x.shape[1:3]) + 2 * padding < k:
         raise ValueError(f"conv2d: x has shape {x.shape}, expected images of at least {k - 2 * padding} pixels a side")
-    patches = _patches(x, k, stride, padding)                             # (B, H', W', k·k·C)
-    kernel = W.reshape(-1, F)
+    size = [(n + 2 * padding - k) // stride + 1 for n in x.shape[1:3]]
+    taps = square(k, -padding)
+    seen = Patches(x, taps=taps, size=size, stride=stride)
 
-    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, matmul: Matmul = np.matmul) -> Cotangents:
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
+        if stride == 1 and need_dx:
+            return heard_by_all(dy, x, W, taps=taps, need_dx=True, need_dp=need_dp)
         dx = _spread(dy, W, stride, padding, x.shape) if need_dx else None
         if not need_dp:
             return dx, None, None
-        dW = matmul(_rows(patches).T, _rows(dy)).reshape(W.shape)         # Σ over images and pixels of patch · dyᵀ
-        return dx, dW, dy.sum(axis=(0, 1, 2))                             # b was broadcast over images and pixels
+        return dx, heard_by_weights(dy, seen).reshape(W.shape), heard_by_bias(dy)
 
-    y = _times(patches, kernel)
+    y = correlate(seen, W)
     y += b
     return y, pullback
 
@@ -48,22 +51,19 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
     H = s (H' − 1) + k − 2p + extra: conv2d gives H' for each extra = 0 … s − 1, and one must say which was meant.
     Raises ValueError if the shapes do not fit.
     """
-    k, _, C, F = _check("conv_transpose2d", x, W, b, "F", stride, padding)
+    k, _, C, _ = _check("conv_transpose2d", x, W, b, "F", stride, padding)
     if not 0 <= extra < stride:
         raise ValueError(f"conv_transpose2d: extra is {extra}, expected 0 … {stride - 1}, less than the stride")
     height, width = (stride * (n - 1) + k - 2 * padding + extra for n in x.shape[1:3])
     if min(height, width) < 1:
         raise ValueError(f"conv_transpose2d: padding {padding} cuts away everything of an image of shape {x.shape}")
 
-    kernel = W.reshape(-1, F)
-
-    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, matmul: Matmul = np.matmul) -> Cotangents:
-        patches = _patches(dy, k, stride, padding)                        # what conv2d would see of dy
-        dx = _times(patches, kernel) if need_dx else None
+    def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
+        seen = Patches(dy, taps=square(k, -padding), size=x.shape[1:3], stride=stride)     # what conv2d would see
+        dx = correlate(seen, W) if need_dx else None
         if not need_dp:
             return dx, None, None
-        dW = matmul(_rows(patches).T, _rows(x)).reshape(W.shape)
-        return dx, dW, dy.sum(axis=(0, 1, 2))
+        return dx, heard_by_weights(x, seen).reshape(W.shape), heard_by_bias(dy)
 
     y = _spread(x, W, stride, padding, (len(x), height, width, C))
     y += b
@@ -95,18 +95,8 @@ def average_pool(x: Array, *, factor: int = 2) -> tuple[Array, Pullback]:
     return x.reshape(B, H // factor, factor, W // factor, factor, C).mean(axis=(2, 4)), pullback
 
 
-def _patches(x: Array, k: int, stride: int, padding: int) -> Array:
-    """The k×k pixels that each output sees, one row each        (B, H, W, C) -> (B, H', W', k·k·C)"""
-    C = x.shape[-1]
-    framed = _frame(x, (padding, padding), (padding, padding))
-    framed = framed.reshape(*framed.shape[:2], -1)
-    windows = array_module(x).lib.stride_tricks.sliding_window_view(framed, (k, k * C), axis=(1, 2))
-    windows = windows[:, ::stride, ::stride * C]                          # (B, H', W', k, k·C): runs of k·C
-    return windows.reshape(*windows.shape[:3], k * k * C)
-
-
 def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
-    """The adjoint of `x -> _patches(x) @ W` for images of this shape        (B, H', W', F) -> (B, H, W, C)
+    """The adjoint of `correlate` for images of this shape        (B, H', W', F) -> (B, H, W, C)
 
     Written as scattering, patches would be added onto overlapping places.  But a pixel at s·q + a hears only those
     W[a + s·m] whose patch began m places before: so gather, for each q, the m = 0 … ⌈k/s⌉ − 1 outputs behind it, let
@@ -116,17 +106,14 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     (k, _, C, F), (B, H, width, _), s = W.shape, shape, stride
     if C * s * s < 16:                                                    # a product of few columns: scatter instead
         return _scatter(y, W, stride, padding, shape)
-    M = -(-k // s)
-    first = min(padding // s, M - 1)                                      # q = first … first + Q − 1 reach all pixels
-    places = [-(-(n + padding) // s) - first for n in (H, width)]
-    before, after = M - 1 - first, [max(0, first + Q - n) for Q, n in zip(places, y.shape[1:3])]
-    behind = _patches(_frame(y, (before, after[0]), (before, after[1])), M, 1, 0)[:, :places[0], :places[1]]
-    taps = np.zeros_like(W, shape=(M * s, M * s, C, F))
-    taps[:k, :k] = W
-    taps = taps.reshape(M, s, M, s, C, F)[::-1, :, ::-1]                  # a window begins with the farthest behind
-    kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(M * M * F, s * s * C)
-    x = _times(behind, kernel).reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5)
-    x, cut = x.reshape(B, places[0] * s, places[1] * s, C), padding - first * s
+    M, first, cut = -(-k // s), padding // s, padding % s
+    places = [-(-(n + padding) // s) - first for n in (H, width)]         # q = first … first + places − 1
+    kernel = np.zeros_like(W, shape=(M * s, M * s, C, F))
+    kernel[:k, :k] = W
+    kernel = kernel.reshape(M, s, M, s, C, F)[::-1, :, ::-1]              # a window begins with the farthest behind
+    kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(M * M, F, s * s * C)
+    x = correlate(Patches(y, taps=square(M, first - (M - 1)), size=places), kernel)
+    x = x.reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5).reshape(B, places[0] * s, places[1] * s, C)
     return x if x.shape == shape else x[:, cut:cut + H, cut:cut + width].copy()
 
 
@@ -134,33 +121,13 @@ def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ..
     """The same, tap by tap: all patches' pixels (t, u) are added at once, s apart."""
     (k, _, C, F), (B, H, width, _) = W.shape, shape
     _, rows, columns, _ = y.shape
-    patches = _times(y, W.reshape(-1, F).T).reshape(B, rows, columns, k, k, C)
+    patches = (y.reshape(-1, F) @ W.reshape(-1, F).T).reshape(B, rows, columns, k, k, C)
     size = [max(n + 2 * padding, stride * (m - 1) + k) for n, m in zip((H, width), (rows, columns))]
     x = np.zeros_like(y, shape=(B, *size, C))
     for t in range(k):
         for u in range(k):
             x[:, t:t + stride * rows:stride, u:u + stride * columns:stride] += patches[:, :, :, t, u]
     return x[:, padding:padding + H, padding:padding + width].copy()
-
-
-def _times(x: Array, matrix: Array) -> Array:
-    """Every pixel times the matrix, as one product (NumPy would make one for each row of each image)."""
-    return (_rows(x) @ matrix).reshape(*x.shape[:-1], -1)
-
-
-def _rows(x: Array) -> Array:
-    """A row for every pixel of every image        (B, H, W, C) -> (B·H·W, C)"""
-    return x.reshape(-1, x.shape[-1])
-
-
-def _frame(x: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
-    """x with so many zeros before and after        (B, H, W, C)"""
-    if not any((*rows, *columns)):
-        return x
-    B, H, W, C = x.shape
-    framed = np.zeros_like(x, shape=(B, H + sum(rows), W + sum(columns), C))
-    framed[:, rows[0]:rows[0] + H, columns[0]:columns[0] + W] = x
-    return framed
 
 
 def _check(name: str, x: Array, W: Array, b: Array, channels: str, stride: int, padding: int) -> tuple[int, ...]:

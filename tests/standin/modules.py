@@ -137,7 +137,7 @@ _random = Module("cupy.random", None, NAMES["random"], Generator=Generator, defa
 _linalg = Module("cupy.linalg", np.linalg, NAMES["linalg"])
 _fft = Module("cupy.fft", np.fft, NAMES["fft"])
 _stride_tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks, {
-    "sliding_window_view": "x, window_shape, axis=None, *, subok=False, writeable=False"})
+    "as_strided": "x, shape=None, strides=None"})
 _lib = Module("cupy.lib", None, {}, __path__=[], stride_tricks=_stride_tricks)
 _cupy: Any = Module(
     "cupy", np, NAMES["cupy"], __path__=[], cuda=_cuda, lib=_lib, random=_random, linalg=_linalg, fft=_fft,
