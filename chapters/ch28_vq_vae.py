@@ -116,7 +116,7 @@ def follow(start, rng, *, restarts, steps=60):
         if restarts and step % 10 == 0:
             book.restart(z, rng, least=1.0 if step else np.inf)
         arena.zero_grad()
-        book.tally(z)
+        book.tally(z, codes=book.nearest(z))
         optimizer.step(arena)
     z = places[rng.integers(6, size=1000)] + 0.3 * rng.standard_normal((1000, 2))
     return z, book.words(), perplexity(np.bincount(book.nearest(z), minlength=12))

@@ -50,7 +50,8 @@ class Codebook(Layer):
     def nearest(self, z: Array) -> Array:
         """The number of the nearest word; of several the first        (…, D) -> (…)"""
         words, flat = self.words(), z.reshape(-1, z.shape[-1])
-        distances = (words * words).sum(axis=1) - 2.0 * flat @ words.T               # less ‖z‖², for all words alike
+        distances = flat @ (-2.0 * words).T
+        distances += (words * words).sum(axis=1)       # less ‖z‖², for all words alike
         return distances.argmin(axis=1).reshape(z.shape[:-1])
 
     def look_up(self, codes: Array) -> Array:
@@ -60,19 +61,31 @@ class Codebook(Layer):
     def __call__(self, z: Array, *, held: tuple[Array, Array] | None = None) -> tuple[tuple[Array, Array], Pullback]:
         """held   (e, e − z) from before.  Then words are no longer chosen: what is left is the function z + constant,
                   whose derivative the straight-through estimator is
+
+        Pulling back tallies what chose each word, as in other layers it adds to the parameters' gradients.
         """
-        e, y = (held[0], z + held[1]) if held else (self.look_up(self.nearest(z)),) * 2
+        codes: Array | None = None
+        if held:
+            e, y = held[0], z + held[1]
+        else:
+            codes = self.nearest(z)
+            e = y = self.look_up(codes)
         apart = z - e
 
-        def pullback(de: Array, dcommitment: Array, need_dx: bool = True, need_dp: bool = True) -> Array:
+        def pullback(de: Array, dcommitment: Array) -> Array:
             return de + 2.0 * apart * dcommitment[:, None, None, None]          # straight through; ∂‖z − e‖²/∂z
 
-        return (y, (apart * apart).sum(axis=(1, 2, 3))), pullback
+        def pull(de: Array, dcommitment: Array, need_dx: bool = True, need_dp: bool = True) -> Array:
+            if need_dp and codes is not None:          # no derivative: what finite differences cannot see stands apart
+                self.tally(z, codes=codes)
+            return pullback(de, dcommitment)
 
-    def tally(self, z: Array) -> None:
-        """Add what chose each word, its sum and its count, to what the moving averages take        (…, D)"""
+        return (y, (apart * apart).sum(axis=(1, 2, 3))), pull
+
+    def tally(self, z: Array, *, codes: Array) -> None:
+        """Add what chose each word, its sum and its count, to what the moving averages take        (…, D) (…)"""
         flat = z.reshape(-1, z.shape[-1])
-        chose = one_hot(self.nearest(flat), classes=len(self.counts.value), dtype=z.dtype)
+        chose = one_hot(codes.reshape(-1), classes=len(self.counts.value), dtype=z.dtype)
         self.sums.add(Product(chose.T, flat))
         self.counts.add(chose.sum(axis=0))
 

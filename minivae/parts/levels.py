@@ -39,31 +39,29 @@ class Level(Layer):
 class Levels(Several):
     """The autoencoder, but for the likelihood; the finest level first."""
 
-    def __call__(self, x: Array, *, held: Held | None = None) -> tuple[tuple[Array, ...], Pullback]:
-        """What the finest `up` says, Σ ‖z − e‖², and z of every level   (B, H, W, ·) -> (B, H, W, ·) (B,) (B, H/2, …) …
+    def __call__(self, x: Array, *, held: Held | None = None) -> tuple[tuple[Array, Array], Pullback]:
+        """What the finest `up` says, and Σ ‖z − e‖² of all levels        (B, H, W, ·) -> (B, H, W, ·) (B,)
 
         held   (e, e − z) of every level, to be kept (Codebook)
         """
         pictures, pulls_down = self._down(x)
-        told, aparts, zs, pulls = pictures[-1][..., :0], list[Array](), list[Array](), list[Pullback]()
+        told, aparts, pulls = pictures[-1][..., :0], list[Array](), list[Pullback]()
         for i, level in reversed(list(enumerate(self.layers))):       # nobody tells the coarsest
-            (told, apart, z), pull = self._level(level, pictures[i], told, held[i] if held else None)
+            (told, apart), pull = self._level(level, pictures[i], told, held[i] if held else None)
             aparts.insert(0, apart)
-            zs.insert(0, z)
             pulls.insert(0, pull)
 
-        def pullback(dy: Array, dcommitment: Array, *dzs: Array, need_dx: bool = True,
-                     need_dp: bool = True) -> Array | None:
+        def pullback(dy: Array, dcommitment: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
             dpictures, dtold = [], dy
-            for pull, dz in zip(pulls, dzs):           # the finest first
-                dpicture, dtold = pull(dtold, dcommitment, dz, need_dp=need_dp)
+            for pull in pulls:                         # the finest first
+                dpicture, dtold = pull(dtold, dcommitment, need_dp=need_dp)
                 dpictures.append(dpicture)
             dpicture = dpictures.pop()
             for pull in reversed(pulls_down[1:]):
                 dpicture = pull(dpicture, need_dp=need_dp) + dpictures.pop()      # two uses: its level's, and `down`
             return pulls_down[0](dpicture, need_dx=need_dx, need_dp=need_dp)
 
-        return (told, sum(aparts[1:], aparts[0]), *zs), pullback
+        return (told, sum(aparts[1:], aparts[0])), pullback
 
     def _down(self, x: Array) -> tuple[list[Array], list[Pullback]]:
         """The picture of every level, the finest first, each computed from the one before."""
@@ -75,19 +73,19 @@ class Levels(Several):
         return pictures, pulls
 
     def _level(self, level: Level, picture: Array, told: Array,
-               held: tuple[Array, Array] | None) -> tuple[tuple[Array, Array, Array], Pullback]:
+               held: tuple[Array, Array] | None) -> tuple[tuple[Array, Array], Pullback]:
         both, pull_both = concat(picture, told)
         z, pull_z = level.to_code(both)
         (e, apart), pull_e = level.codebook(z, held=held)
         words, pull_words = concat(e, told)
         y, pull_up = level.up(words)
 
-        def pullback(dy: Array, dapart: Array, dz: Array, need_dp: bool = True) -> tuple[Array, Array]:
+        def pullback(dy: Array, dapart: Array, need_dp: bool = True) -> tuple[Array, Array]:
             de, dtold = pull_words(pull_up(dy, need_dp=need_dp))
-            dpicture, dtold_too = pull_both(pull_z(pull_e(de, dapart) + dz, need_dp=need_dp))
+            dpicture, dtold_too = pull_both(pull_z(pull_e(de, dapart, need_dp=need_dp), need_dp=need_dp))
             return dpicture, dtold + dtold_too         # told was used twice
 
-        return (y, apart, z), pullback
+        return (y, apart), pullback
 
     def encode(self, x: Array) -> list[Array]:
         """z of every level, the finest first        (B, H, W, ·) -> [(B, H/2, W/2, D), (B, H/4, W/4, D), …]"""

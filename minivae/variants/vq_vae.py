@@ -87,15 +87,15 @@ class VQVAE(Model):
 
     # ── the bound ─────────────────────────────────────────────────────────────────────────────────
 
-    def autoencoder_terms(self, *, x: Array, held: Held | None = None) -> tuple[tuple[Array, ...], Pullback]:
-        """−log p(x | c(x)), Σ ‖z − e‖², and z of every level        (B, X) -> (B,) (B,) (B, H/2, W/2, D) …"""
-        (y, commitment, *zs), pull_levels = self.levels(x.reshape(-1, *self.shape), held=held)
+    def autoencoder_terms(self, *, x: Array, held: Held | None = None) -> tuple[tuple[Array, Array], Pullback]:
+        """−log p(x | c(x)), and Σ ‖z − e‖² of all levels        (B, X) -> (B,) (B,)"""
+        (y, commitment), pull_levels = self.levels(x.reshape(-1, *self.shape), held=held)
         nll, pull_nll = self.likelihood(y.reshape(x.shape), x=x)
 
-        def pullback(dnll: Array, dcommitment: Array, *dzs: Array) -> None:
-            pull_levels(pull_nll(dnll).reshape(y.shape), dcommitment, *dzs, need_dx=False)
+        def pullback(dnll: Array, dcommitment: Array) -> None:
+            pull_levels(pull_nll(dnll).reshape(y.shape), dcommitment, need_dx=False)
 
-        return (nll, commitment, *zs), pullback
+        return (nll, commitment), pullback
 
     def prior_nll(self, *, codes: Codes) -> tuple[Array, Pullback]:
         """−log p(c) = Σ −log p(c_l | c_l+1), the coarsest given nothing        [(B, ·, ·), …] -> (B,)"""
@@ -127,11 +127,9 @@ class VQVAE(Model):
                 level.codebook.restart(vectors, rng, least=1.0 if steps else np.inf)
 
         def share(model: VQVAE, rows: slice) -> tuple[Array, ...]:
-            (nll, _, *zs), pullback = model.autoencoder_terms(x=x[rows])
+            (nll, _), pullback = model.autoencoder_terms(x=x[rows])
             weight = np.full_like(nll, 1.0 / B)
-            pullback(weight, model.beta * weight, *map(np.zeros_like, zs))        # no loss hears z itself
-            for level, z in zip(model.levels.layers, zs):
-                level.codebook.tally(z)
+            pullback(weight, model.beta * weight)      # codebooks tally what chose their words
             nll, kl = weight @ nll, weight.sum() * model.uniform_cost
             return -(nll + kl), nll, kl
 

@@ -40,13 +40,28 @@ def test_the_derivative_goes_straight_through_and_the_commitment_s_is_its_own():
     np.testing.assert_allclose(pull(0.0 * de, dapart), 2.0 * (z - e) * dapart[:, None, None, None])
 
 
+def test_the_pullback_tallies_what_chose_each_word():
+    (words, arena), z = book(), RNG.standard_normal((2, 2, 2, 3))
+    (e, _), pull = words(z)
+    codes, found = words.nearest(z), []
+    for tally in (lambda: words.tally(z, codes=codes), lambda: pull(e, np.ones(2)),
+                  lambda: pull(e, np.ones(2), need_dp=False)):
+        arena.zero_grad()
+        tally()
+        found.append(arena.grad.copy())
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(words.counts.value.shape, np.bincount(codes.ravel(), minlength=5).shape)
+    assert found[0][-5:].tolist() == np.bincount(codes.ravel(), minlength=5).tolist()
+    assert not found[2].any()
+
+
 def test_without_a_memory_a_step_is_one_of_k_means():
     words, arena = book(4, 2)
     z = RNG.standard_normal((50, 2))
     chose = words.nearest(z)
     arena.zero_grad()
     for part in (z[:20], z[20:]):                      # as two threads would
-        words.tally(part)
+        words.tally(part, codes=words.nearest(part))
     MovingAverage(0.0).step(arena)
     for k in np.unique(chose):
         np.testing.assert_allclose(words.words()[k], z[chose == k].mean(axis=0), rtol=1e-3)
@@ -58,7 +73,7 @@ def test_a_memory_is_the_mean_of_what_chose_the_word_the_latest_weighing_most():
     words.sums.value[...], words.counts.value[...] = 0.0, 1.0
     for z in (1.0, 5.0):
         arena.zero_grad()
-        words.tally(np.array([[z], [z]]))
+        words.tally(np.array([[z], [z]]), codes=np.array([0, 0]))
         MovingAverage(0.75).step(arena)
     sums, counts = 0.75 * 0.25 * 2.0 + 0.25 * 10.0, 0.75 * (0.75 + 0.25 * 2.0) + 0.25 * 2.0
     np.testing.assert_allclose(words.words(), sums / counts, rtol=1e-12)
