@@ -131,12 +131,21 @@ def softplus(x: Array) -> tuple[Array, Pullback]:
 def gated(x: Array) -> tuple[Array, Pullback]:
     """y = tanh(a) · sigmoid(g), where x = [a, g]: the second half says how much of the first goes on (…, 2C) -> (…, C)
 
-    van den Oord et al. 2016 (Conditional image generation with PixelCNN decoders), eq. 2.
+    van den Oord et al. 2016 (Conditional image generation with PixelCNN decoders), eq. 2.  Both from one hyperbolic
+    tangent, sigmoid(g) = ½ + ½ tanh(g/2): exact to a rounding of 1, so gates below that are closed.
     """
     C = x.shape[-1] // 2
-    (y, pull_tanh), (gate, pull_gate) = tanh(x[..., :C]), sigmoid(x[..., C:])
+    t = x.copy()
+    t[..., C:] *= 0.5
+    np.tanh(t, out=t)                                 # [tanh(a), tanh(g/2)]
+    y, gate = t[..., :C], 0.5 * t[..., C:]
+    gate += 0.5
 
-    def pullback(dy: Array) -> Array:                 # ∂/∂a = (1 − tanh² a) · gate;   ∂/∂g = tanh(a) · gate (1 − gate)
-        return np.concatenate([pull_tanh(dy * gate), pull_gate(dy * y)], axis=-1)
+    def pullback(dy: Array) -> Array:                 # ∂/∂a = (1 − tanh² a) · gate
+        dx = t * t
+        np.subtract(1.0, dx, out=dx)
+        dx[..., :C] *= dy * gate
+        dx[..., C:] *= 0.25 * dy * y                  # ∂/∂g = tanh(a) · gate (1 − gate) = tanh(a) · ¼ (1 − tanh² ½g)
+        return dx
 
     return y * gate, pullback
