@@ -103,7 +103,7 @@ def pixel_cnn_cases(rng: Generator) -> list[Case]:
     for parameter in centres.parameters().values():
         parameter.value[...] = 0.5 + rng.random(parameter.value.shape)
     return [
-        layer_row(rng, block, n((2, 2, 3, 2)), n((2, 2, 3, 2)), n((2, 2, 3, 8))),
+        layer_row(rng, block, n((2, 2, 3, 2)), n((2, 2, 3, 2)), n((2, 2, 3, 4)), n((2, 2, 3, 4))),
         layer_row(rng, blocks, n((1, 2, 2, 1)), n((1, 2, 2, 1)), n((1, 2, 2, 8))),
         layer_row(rng, top, codes=rng.integers(0, 3, (2, 2, 3)), above=np.zeros((2, 2, 3), int), note="nothing above"),
         layer_row(rng, bottom, codes=rng.integers(0, 2, (1, 4, 4)), above=rng.integers(0, 3, (1, 2, 2))),

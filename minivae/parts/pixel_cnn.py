@@ -34,7 +34,7 @@ LEFT_AND_HERE = ((0, -1), (0, 0))
 
 
 class GatedBlock(Layer):
-    """(v, h) -> (v, h), told s        (B, H, W, C) (B, H, W, C) (B, H, W, 4C)
+    """(v, h) -> (v, h), told s and t        (B, H, W, C) (B, H, W, C) (B, H, W, 2C) (B, H, W, 2C)
 
     `_above` and `_beside` are its halves: when pictures are drawn, a row needs the one once, each pixel the other.
     """
@@ -54,7 +54,8 @@ class GatedBlock(Layer):
         y, pull_gate = gated(a)
 
         def pullback(dv: Array, dtold: Array, need_dp: bool = True) -> tuple[Array, Array]:
-            da = pull_gate(dv) + pull_down(dtold, need_dp=need_dp)              # a was used twice
+            da = pull_gate(dv)
+            da += pull_down(dtold, need_dp=need_dp)                             # a was used twice
             return pull_vertical(da, need_dp=need_dp), da
 
         return (y, told), pullback
@@ -70,42 +71,41 @@ class GatedBlock(Layer):
 
         def pullback(dh: Array, need_dp: bool = True) -> tuple[Array, Array]:
             db = pull_gate(pull_mix(dh, need_dp=need_dp))
-            return dh + pull_horizontal(db, need_dp=need_dp), db                 # h was used twice; told and t heard db
+            before = pull_horizontal(db, need_dp=need_dp)
+            before += dh                                                         # h was used twice
+            return before, db                                                    # told and t heard db
 
         return y, pullback
 
-    def __call__(self, v: Array, h: Array, s: Array) -> tuple[tuple[Array, Array], Pullback]:
-        C = self.channels
-        (s_above, t), pull_split = split(s, sizes=(2 * C, 2 * C))
-        (v, told), pull_above = self._above(v, s_above)
+    def __call__(self, v: Array, h: Array, s: Array, t: Array) -> tuple[tuple[Array, Array], Pullback]:
+        (v, told), pull_above = self._above(v, s)
         h, pull_beside = self._beside(h, told, t)
 
-        def pullback(dv: Array, dh: Array, need_dx: bool = True, need_dp: bool = True) -> tuple[Array, Array, Array]:
+        def pullback(dv: Array, dh: Array, need_dx: bool = True, need_dp: bool = True) -> tuple[Array, ...]:
             dh, db = pull_beside(dh, need_dp=need_dp)
             dv, da = pull_above(dv, db, need_dp=need_dp)
-            return dv, dh, pull_split(da, db)
+            return dv, dh, da, db
 
         return (v, h), pullback
 
 
 class Blocks(Several):
-    """(v, h) -> h, block after block; each is told its share of s        s (B, H, W, 4·C·blocks)"""
+    """(v, h) -> h, block after block; each is told its s and t, one after the other        s (B, H, W, 4·C·blocks)"""
 
     def __call__(self, v: Array, h: Array, s: Array) -> tuple[Array, Pullback]:
-        n = len(self.layers)
-        shares, pull_split = split(s, sizes=[s.shape[-1] // n] * n)
+        shares, pull_split = split(s, sizes=[2 * block.channels for block in self.layers for _ in range(2)])
         pulls = []
-        for block, share in zip(self.layers, shares):
-            (v, h), pull = block(v, h, share)
+        for i, block in enumerate(self.layers):
+            (v, h), pull = block(v, h, *shares[2 * i:2 * i + 2])
             pulls.append(pull)
         nothing = np.zeros_like(v)                     # nobody hears the last v
 
         def pullback(dh: Array, need_dx: bool = True, need_dp: bool = True) -> tuple[Array, Array, Array]:
-            dv, dshares = nothing, []
+            dv, dshares = nothing, list[Array]()
             for pull in reversed(pulls):
-                dv, dh, dshare = pull(dv, dh, need_dp=need_dp)
-                dshares.append(dshare)
-            return dv, dh, pull_split(*reversed(dshares))
+                dv, dh, *dshare = pull(dv, dh, need_dp=need_dp)
+                dshares[:0] = dshare
+            return dv, dh, pull_split(*dshares)
 
         return h, pullback
 
