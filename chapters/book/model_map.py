@@ -1,6 +1,6 @@
-"""The map of the models: README's table, as a page of the book and as a picture.
+"""The map of the models as README's table, as a page of the book and as a picture.
 
-    python chapters/book/model_map.py           draws README's picture anew
+    python chapters/book/model_map.py           writes README's table anew, of minivae/training/models.md, and draws its picture
 """
 
 from __future__ import annotations
@@ -8,46 +8,20 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import formulas
 from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.console import readable
+from minivae.runs import write_atomically
+from minivae.training.model_map import TERMS, UNCHANGED, Row, rows, table
 
 README = Path(__file__).resolve().parent.parent.parent / "README.md"
 PICTURE = Path(__file__).parent / "static" / "model_map.png"
 HEADING = "### A map of the models\n"
-UNCHANGED = "·"
-CELL = re.compile(r"(?<!\\)\|")                         # a bar between cells; within one it is written \|
 SAYS = ("The ELBO, and below each of its terms the models that change it: likelihood, weights, posterior, prior, and who "
         "else plays")
-
-
-class Model(NamedTuple):
-    """A row of the table, as it is written there."""
-
-    name: str
-    prior: str
-    posterior: str
-    likelihood: str
-    weights: str
-    players: str
-    place: str
-
-    @property
-    def chapter(self) -> str:
-        """Its number, or nothing"""
-        found = re.findall(r"chapters/ch(\d\d)_", self.name)
-        return str(int(found[-1])) if found else ""
-
-    @property
-    def called(self) -> str:
-        return re.search(r"\*\*(.+?)\*\*", self.name)[1]
-
-
-TERMS = Model._fields[1:-1]
 
 
 def section(readme: str) -> str:
@@ -55,10 +29,10 @@ def section(readme: str) -> str:
     return re.split(r"^#", readme.partition(HEADING)[2], maxsplit=1, flags=re.MULTILINE)[0].strip()
 
 
-def models(readme: str) -> list[Model]:
-    """The rows, the plain VAE first."""
-    lines = [line for line in section(readme).splitlines() if line.startswith("|")]
-    return [Model(*(cell.strip() for cell in CELL.split(line)[1:-1])) for line in lines[2:]]
+def written(readme: str) -> str:
+    """README with the table as it is now."""
+    before, said = readme.split(HEADING, 1)
+    return before + HEADING + re.sub(r"(?:^\|.*\n)+", lambda _: table(), said, count=1, flags=re.MULTILINE)
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────
@@ -67,10 +41,10 @@ def models(readme: str) -> list[Model]:
 def page(readme: str) -> str:
     """The picture and the section, with formulas set as such, and links that lead to pages of the book."""
     _, said = section(readme).split("</p>\n", 1)       # README shows the picture as it is stored, the page as it is drawn
-    text, head, rows = said.partition("\n|")
-    table = re.sub(r"`([^`]+)`", _formula, re.sub(r"\]\((chapters|minivae)/([\w/]+)\.py\)", _link, head.strip() + rows))
-    parts = ["# A map of the models", _html(plots.svg(drawn(models(readme)), alt=SAYS)), text.strip(),
-             _html('<div class="model-map">'), table, _html("</div>")]
+    text = said.partition("\n|")[0]
+    linked = re.sub(r"`([^`]+)`", _formula, re.sub(r"\]\((chapters|minivae)/([\w/]+)\.py\)", _link, table().strip()))
+    parts = ["# A map of the models", _html(plots.svg(drawn(rows(table())), alt=SAYS)), text.strip(),
+             _html('<div class="model-map">'), linked, _html("</div>")]
     return "\n\n".join(parts) + "\n"
 
 
@@ -108,9 +82,9 @@ WIDTH, LINE, FIRST = 10.4, 0.215, -1.5                 # inches: the page, from 
 NOTE = "Numbers are\nchapters.\n\nIn grey: models that\nchange several terms."
 
 
-def drawn(rows: list[Model]) -> Figure:
+def drawn(models: list[Row]) -> Figure:
     """The ELBO, and below each term the models that change it: first those that change nothing else."""
-    columns = {term: sorted((row for row in rows[1:] if getattr(row, term) != UNCHANGED), key=_several) for term in COLUMNS}
+    columns = {term: sorted((row for row in models[1:] if getattr(row, term) != UNCHANGED), key=_several) for term in COLUMNS}
     height = LINE * max(map(len, columns.values())) - FIRST
     fig, ax = plots.figure(width=WIDTH, height=height, layout="none")
     ax.set(position=(0.0, 0.0, 1.0, 1.0), xlim=(-0.1, WIDTH - 0.1), ylim=(-height, 0.0))
@@ -129,21 +103,21 @@ def drawn(rows: list[Model]) -> Figure:
     return fig
 
 
-def _several(row: Model) -> bool:
+def _several(row: Row) -> bool:
     return sum(getattr(row, term) != UNCHANGED for term in TERM) > 1
 
 
-def mark(readme: str) -> str:
-    """Of all that the picture shows; it is kept in the picture, which is old when README's is another."""
-    shown = [(row.called, row.chapter, [getattr(row, term) != UNCHANGED for term in TERMS]) for row in models(readme)]
+def mark(models: list[Row]) -> str:
+    """Of all that the picture shows; it is kept in the picture, which is old when that of the table is another."""
+    shown = [(row.called, row.chapter, [getattr(row, term) != UNCHANGED for term in TERMS]) for row in models]
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
 def main() -> None:
     readable()
-    readme = README.read_text(encoding="utf-8")
-    fig = drawn(models(readme))
-    fig.savefig(PICTURE, dpi=140, metadata={"Comment": mark(readme)})
+    write_atomically(README, written(README.read_text(encoding="utf-8")).encode())
+    models = rows(table())
+    drawn(models).savefig(PICTURE, dpi=140, metadata={"Comment": mark(models)})
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB")
 
 

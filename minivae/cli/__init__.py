@@ -1,9 +1,11 @@
-"""The command line: minivae train | evaluate | compare | sample | plot | explore | gradcheck | data | bench | course.
+"""The command line: minivae train | evaluate | compare | sample | plot | explore | models | gradcheck | data |
+bench | course.
 
     train            train, and go on with a run
     look             evaluate, sample, plot: what a run can say and show
     compare          several runs side by side
     judged           what is said of one of them, and whether two can be paired image by image
+    models           the map of the models: which term each of them changes
     check            gradcheck, of the library's functions and of yours
     targets          what can be named there: a shape, somebody's function
     shown            what each kind of model has to say and to show

@@ -17,6 +17,7 @@ from minivae.bench.run import Bench
 from minivae.cli.check import Gradcheck
 from minivae.cli.compare import Compare
 from minivae.cli.look import Evaluate, Plot, Sample
+from minivae.cli.models import Models
 from minivae.cli.shared import INTERRUPTED, OK, USAGE, WRONG
 from minivae.cli.train import Train, parse_resume
 from minivae.console import readable
@@ -66,7 +67,7 @@ class Course:
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train, "evaluate": Evaluate, "compare": Compare, "sample": Sample, "plot": Plot, "explore": Explore,
-    "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
+    "models": Models, "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@
     models           the models by the names that a recipe gives them: how each is built, and what its batches hold
     buckets          batches of sequences of about one length
     vocabulary       the words of a run
+    model_map        which term of the ELBO each model changes: models.md, for README, the book and `minivae models`
     make_classifier  how evaluation/classifier.safetensors was made
     clusters         where the components of a mixture start
 

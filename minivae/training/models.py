@@ -62,8 +62,9 @@ Recipe = Any                                           # training.recipe's, whic
 
 
 class Kind(NamedTuple):
-    """A model as the command line knows it."""
+    """A model as the command line knows it; `says` is its line of `minivae train --help`."""
 
+    says: str
     ask: Callable[[Recipe, Dataset, Batch], Batch]
     build: Callable[[Recipe, Dataset, Batch, Device], Model]
     judge: Callable[[Recipe, Dataset, Batch], Batch] | None = None     # None: ask
@@ -263,16 +264,28 @@ def build_cvae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -
 
 
 MODELS: dict[str, Kind] = {
-    "vae": Kind(as_it_is, build_vae),
-    "cvae": Kind(lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
-    "m2": Kind(hide_labels, build_m2, show_labels),
-    "m1m2": Kind(hide_labels, build_m1m2, show_labels),
-    "m2_text": Kind(hide_sentence_labels, build_m2_text, show_labels),
-    "two_stage": Kind(as_it_is, build_two_stage),
-    "gmvae": Kind(as_it_is, build_gmvae),
-    "infinite": Kind(number_images, build_infinite, as_it_is),
-    "structured": Kind(as_it_is, build_structured),
-    "vq_vae": Kind(as_it_is, build_vq_vae),
-    "vae_gan": Kind(as_it_is, build_vae_gan),
-    "cvae_gan": Kind(tell_labels, build_cvae_gan, show_labels),
+    "vae": Kind("the VAE, in any of its parts: --posterior, --prior, --likelihood, --objective; with --beta the β-VAE",
+                as_it_is, build_vae),
+    "cvae": Kind("predicts the rest of an image from some of it, or from its label: --given, --observed",
+                 lambda recipe, dataset, part: question(recipe, dataset).ask(part), build_cvae),
+    "m2": Kind("classifies, with few labels and many images: --labels",
+               hide_labels, build_m2, show_labels),
+    "m1m2": Kind("the same on the latents of a VAE, trained first",
+                 hide_labels, build_m1m2, show_labels),
+    "m2_text": Kind("m2 of sentences: --data sst2 or trec, or a .tsv of your own",
+                    hide_sentence_labels, build_m2_text, show_labels),
+    "two_stage": Kind("a VAE and, after it, a second one of its codes; wants --likelihood gaussian_shared",
+                      as_it_is, build_two_stage),
+    "gmvae": Kind("finds clusters that nobody named: --components",
+                  as_it_is, build_gmvae),
+    "infinite": Kind("a mixture of VAEs, as many as the data ask for: --concentration",
+                     number_images, build_infinite, as_it_is),
+    "structured": Kind("residuals that are correlated; wants --likelihood gaussian_pixel",
+                       as_it_is, build_structured),
+    "vq_vae": Kind("pictures of numbers, and a prior that draws them: --codes, --levels",
+                   as_it_is, build_vq_vae),
+    "vae_gan": Kind("a discriminator compares images, and plays against the decoder; wants --optimizer rmsprop",
+                    as_it_is, build_vae_gan),
+    "cvae_gan": Kind("the same with a class that is told, and a classifier",
+                     tell_labels, build_cvae_gan, show_labels),
 }

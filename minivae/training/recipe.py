@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+import tyro
 
 from minivae import nn
 from minivae.backend import Device
@@ -26,6 +27,7 @@ from minivae.variants import ConvVAEConfig, VAEConfig
 
 OPTIMIZERS = {"adam": nn.Adam, "adagrad": nn.AdaGrad, "rmsprop": nn.RMSProp, "momentum": nn.Momentum, "sgd": nn.SGD}
 OBJECTIVES = {"elbo": Objective, "iwae": IWAE, "dreg": DReG}
+LINES = [f"{name}: {kind.says}" for name, kind in MODELS.items()]
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,10 @@ class Recipe:
     sst2, trec, or your .tsv of lines, label<TAB>text"""
     size: int | None = None
     """of a folder of pictures: each is cut to a square about its middle and resampled to so many pixels a side"""
-    model: Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae",
-                   "vae_gan", "cvae_gan", "m2_text"] = "vae"
-    """the VAE (with --beta or --capacity the β-VAE), or a variant: cvae predicts the rest of an image; two_stage has a
-    second VAE, of the first one's codes (it wants --likelihood gaussian_shared); m2 classifies, with few labels and
-    many images, and m1m2 does so on the latents of a VAE; gmvae finds clusters; infinite is a mixture of VAEs, as many
-    as the data ask for; structured has residuals that are correlated (it wants --likelihood gaussian_pixel); vq_vae
-    makes pictures of numbers, and has a prior that draws them; vae_gan, cvae_gan (of a class) play a game; m2_text: m2
-    of sentences"""
+    model: Annotated[Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae",
+                             "vae_gan", "cvae_gan", "m2_text"], tyro.conf.arg(help="\n".join(
+        ["which model; `minivae models` says more:", *LINES]))] = "vae"
+    """which, as `training.models.MODELS` has them"""
     network: Literal["mlp", "conv"] = "mlp"
     """fully connected, or convolutional: for images whose sides can be halved once for each of `filters`"""
     hidden: tuple[int, ...] = (400,)

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT, python
 
-sys.path[:0] = [str(ROOT / "chapters"), str(ROOT / "chapters" / "book")]
-import gallery  # noqa: E402
-import model_map  # noqa: E402
+sys.path.insert(0, str(ROOT / "chapters"))
+import gallery
 
-from minivae.training.models import MODELS  # noqa: E402
+from minivae.training.model_map import rows, table
+from minivae.training.models import MODELS
 
-ROWS = model_map.models(model_map.README.read_text(encoding="utf-8"))
+ROWS = rows(table())
 ELSEWHERE = {"M1": "a VAE, and a classifier of its codes"}
 DIGITS = range(31)                                     # chapters; those after them have data of their own
 

@@ -566,6 +566,7 @@ OPTIONS = {
     "compare": ["--samples", "--images", "--best", "--out", "--seed", "--device", "--folder", "minivae compare runs/"],
     "sample": ["--n", "--out", "--given", "--seed", "--device", "--folder", "minivae sample"],
     "plot": ["--out", "--device", "--folder", "minivae plot"],
+    "models": ["minivae models iwae vamp"],
     "gradcheck": ["--shapes", "--tolerance", "--seed", "my_ops.py:my_op"],
     "data": ["--folder", "minivae data mnist"],
     "bench": ["--rows", "--contenders", "--bursts", "--threads", "--out", "--quick", "minivae bench --rows a b"],
