@@ -29,6 +29,7 @@ What you'll see  a VAE trained on real handwritten digits, its bound in nats, di
 # %%
 import shlex
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,14 @@ from minivae import plots
 from minivae.backend import device
 from minivae.chapter import options, parser
 from minivae.distributions import bernoulli_nll, gaussian_kl, reparameterize
-from minivae.evaluation import active_units, evaluate, importance_weighted_bound
+from minivae.evaluation import (
+    Estimate,
+    active_units,
+    evaluate,
+    importance_weighted_bound,
+    log_likelihoods,
+    terms_by_image,
+)
 from minivae.explorer import explorer
 from minivae.gradcheck import gradcheck
 from minivae.nn import Arena, Layer, Linear, mlp
@@ -158,6 +166,20 @@ def arguments():
     return p
 
 
+def accepted(found):
+    """What is asked of it: bounds of more draws are tighter."""
+    bounds = [bound.mean for bound in found.values()]
+    return {"each bound tighter than the one before": all(a > b for a, b in pairwise(bounds))}
+
+
+def enter(opt, vae, test, data):
+    """Into the ledger: the bound, and tighter ones."""
+    few = plots.spread(test, 200)
+    found = {"−ELBO": Estimate.of(sum(terms_by_image(vae, few, samples=5)))}
+    found |= {f"of {draws} draws": Estimate.of(-log_likelihoods(vae, few, samples=draws)) for draws in (5, 50, 500)}
+    opt.record("vae", found, accepted, data=data)
+
+
 def main(argv=None):
     opt, args = options(arguments(), argv)
     tiny, rng = SmallVAE(6, 5, 2, np.random.default_rng(0)), np.random.default_rng(1)
@@ -186,6 +208,7 @@ def main(argv=None):
     vae = models["vae"]
     print()
     pictures(opt, digits, test, vae, models["flat"], histories["vae"])
+    enter(opt, vae, test, digits.name)
     scores = evaluate(vae, test)
     few = plots.spread(test, 1000)
     bound = importance_weighted_bound(vae, few, samples=args.iw, progress=not opt.quick)

@@ -284,6 +284,14 @@ def faces(models, images, opt, columns=10):
 
 
 # %%
+def accepted(found):
+    """What is asked of a learned σ."""
+    bits = {name: found[f"bits/dim, {name}"].mean for name in ("σ = 1", "one σ", "σ of every pixel")}
+    return {"σ² within 3% of the training MSE": abs(found["σ² / training MSE"].mean - 1) < 0.03,
+            "fewer bits than σ = 1": bits["one σ"] < bits["σ = 1"],
+            "fewer still with a σ for every pixel": bits["σ of every pixel"] < bits["one σ"]}
+
+
 def main(argv=None):
     opt, _ = options(parser("ch11", __doc__, epochs=120, data="auto"), argv)
     rng = np.random.default_rng(opt.seed)
@@ -311,6 +319,9 @@ def main(argv=None):
     spread, noise = dequantise(images.train, rng=rng), opt.device.rng(opt.seed)
     errors = {name: mean_squared_error(models[name], spread, noise) for name in sigmas}
     ratios = {name: float(models[name].likelihood.std) ** 2 / errors[name] for name in sigmas}
+    opt.record("learned_noise", {"bits/dim, σ = 1": scores["gaussian_fixed"], "bits/dim, one σ": scores["gaussian_shared"],
+                                 "bits/dim, σ of every pixel": scores["gaussian_pixel"],
+                                 "σ² / training MSE": ratios["gaussian_shared"]}, accepted, data=images.name)
     curves, smallest = collapse(replace(opt, data="digits").digits(), opt)
     print()
     opt.save(draw_scores(scores), "noise", alt="Bars: bits per dimension of unseen images for six kinds of noise. "

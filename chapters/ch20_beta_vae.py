@@ -378,6 +378,34 @@ def over_seeds(found):
     for name, row in rows.items():
         means = [Estimate.of(column) for column in row]
         print(f"{name:12}" + "".join(f"{m.mean:9.3f} ± {m.standard_error:.3f}" for m in means))
+    return {f"{column}, {name}": values for name, row in rows.items() for column, values in zip(columns, row)}
+
+
+def clear(more):
+    return more.mean > 2 * more.standard_error
+
+
+def accepted(found):
+    """What is asked of β = 4 beside β = 1, seed by seed."""
+    return {"Higgins' score more than two standard errors higher": clear(found["Higgins, β: 4 − 1"]),
+            "MIG more than two standard errors higher": clear(found["MIG, β: 4 − 1"]),
+            "a worse reconstruction": clear(found["nll, β: 4 − 1"])}
+
+
+def accepted_capacity(found):
+    """What is asked of a capacity."""
+    kl = found[f"KL, {RISING}"].mean
+    return {f"a KL less than 5% off {CAPACITY:g} nats": abs(kl - CAPACITY) < 0.05 * CAPACITY}
+
+
+def enter(found, opt, seeds, field):
+    """Into the ledger: both systems."""
+    def told(columns, rows):
+        return {name: found[name] for name in (f"{column}, {row}" for column in columns for row in rows)}
+
+    own = {"data": f"sprites on a {field} field", "seeds": seeds}
+    opt.record("beta_vae", told(("Higgins", "MIG", "nll"), ("β = 1", "β = 4", "β: 4 − 1")), accepted, **own)
+    opt.record("capacity", told(("KL", "Higgins", "MIG", "nll"), (RISING,)), accepted_capacity, **own)
 
 
 # %%
@@ -417,7 +445,7 @@ def main(argv=None):
             order_of(kls[RISING], shares(found[0][RISING]["code"], known))
             save(known, eigenvalues, models, kls, found[0], opt)
     if args.seeds > 1:
-        over_seeds(found)
+        enter(over_seeds(found), opt, args.seeds, args.field)
     seen(found[0], codes, kls)
 
 

@@ -203,6 +203,11 @@ def recognised(model, seed, n=1000):
     return 100.0 * np.mean(to_numpy(digit_classifier().predict(drawn)) == np.arange(n) % 10)
 
 
+def accepted(found):
+    """What is asked of M1+M2."""
+    return {"at least 5 points below an SVM on pixels": found["SVM less M1+M2"].mean >= 5}
+
+
 def over_seeds(part, test, m1, opt, args):
     """The errors over several draws of the labels; M1, which sees none, is the same for all."""
     rows = [errors(part, test, m1, opt, args, seed=seed, progress=False)[0]
@@ -212,6 +217,8 @@ def over_seeds(part, test, m1, opt, args):
         each = np.array([row[name].mean for row in rows])
         print(f"{name:32} {Estimate.of(each)}     {'  '.join(f'{e:5.2f}' for e in each)}")
     svm, best, between = (np.array([row[name].mean for row in rows]) for name in ("pixels: SVM", "M1+M2", "M2"))
+    opt.record("m1m2", {"M2, % wrong": between, "M1+M2": best, "SVM on pixels": svm, "SVM less M1+M2": svm - best}, accepted,
+               data=f"{args.labels} labels, {len(part):,} {opt.data}", seeds=args.seeds)
     print(f"\nSeen: over {args.seeds} draws of {args.labels} labels M1+M2 errs on {Estimate.of(best)}%, "
           f"{Estimate.of(svm - best)} points less than an SVM on the same\nlabelled pixels; M2 on {Estimate.of(between)}%.")
 

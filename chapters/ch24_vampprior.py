@@ -302,9 +302,19 @@ def main(argv=None):
     print()
     found = memory(first["N(0, I)"][0], images, test, opt)
     table(runs)
+    if args.seeds > 1:
+        means = {f"NLL, {name}": [run[name][2].mean() for run in runs] for name in PRIORS}
+        less = {f"less {other}": [gap(run, "VampPrior", other).mean for run in runs] for other in list(PRIORS)[:2]}
+        opt.record("vampprior", means | less, accepted, data=dataset.name, seeds=args.seeds)
     cost(images, opt)
     pictures(first, images, dataset, opt, args)
     seen(runs, found)
+
+
+def accepted(found):
+    """What is asked of the VampPrior."""
+    less = found["less N(0, I)"]
+    return {"an NLL more than three standard errors below that of N(0, I)": less.mean > 3 * less.standard_error}
 
 
 def pictures(first, images, dataset, opt, args):

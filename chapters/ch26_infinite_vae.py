@@ -230,7 +230,7 @@ def experiment(part, test, opt, *, seed, epochs, progress=False):
     return model, one, nll, wrong, components_found(model, test)
 
 
-def over_seeds(part, test, opt, seeds, epochs):
+def over_seeds(part, test, opt, seeds, epochs, data):
     rows = []
     for seed in tqdm(range(opt.seed, opt.seed + seeds), unit="seed"):
         model, one, nll, wrong, found = experiment(part, test, opt, seed=seed, epochs=epochs)
@@ -243,6 +243,17 @@ def over_seeds(part, test, opt, seeds, epochs):
     print(f"\n{len(test):,} unseen images, {seeds} seeds: mean ± standard error")
     for name, column in zip(names, np.array(rows).T):
         print(f"{name:44} {Estimate.of(column)}")
+    grown = [np.count_nonzero(find_lines(0.1, opt, seed=seed).sizes > 5) for seed in range(opt.seed, opt.seed + seeds)]
+    print(f"three lines, α = 0.1: components of more than five points {grown}")
+    columns = dict(zip(("NLL of the infinite VAE", "of one VAE of as many parameters", "difference", "components"), np.array(rows).T))
+    opt.record("infinite", columns | {"components of three lines": grown}, accepted, data=data, seeds=seeds)
+
+
+def accepted(found):
+    """What is asked of it: on toy data, and on images."""
+    lines, difference = found["components of three lines"], found["difference"]
+    return {"three components of three lines, on every seed": lines.mean == 3 and not lines.standard_error > 0,
+            "an NLL more than two standard errors below one VAE's": -difference.mean > 2 * difference.standard_error}
 
 
 # %%
@@ -265,7 +276,7 @@ def main(argv=None):
     part, test = data.part("train"), plots.spread(data.part("test"), 200 if opt.quick else None)
     part = plots.spread(part, 600) if opt.quick else part
     if args.seeds > 1:
-        over_seeds(part, test, opt, args.seeds, epochs)
+        over_seeds(part, test, opt, args.seeds, epochs, data.name)
         return
 
     found = {alpha: [find_lines(alpha, opt, seed=opt.seed + s) for s in range(1 if opt.quick else 4)] for alpha in (0.01, 0.1, 1.0, 10.0)}

@@ -275,8 +275,18 @@ def over_seeds(dataset, opt, seeds):
                      1e4 * two.mean(), 1e4 * one.mean(), 1e4 * (one - two).mean()])
     names = ("perplexity, bottom", "perplexity, top", "bits by frequency", "bits under the prior", "10⁴ MSE, two levels",
              "10⁴ MSE, one level", "10⁴ MSE, one less two")
-    for name, column in zip(names, zip(*rows)):
+    table = dict(zip(names, zip(*rows)))
+    for name, column in table.items():
         print(f"{name:24} {Estimate.of(np.array(column))}")
+    opt.record("vq_vae", table, accepted, data=dataset.name, seeds=seeds)
+
+
+def accepted(found):
+    """What is asked of numbers, of their priors, and of two levels."""
+    less = found["10⁴ MSE, one less two"]
+    return {"perplexities above half of the words": min(found[f"perplexity, {level}"].mean for level in ("bottom", "top")) > WORDS / 2,
+            "fewer bits under the prior than by frequency": found["bits under the prior"].mean < found["bits by frequency"].mean,
+            "an error more than two standard errors below one level's": less.mean > 2 * less.standard_error}
 
 
 # %% [markdown]

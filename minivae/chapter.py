@@ -1,17 +1,22 @@
-"""What the chapter scripts share: their options, their data, and where their pictures go."""
+"""What the chapter scripts share: their options, their data, where their pictures go, and what a run found."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -19,8 +24,11 @@ from minivae import plots
 from minivae.backend import Device, DeviceError, device
 from minivae.console import readable
 from minivae.data import DataError, Dataset, Sentences, available, load, load_sentences
+from minivae.evaluation import Estimate
 from minivae.parallel import quiet_blas
 from minivae.runs import write_atomically
+
+ANYWHERE = {"--out": 1, "--show": 0, "--figures": 0}   # options that change no figure, and how many words follow each
 
 
 @dataclass
@@ -35,6 +43,9 @@ class Options:
     quick: bool
     show: bool
     figures: bool = False
+    chapter: str = ""
+    arguments: tuple[str, ...] = ()
+    begun: float = field(default_factory=time.process_time)
 
     def images(self, *auto: str) -> Dataset:
         """The data set that was asked for; says what is wrong and exits with 2 if there is none.
@@ -111,6 +122,29 @@ class Options:
         else:
             print(f"page: {path}")
 
+    def record(self, system: str, found: Mapping[str, Sequence[float] | Estimate | float],
+               accepted: Callable[[dict[str, Estimate]], dict[str, bool]], *, data: str, seeds: int = 1) -> None:
+        """Write out/SYSTEM.ledger.json, what an acceptance run found, which `chapters/ledger.py --collect` takes in.
+
+        Not in a notebook, which is no run of a command.
+
+        found      by name: a value for each seed, an Estimate over images, or a number
+        accepted   {what is asked of the system: whether it is so}, computed from {name: Estimate} of what was found
+        data       what it learned from
+        seeds      how many, from --seed on
+        """
+        if in_notebook():
+            return
+        figures = {name: _figure(value) for name, value in found.items()}
+        asked = accepted({name: _estimate(value) for name, value in found.items()})
+        entry = {"system": system, "chapter": self.chapter, "arguments": shlex.join(_that_matter(self.arguments)),
+                 "data": data, "seeds": list(range(self.seed, self.seed + seeds)), "quick": self.quick,
+                 "seconds": round(time.process_time() - self.begun, 1), "figures": figures,
+                 "asked": {what: bool(so) for what, so in asked.items()}, "met": bool(all(asked.values()))}
+        path = self.out / f"{system}.ledger.json"
+        write_atomically(path, (json.dumps(entry, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode())
+        print(f"ledger: {path}")
+
 
 def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits",
            cpu_because: str = "") -> argparse.ArgumentParser:
@@ -120,7 +154,7 @@ def parser(chapter: str, doc: str, *, epochs: int = 1, data: str = "digits",
     """
     readable()                                         # --help prints as soon as it is read
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(cpu_because=cpu_because)
+    parser.set_defaults(cpu_because=cpu_because, chapter=chapter)
     parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"), help="cpu: " + cpu_because
                         if cpu_because else "where networks train; auto: the GPU if one answers (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
@@ -153,7 +187,31 @@ def options(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> tupl
     except DeviceError as error:
         parser.error(str(error))
     return Options(where, args.seed, 1 if args.quick else args.epochs, args.data, args.out, args.quick,
-                   args.show, args.figures), args
+                   args.show, args.figures, args.chapter, tuple(argv)), args
+
+
+def _estimate(value: Sequence[float] | Estimate | float) -> Estimate:
+    """A mean and its standard error, over seeds if there is a value for each; of one number the error is not known."""
+    return value if isinstance(value, Estimate) else Estimate.of(np.atleast_1d(np.asarray(value, dtype=np.float64)))
+
+
+def _figure(value: Sequence[float] | Estimate | float) -> dict[str, Any]:
+    """The same for a file: `values` are those of the seeds, and null is no standard error."""
+    found = _estimate(value)
+    error = None if math.isnan(found.standard_error) else found.standard_error
+    values = None if isinstance(value, Estimate | float | int) else [float(v) for v in value]
+    return {"mean": found.mean, "standard_error": error, "values": values}
+
+
+def _that_matter(arguments: Sequence[str]) -> list[str]:
+    """Without those of where to write and what to show."""
+    kept, left = [], 0
+    for word in arguments:
+        name = word.partition("=")[0]
+        if left == 0 and name not in ANYWHERE:
+            kept.append(word)
+        left = left - 1 if left else ANYWHERE.get(name, 0) * ("=" not in word)
+    return kept
 
 
 def in_notebook() -> bool:

@@ -21,7 +21,7 @@ from minivae.console import readable
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 GALLERY = HERE.parent / "gallery.py"                   # runs as chapters do
-sys.path.insert(0, str(HERE))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,6 +70,7 @@ def build(work: Path, quick: bool) -> int:
 
 def gather(source: Path, pages) -> None:
     """Everything that Sphinx reads, in one folder."""
+    import ledger
     import links
     import model_map
     import solutions
@@ -85,7 +86,9 @@ def gather(source: Path, pages) -> None:
     index.write_text(pages.contents(index.read_text(encoding="utf-8"), source), encoding="utf-8")
     bibliography.write_text(links.with_labels(bibliography.read_text(encoding="utf-8")), encoding="utf-8")
     (source / "derivations.md").write_text(pages.derivations(), encoding="utf-8")
-    (source / "model_map.md").write_text(model_map.page(model_map.README.read_text(encoding="utf-8")), encoding="utf-8")
+    readme = model_map.README.read_text(encoding="utf-8")
+    (source / "model_map.md").write_text(model_map.page(readme), encoding="utf-8")
+    (source / "ledger.md").write_text(ledger.page(readme), encoding="utf-8")
     pages.write_reference(source / "api")
 
 
