@@ -285,9 +285,9 @@ def made_features(model, labels, seed):
     return to_numpy(model.generate(a, model.device.rng([seed, 31]))).astype(np.float64)
 
 
-def with_made(found, model, seed):
+def with_made(found, model, seed, each=EACH):
     """Real features of the seen classes, made ones of the unseen"""
-    labels = np.repeat(found.unseen, EACH)
+    labels = np.repeat(found.unseen, each)
     return np.concatenate([found.train[0], made_features(model, labels, seed)]), np.concatenate([found.train[1], labels])
 
 
@@ -313,12 +313,14 @@ def all_of_them(parts, out, opt, seed):
     found = task(parts, out, known, opt, seed)
     rows = {"chance": ZeroShot(1 / len(out), 1 / len(known), 1 / len(known))} | rivals(parts, found, opt, seed)
     plain = {"without jitter": {"jitter": 0.0}, "without the two judges": {"game": 0.0, "category": 0.0}}
+    each, rounds = (20, 2) if opt.quick else (EACH, 5)
     for name, weights in plain.items():
-        rows[name] = judged(found, classify(with_made(found, generator(found, opt, seed, **weights), seed)))
+        rows[name] = judged(found, classify(with_made(found, generator(found, opt, seed, **weights), seed, each)))
     model = generator(found, opt, seed)
-    data = with_made(found, model, seed)
+    data = with_made(found, model, seed, each)
     scorers = {"Zero-VAE-GAN": classify(data)}
-    scorers |= {name: self_train(data, found.images[0], out, classify=classify, guess=guess) for name, guess in WAYS.items()}
+    scorers |= {name: self_train(data, found.images[0], out, classify=classify, guess=guess, rounds=rounds)
+                for name, guess in WAYS.items()}
     return rows | {name: judged(found, scores) for name, scores in scorers.items()}, found, model, scorers
 
 

@@ -92,7 +92,7 @@ def test_features_of_a_classifier_that_saw_the_unseen_would_be_noticed(chapter):
 def test_self_training_is_given_images_and_no_label(chapter, guess):
     """Other labels of the unseen images are another score, and the same classifier."""
     task = chapter.task(parts(poison=False), OUT, ALL, OPT, 0)
-    data = chapter.with_made(task, chapter.generator(task, OPT, 0), 0)
+    data = chapter.with_made(task, chapter.generator(task, OPT, 0), 0, each=20)
     images, labels = task.images
     scores = self_train(data, images, OUT, classify=chapter.classify, guess=guess, rounds=2)
     again = replace(task, images=(images, np.roll(labels, 7)))
