@@ -119,10 +119,12 @@ def shown(encoding, *arguments):
     return out
 
 
-@pytest.mark.parametrize(("encoding", "size", "bound"), [
-    ("ascii", "28x28", r"ELBO -\d+\.\d\d \+/- \d"), ("cp1252", "28×28", r"ELBO -\d+\.\d\d ± \d")])
-def test_every_command_on_a_console_that_lacks_letters(encoding, size, bound, tmp_path):
-    out = shown(encoding, "-c", SCRIPT, tmp_path, *CHAPTERS)
+@pytest.mark.parametrize(("encoding", "chapters", "size", "bound"), [
+    ("ascii", CHAPTERS, "28x28", r"ELBO -\d+\.\d\d \+/- \d"),
+    ("cp1252", CHAPTERS[:9], "28×28", r"ELBO -\d+\.\d\d ± \d")], ids=["ascii", "cp1252"])
+def test_every_command_on_a_console_that_lacks_letters(encoding, chapters, size, bound, tmp_path):
+    """Every chapter's where all letters are lacking; where σ is, and ± is not, some."""
+    out = shown(encoding, "-c", SCRIPT, tmp_path, *chapters)
     said = dict(part.split("\n", 1) for part in out.split("== ")[1:])
     assert f"images of {size}, grey" in said["train"]
     assert re.search(bound, said["train"])

@@ -214,9 +214,14 @@ def zero_vae_gan_cases(rng: Generator) -> list[Case]:
 
 
 def vq_vae_cases(rng: Generator) -> list[Case]:
-    """variants/vq_vae.py: the autoencoder, with the words that were chosen held, and the priors"""
+    """variants/vq_vae.py: the autoencoder, with the words that were chosen held, and the priors
+
+    Three levels, whose images must be four times as large, by directions; of their priors the one in the middle, which
+    two levels do not have.
+    """
     n, rows = rng.standard_normal, []
-    for side, levels, likelihood in ((4, 2, "gaussian_shared"), (4, 1, "bernoulli"), (8, 3, "gaussian_fixed")):
+    for side, levels, likelihood, directions in ((4, 2, "gaussian_shared", None), (4, 1, "bernoulli", None),
+                                                 (8, 3, "gaussian_fixed", 3)):
         model = VQVAEConfig(side, side, 1, levels, codes=3, dimensions=2, filters=1, prior_channels=1, prior_blocks=1,
                             likelihood=likelihood).build(dtype=float)
         for name, network in model.networks.items():
@@ -226,11 +231,12 @@ def vq_vae_cases(rng: Generator) -> list[Case]:
         z, books = model.levels.encode(x.reshape(2, side, side, 1)), [level.codebook for level in model.levels.layers]
         words = [book.look_up(book.nearest(vectors)) for book, vectors in zip(books, z)]
         held = [(e, e - vectors) for e, vectors in zip(words, z)]
-        priors = {key: p for name in model.prior_names for key, p in model.networks[name].arena.parameters.items()}
-        rows += [row(model.levels, x.reshape(2, side, side, 1), note=note, held=held,
+        names = model.prior_names[1:2] if levels == 3 else model.prior_names
+        priors = {key: p for name in names for key, p in model.networks[name].arena.parameters.items()}
+        rows += [row(model.levels, x.reshape(2, side, side, 1), note=note, held=held, directions=directions,
                      parameters={name: p for name, p in vae.items() if "levels" in name}),
-                 row(model.autoencoder_terms, note=note, parameters=vae, x=x, held=held),
-                 row(model.prior_nll, note=note, parameters=priors, codes=model.codes(x))]
+                 row(model.autoencoder_terms, note=note, parameters=vae, directions=directions, x=x, held=held),
+                 row(model.prior_nll, note=note, parameters=priors, directions=directions, codes=model.codes(x))]
     return rows
 
 

@@ -171,6 +171,7 @@ def test_the_page_of_a_convolutional_vae_in_colour_is_small(numbers, monkeypatch
 
 
 def test_a_page_is_no_larger_than_it_may_be(monkeypatch):
+    monkeypatch.setattr(export, "NUMBERS", 2**20)      # of draws to round by; it is the size that is looked at
     model = conv(28, 28, filters=(4, 8), dense=32)
     large = len(explorer(model, None, None, (28, 28), title="").encode())
     monkeypatch.setattr(export, "PAGE", large - 8000)
