@@ -394,6 +394,16 @@ def over_seeds(corpus, opt, args):
         ours = columns["conditional writer"]
         print("seed by seed the conditional writer's has " + ", ".join(
             f"{Estimate.of(ours - columns[name])} more than {name}" for name in columns if name != "conditional writer"))
+    lstm, vanilla = columns["an LSTM of the same size"], columns["vanilla writer"]
+    opt.record("text", {"conditional writer, % right": ours, "LSTM on labels alone": lstm, "vanilla writer": vanilla,
+                        "more than the LSTM": ours - lstm, "more than the vanilla writer": ours - vanilla},
+               accepted, data=f"{labels} labels, {corpus.data.name}", seeds=args.seeds)
+
+
+def accepted(found):
+    """What is asked of it."""
+    return {f"right more often than {whom}, by two standard errors": found[f"more than {whom}"].mean
+            > 2 * found[f"more than {whom}"].standard_error for whom in ("the LSTM", "the vanilla writer")}
 
 
 def main(argv=None):

@@ -69,6 +69,8 @@ MADE_UP = {
     "vae_gan": ({"seed by seed": (-0.6, 0.1), "largest gradient where it is stopped": 0},
                 [{"seed by seed": (-0.15, 0.1)}, {"largest gradient where it is stopped": 1e-9}]),
     "cvae_gan": ({"CVAE-GAN less CVAE": (0.2, 0.01)}, [{"CVAE-GAN less CVAE": (0.01, 0.01)}]),
+    "text": ({"more than the LSTM": (3, 1), "more than the vanilla writer": (3, 1)},
+             [{"more than the LSTM": (1, 1)}, {"more than the vanilla writer": (1, 1)}]),
     "zero_vae_gan": ({"unseen classes, % right": (60, 5), "chance": (12.5, 0.0), "less the linear map": (3.2, 1.5)},
                      [{"chance": (31, 0.0)}, {"less the linear map": (3.2, 1.9)}]),
 }
