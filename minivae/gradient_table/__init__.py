@@ -152,7 +152,7 @@ EXEMPT = {
     "bernoulli_sample": "draws", "sparse_gaussian_sample": "draws",
     "precision_factor": "writes out, to look at and to check",
     "sum_of_logs": "a part of bernoulli_nll",
-    "square": "names taps",
+    "window": "names taps",
     "correlate": "a part of conv2d", "heard_by_weights": "the same", "heard_by_bias": "the same",
     "heard_by_all": "the same",
     "rank_one_logvars": "to look at",

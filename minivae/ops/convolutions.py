@@ -14,7 +14,7 @@ import numpy as np
 
 from minivae.backend import Array, Pullback
 from minivae.ops.dense import Cotangents
-from minivae.ops.patches import Patches, correlate, heard_by_all, heard_by_bias, heard_by_weights, square
+from minivae.ops.patches import Patches, correlate, heard_by_all, heard_by_bias, heard_by_weights, window
 
 
 def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Pullback]:
@@ -27,7 +27,7 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
     if min(x.shape[1:3]) + 2 * padding < k:
         raise ValueError(f"conv2d: x has shape {x.shape}, expected images of at least {k - 2 * padding} pixels a side")
     size = [(n + 2 * padding - k) // stride + 1 for n in x.shape[1:3]]
-    taps = square(k, -padding)
+    taps = window(k, -padding)
     seen = Patches(x, taps=taps, size=size, stride=stride)
 
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
@@ -59,7 +59,7 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
         raise ValueError(f"conv_transpose2d: padding {padding} cuts away everything of an image of shape {x.shape}")
 
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
-        seen = Patches(dy, taps=square(k, -padding), size=x.shape[1:3], stride=stride)     # what conv2d would see
+        seen = Patches(dy, taps=window(k, -padding), size=x.shape[1:3], stride=stride)     # what conv2d would see
         dx = correlate(seen, W) if need_dx else None
         if not need_dp:
             return dx, None, None
@@ -112,7 +112,7 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     kernel[:k, :k] = W
     kernel = kernel.reshape(M, s, M, s, C, F)[::-1, :, ::-1]              # a window begins with the farthest behind
     kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(M * M, F, s * s * C)
-    x = correlate(Patches(y, taps=square(M, first - (M - 1)), size=places), kernel)
+    x = correlate(Patches(y, taps=window(M, first - (M - 1)), size=places), kernel)
     x = x.reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5).reshape(B, places[0] * s, places[1] * s, C)
     return x if x.shape == shape else x[:, cut:cut + H, cut:cut + width].copy()
 

@@ -22,7 +22,7 @@ Taps = tuple[tuple[int, int], ...]                     # what is seen: (down, ri
 
 
 @cache
-def square(k: int, first: int) -> Taps:
+def window(k: int, first: int) -> Taps:
     """k×k neighbours, from (first, first)"""
     return tuple((first + t, first + u) for t in range(k) for u in range(k))
 
@@ -63,15 +63,16 @@ def correlate(seen: Patches, W: Array) -> Array:
 
 def heard_by_weights(dy: Array, seen: Patches) -> Array:
     """Of the same: ∂y[i, j]/∂W[n] = x[s·i + downₙ, s·j + rightₙ], for all images and places        -> (n·C, F)"""
-    dW = np.zeros_like(dy, shape=(seen.columns, dy.shape[3]))
-    for some, rows in seen:
-        dW += rows.T @ dy[some].reshape(len(rows), -1)
-    return dW
+    F = dy.shape[3]
+    products = (rows.T @ dy[some].reshape(len(rows), F) for some, rows in seen)
+    return sum(products, np.zeros_like(dy, shape=(seen.columns, F)))
 
 
 def heard_by_bias(dy: Array) -> Array:
-    """b was broadcast over images and pixels        (B, H, W, C) -> (C,)        (long rows first: quicker)"""
-    return dy.sum(axis=0).sum(axis=(0, 1))
+    """b was broadcast over images and pixels        (B, H, W, F) -> (F,)        (with ones: quicker than a sum)"""
+    *size, F = dy.shape
+    N = math.prod(size)
+    return np.ones_like(dy, shape=N) @ dy.reshape(N, F)
 
 
 def heard_by_all(dy: Array, x: Array, W: Array, *, taps: Taps, need_dx: bool, need_dp: bool) -> Cotangents:
@@ -82,15 +83,15 @@ def heard_by_all(dy: Array, x: Array, W: Array, *, taps: Taps, need_dx: bool, ne
     """
     n, (C, F) = len(taps), W.shape[-2:]
     kernel = W.reshape(n, C, F)[::-1].transpose(0, 2, 1).reshape(n * F, C)
-    dx, dW = np.empty_like(x, order="C"), np.zeros_like(kernel)
+    dx, products = np.empty_like(x, order="C"), list[Array]()
     for some, rows in Patches(dy, taps=_opposite(taps), size=x.shape[1:3]):
         if need_dx:
             np.matmul(rows, kernel, out=dx[some].reshape(len(rows), C))
         if need_dp:
-            dW += rows.T @ x[some].reshape(len(rows), C)
+            products.append(rows.T @ x[some].reshape(len(rows), C))
     if not need_dp:
         return dx if need_dx else None, None, None
-    dW = dW.reshape(n, F, C)[::-1].transpose(0, 2, 1).reshape(W.shape)
+    dW = sum(products, np.zeros_like(kernel)).reshape(n, F, C)[::-1].transpose(0, 2, 1).reshape(W.shape)
     return dx if need_dx else None, dW, heard_by_bias(dy)
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from minivae import ops
 from minivae.ops import patches
-from minivae.ops.patches import Patches, correlate, heard_by_weights, square
+from minivae.ops.patches import Patches, correlate, heard_by_weights, window
 
-SQUARE = square(3, -1)
+SQUARE = window(3, -1)
 TAPS = [SQUARE, SQUARE[:4], SQUARE[:5], ((-2, -1), (-2, 0), (-1, -1), (-1, 0)), ((0, 0),), ((0, 0), (0, 0)),
         ((1, -2), (-5, 0), (0, 3)), ((2, 1), (2, 2)), ((-1, 0), (0, 0), (1, 0))]
 
