@@ -21,12 +21,23 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from minivae import plots
-from minivae.backend import Device, DeviceError, device
+from minivae.backend import Array, Device, DeviceError, device
 from minivae.console import readable
-from minivae.data import DataError, Dataset, Sentences, available, load, load_sentences
+from minivae.data import (
+    DataError,
+    Dataset,
+    Sentences,
+    SpokenDigits,
+    available,
+    load,
+    load_sentences,
+    load_spoken_digits,
+    made_voices,
+)
 from minivae.evaluation import Estimate
 from minivae.parallel import quiet_blas
 from minivae.runs import write_atomically
+from minivae.sound import player, write_wave
 
 ANYWHERE = {"--out": 1, "--show": 0, "--figures": 0}   # options that change no figure, and how many words follow each
 
@@ -93,6 +104,28 @@ class Options:
             print(f"--data: {error}", file=sys.stderr)
             raise SystemExit(2) from error
 
+    def recordings(self) -> SpokenDigits:
+        """Spoken digits; with --data auto made voices where they cannot be had, with --quick where they are not here.
+
+        Says what is wrong and exits with 2 if something else was asked for, or digits by name that cannot be had.
+        """
+        if self.data not in ("auto", "spoken_digits", "made_voices"):
+            print(f"--data: this chapter needs recordings, spoken_digits or made_voices; got {self.data!r}",
+                  file=sys.stderr)
+            raise SystemExit(2)
+        where = next(row.where for row in available() if row.name == "spoken_digits")
+        try:
+            if self.data == "spoken_digits" or (self.data == "auto" and not (self.quick and "to download" in where)):
+                return load_spoken_digits()
+        except DataError as error:
+            if self.data == "spoken_digits":
+                print(f"--data: {error}", file=sys.stderr)
+                raise SystemExit(2) from error
+        if self.data == "auto":
+            print("spoken_digits are not here (`minivae data` says where they are looked for): made voices instead, "
+                  "which mean little")
+        return made_voices(each=7 if self.quick else 15)
+
     def save(self, fig: Figure, name: str, *, alt: str) -> None:
         """Write out/NAME.png and say so; for slides too if asked; show it in a notebook, and in a window if asked.
 
@@ -108,6 +141,18 @@ class Options:
             show_page(plots.svg(fig, alt=alt))
         else:
             print(f"picture: {path}")
+
+    def save_sound(self, wave: Array, rate: int, name: str, *, alt: str) -> None:
+        """Write out/NAME.wav and say so; in a notebook, and in the book, show what plays it.
+
+        wave   in [-1, 1], (channels, samples) or (samples,), `rate` samples a second
+        alt    what there is to hear, in words
+        """
+        path = write_wave(self.out / f"{name}.wav", wave, rate)
+        if in_notebook():
+            show_page(player(wave, rate, alt=alt))
+        else:
+            print(f"sound: {path}")
 
     def save_page(self, page: str, name: str, *, alt: str) -> None:
         """Write out/NAME.html, a page of its own, and say so; in a notebook, show it in a frame.

@@ -1,4 +1,4 @@
-"""What a built book must not have: links that lead nowhere, addresses outside of it, pictures without words."""
+"""What a built book must not have: links that lead nowhere, addresses outside of it, pictures and sounds without words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Page(HTMLParser):
-    """The anchors of a page, what it links to, what it loads, and its pictures without words."""
+    """The anchors of a page, what it links to, what it loads, and its pictures and sounds without words."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -21,12 +21,14 @@ class Page(HTMLParser):
         self.anchors |= {have[name] for name in ("id", "name") if name in have}
         if tag == "a" and "href" in have:
             self.links.append(have["href"])
-        if tag in ("script", "img", "iframe", "source") and "src" in have:
+        if tag in ("script", "img", "iframe", "source", "audio") and "src" in have:
             self.loads.append(have["src"])
         if tag == "link" and "canonical" not in have.get("rel", ""):
             self.loads.append(have.get("href", ""))
         if (tag == "img" and not have.get("alt")) or (have.get("class") == "picture" and not have.get("aria-label")):
             self.mute.append(have.get("src", "a picture"))
+        if tag == "audio" and not have.get("aria-label"):
+            self.mute.append(have.get("src", "a sound"))
 
 
 def problems(book: Path) -> list[str]:
@@ -51,4 +53,4 @@ def _of(path: Path, page: Page, pages: dict[Path, Page]) -> Iterator[str]:
             yield f"links to {address}, which does not exist"
         elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
             yield f"links to {address}, which has no such place"
-    yield from (f"a picture without words: {src}" for src in page.mute)
+    yield from (f"a picture or a sound without words: {src}" for src in page.mute)

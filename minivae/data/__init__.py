@@ -20,6 +20,7 @@ Where to look:
     alphadigits      characters and what a hand wrote down of them; which are left out: zero-shot learning
     spoken_digits    recordings of people who say digits
     sentences        SST-2, TREC, and a reader's own sentences
+    made_voices      voices that nobody has, where there are no recordings
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
 """
@@ -28,6 +29,7 @@ from minivae.data.conditions import ByLabel, Quadrants
 from minivae.data.dataset import DataError, Dataset, hold_out
 from minivae.data.download import fetch
 from minivae.data.hidden_labels import HiddenLabels, HiddenSentenceLabels
+from minivae.data.made_voices import made_voices
 from minivae.data.named import Listing, available, load, load_sentences, no_rows
 from minivae.data.sentences import Sentences, load_own_sentences, load_sst2, load_trec, words_of
 from minivae.data.sources import SOURCES
@@ -37,4 +39,4 @@ NAMES = tuple(SOURCES)
 
 __all__ = ["NAMES", "ByLabel", "DataError", "Dataset", "HiddenLabels", "HiddenSentenceLabels", "Listing",
            "Quadrants", "Sentences", "SpokenDigits", "available", "fetch", "hold_out", "load", "load_own_sentences",
-           "load_sentences", "load_spoken_digits", "load_sst2", "load_trec", "no_rows", "words_of"]
+           "load_sentences", "load_spoken_digits", "load_sst2", "load_trec", "made_voices", "no_rows", "words_of"]

@@ -194,8 +194,12 @@ def test_a_notebook_runs_as_it_is(name, tmp_path, monkeypatch):
     ('<a href="two.html#no">', "links to two.html#no, which has no such place"),
     ('<script src="https://cdn.org/a.js"></script>', "loads https://cdn.org/a.js, from outside"),
     ('<link rel="stylesheet" href="https://cdn.org/a.css">', "loads https://cdn.org/a.css, from outside"),
-    ('<img src="data:,">', "a picture without words: data:,"),
-    ('<figure class="picture" role="img"></figure>', "a picture without words: a picture"),
+    ('<img src="data:,">', "a picture or a sound without words: data:,"),
+    ('<figure class="picture" role="img"></figure>', "a picture or a sound without words: a picture"),
+    ('<audio controls src="data:,"></audio>', "a picture or a sound without words: data:,"),
+    ('<audio aria-label="zero" src="https://cdn.org/a.wav"></audio>', "loads https://cdn.org/a.wav, from outside"),
+    ('<audio aria-label="zero" src="a.wav"></audio>', "links to a.wav, which does not exist"),
+    ('<audio aria-label="zero" src="data:,"></audio>', None),
     ('<a href="two.html#yes"><a href="https://arxiv.org"><p id="x"><a href="#x"><img src="data:," alt="a cat">', None),
 ])
 def test_promises(tmp_path, body, says):

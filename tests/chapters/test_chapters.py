@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import runpy
+import socket
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import pytest
 import standin
 from conftest import ROOT, python
 
+from minivae import chapter
 from minivae.chapter import options, parser
+from minivae.data import download
+from minivae.sound import read_wave
 
 CHAPTERS = {path.stem: path for path in sorted((ROOT / "chapters").glob("ch*.py"))}
 
@@ -138,8 +142,8 @@ def test_every_chapter_asks_for_its_data_in_the_same_way(name):
     """A chapter that calls load() itself answers a wrong name with a traceback."""
     called = {ast.unparse(node.func) for node in ast.walk(ast.parse(CHAPTERS[name].read_text(encoding="utf-8")))
               if isinstance(node, ast.Call)}
-    assert called & {"opt.images", "opt.digits", "opt.sentences"}
-    assert "load" not in called
+    assert called & {"opt.images", "opt.digits", "opt.sentences", "opt.recordings"}
+    assert not called & {"load", "load_spoken_digits"}
 
 
 def test_a_chapter_takes_a_reader_s_own_images(tmp_path):
@@ -148,6 +152,40 @@ def test_a_chapter_takes_a_reader_s_own_images(tmp_path):
     result = python(CHAPTERS["ch10_train_vae"], "--quick", "--data", tmp_path / "mine.npz", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "images of 8×6" in result.stdout
+
+
+def test_recordings_are_had_or_made_or_the_chapter_says_what_is_wrong(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("MINIVAE_DATA", raising=False)
+    monkeypatch.setattr(download, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    p = parser("ch33", "", data="auto")
+    made = options(p, ["--quick"])[0].recordings()
+    assert "made voices instead" in capsys.readouterr().out
+    assert made.speakers[0] == "made_a"
+    assert len(options(p, ["--data", "made_voices"])[0].recordings()) == 900
+    for name, says in (("mnist", "needs recordings"), ("spoken_digits", "could not download v1.0.9.tar.gz")):
+        with pytest.raises(SystemExit) as stop:
+            options(p, ["--data", name])[0].recordings()
+        assert stop.value.code == 2
+        assert says in capsys.readouterr().err
+
+
+def no_network(*args, **kwargs):
+    raise OSError("the test has no network")
+
+
+def test_a_chapter_s_sound_is_a_file_and_in_a_notebook_a_player(monkeypatch, tmp_path, capsys):
+    opt, _ = options(parser("ch33", ""), ["--out", str(tmp_path)])
+    wave = np.sin(np.arange(800) / 5)
+    opt.save_sound(wave, 8000, "tone", alt="a tone")
+    assert capsys.readouterr().out == f"sound: {tmp_path / 'tone.wav'}\n"
+    assert np.abs(read_wave(tmp_path / "tone.wav", rate=8000)[0][0] - wave).max() <= 1 / 32768
+    shown = []
+    monkeypatch.setattr(chapter, "in_notebook", lambda: True)
+    monkeypatch.setattr(chapter, "show_page", shown.append)
+    opt.save_sound(wave, 8000, "tone", alt="a tone")
+    assert shown[0].startswith('<figure class="sound"><audio controls')
+    assert capsys.readouterr().out == ""
 
 
 # ── a GPU ─────────────────────────────────────────────────────────────────────────────────────────
