@@ -18,6 +18,7 @@
     linear_classifier   what can be told from a code by weighing and adding
     mixture          the four terms of a GMVAE, and its clusters
     components       those of an infinite VAE
+    augmentation     latents moved by what is constant in a recording: speech as if from elsewhere
     zero_shot        classes of which no image was seen: accuracies, the linear rival, self-training
     codes            words in use and bits of a VQ-VAE
 
@@ -26,6 +27,13 @@ Bounds run in parts, shared by all threads; the same seed gives the same numbers
 
 from minivae.evaluation.ais import AIS, annealed_importance_sampling, bidirectional
 from minivae.evaluation.amortization import AmortizationGap, amortization_gap, fit_posteriors
+from minivae.evaluation.augmentation import (
+    Directions,
+    nuisance_vectors,
+    perturb,
+    principal_directions,
+    replace,
+)
 from minivae.evaluation.bounds import (
     ROWS,
     Estimate,
@@ -86,16 +94,17 @@ from minivae.evaluation.zero_shot import (
 
 __all__ = [
     "AIS", "ESZSL", "ROWS", "AmortizationGap", "Classifier", "Clusters", "CodeUse", "ComponentsFound",
-    "ConditionalLikelihood", "Diagnosis", "Estimate", "Evaluation", "LanguageModel", "LinearClassifier",
-    "LogisticRegression", "MixtureEvaluation", "SampleQuality", "SentenceClassifier", "SupportVectors", "ZeroShot",
-    "active_units", "amortization_gap", "annealed_importance_sampling", "bag_of_words", "bidirectional",
-    "by_neighbours", "by_probability", "choose_eszsl", "class_accuracy", "classification_error", "cluster_map",
-    "clustering_accuracy", "code_use", "components_found", "conditional_log_likelihood", "diagnose", "digit_classifier",
-    "digit_features", "error_rate", "eszsl", "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors",
-    "frechet_between", "frechet_by_count", "frechet_distance", "frechet_limit", "gaps", "harmonic_mean",
-    "higgins_score", "importance_weighted_bound", "impute", "information", "k_means", "latent_variances",
-    "log_likelihoods", "log_mean_weights", "logistic_regression", "mig", "mutual_information", "naive_bayes",
-    "nearest_neighbours", "normalised_mutual_information", "over_parts", "posterior_means", "precision_recall",
-    "predictability", "sample_quality", "sap", "self_train", "softmax_classifier", "some_labels", "support_vectors",
-    "terms_by_image", "zero_shot_accuracy",
+    "ConditionalLikelihood", "Diagnosis", "Directions", "Estimate", "Evaluation", "LanguageModel",
+    "LinearClassifier", "LogisticRegression", "MixtureEvaluation", "SampleQuality", "SentenceClassifier",
+    "SupportVectors", "ZeroShot", "active_units", "amortization_gap", "annealed_importance_sampling",
+    "bag_of_words", "bidirectional", "by_neighbours", "by_probability", "choose_eszsl", "class_accuracy",
+    "classification_error", "cluster_map", "clustering_accuracy", "code_use", "components_found",
+    "conditional_log_likelihood", "diagnose", "digit_classifier", "digit_features", "error_rate", "eszsl",
+    "evaluate", "evaluate_mixture", "few_labels", "fit_posteriors", "frechet_between", "frechet_by_count",
+    "frechet_distance", "frechet_limit", "gaps", "harmonic_mean", "higgins_score", "importance_weighted_bound",
+    "impute", "information", "k_means", "latent_variances", "log_likelihoods", "log_mean_weights",
+    "logistic_regression", "mig", "mutual_information", "naive_bayes", "nearest_neighbours",
+    "normalised_mutual_information", "nuisance_vectors", "over_parts", "perturb", "posterior_means",
+    "precision_recall", "predictability", "principal_directions", "replace", "sample_quality", "sap", "self_train",
+    "softmax_classifier", "some_labels", "support_vectors", "terms_by_image", "zero_shot_accuracy",
 ]

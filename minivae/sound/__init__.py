@@ -1,15 +1,24 @@
-"""Sound: from a file to complex spectrograms, and back.
+"""Sound: from a file to complex spectrograms and to rows that a model can learn, and back.
 
     waves            WAV files, read and written: int16 on the disk, numbers in [-1, 1] in memory
     stft             the short-time Fourier transform and its inverse
+    mel              energies in bands as an ear has them, and a wave that has them
+    segments         spectrograms as rows of equal length
+    noises           other voices, rustling, rooms, each as loud as was asked for
     player           a sound in a page
 
 A wave is (channels, samples), or (samples,) where there is one channel alone; a spectrogram is (…, frequencies,
-frames).  NumPy and SciPy on the host: what networks see of it goes to their device as any other data.
+frames), but (frames, bands) once it is in mel.  NumPy and SciPy on the host: what networks see of it goes to their
+device as any other data.
 """
 
+from minivae.sound.mel import griffin_lim, log_mel, mel_filters, spread
+from minivae.sound.noises import at_snr, babble, coloured, even, heard_in, room
 from minivae.sound.player import player
+from minivae.sound.segments import cut, join
 from minivae.sound.stft import HOP, WINDOW, istft, stft
 from minivae.sound.waves import decode_wave, encode_wave, read_wave, write_wave
 
-__all__ = ["HOP", "WINDOW", "decode_wave", "encode_wave", "istft", "player", "read_wave", "stft", "write_wave"]
+__all__ = ["HOP", "WINDOW", "at_snr", "babble", "coloured", "cut", "decode_wave", "encode_wave", "even", "griffin_lim",
+           "heard_in", "istft", "join", "log_mel", "mel_filters", "player", "read_wave", "room", "spread", "stft",
+           "write_wave"]
