@@ -323,6 +323,17 @@ def over_seeds(data, opt, seeds):
         print(f"{name:26} clean {Estimate.of(clean[name])!s:>13}   noisy {Estimate.of(right[name])!s:>13}   %, ± over {seeds} seeds")
     for a, b in ((REPLACED, CLEAN), (PERTURBED, CLEAN), (REPLACED, DECODED), (TRUE, REPLACED), (TRUE, PERTURBED)):
         print(f"seed by seed, noisy: {a!r} less {b!r}: {Estimate.of(right[a] - right[b])}")
+    opt.record("speech", {f"clean speech {name}, % right": right[name] for name in (REPLACED, PERTURBED, TRUE)}
+               | {f"{CLEAN}, % right": right[CLEAN], "replaced less clean": right[REPLACED] - right[CLEAN],
+                  "perturbed less clean": right[PERTURBED] - right[CLEAN], "truly noisy less replaced": right[TRUE] - right[REPLACED]},
+               accepted, data="spoken_digits" if data.speakers[0] != "made_a" else "made_voices", seeds=seeds)
+
+
+def accepted(found):
+    """What is asked of it."""
+    return {"replaced copies: at least 5 points more than clean speech alone": found["replaced less clean"].mean >= 5,
+            "perturbed copies: at least 5 points more": found["perturbed less clean"].mean >= 5,
+            "less than with labels of noisy speech": found["truly noisy less replaced"].mean > 0}
 
 
 # %% [markdown]

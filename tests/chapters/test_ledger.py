@@ -71,6 +71,9 @@ MADE_UP = {
     "cvae_gan": ({"CVAE-GAN less CVAE": (0.2, 0.01)}, [{"CVAE-GAN less CVAE": (0.01, 0.01)}]),
     "text": ({"more than the LSTM": (3, 1), "more than the vanilla writer": (3, 1)},
              [{"more than the LSTM": (1, 1)}, {"more than the vanilla writer": (1, 1)}]),
+    "speech": ({"replaced less clean": (20, 4), "perturbed less clean": (16, 3), "truly noisy less replaced": (15, 1)},
+               [{"replaced less clean": (4, 1)}, {"perturbed less clean": (4, 1)},
+                {"truly noisy less replaced": (-1, 1)}]),
     "zero_vae_gan": ({"unseen classes, % right": (60, 5), "chance": (12.5, 0.0), "less the linear map": (3.2, 1.5)},
                      [{"chance": (31, 0.0)}, {"less the linear map": (3.2, 1.9)}]),
 }
