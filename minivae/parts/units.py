@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Generator, Pullback
+from minivae.backend import Array, Generator, Pullback, to_numpy
 from minivae.nn import Parameter
 from minivae.parts.likelihoods import Likelihood
 
@@ -54,7 +54,10 @@ class InUnits(Likelihood):
         return self.inner.start((images - self.shift.value) / self.scale.value)
 
     def check(self, x: Array, name: str = "x") -> None:
-        self.inner.check(self.scaled(x), name)
+        shift, scale = self.shift.value, self.scale.value
+        if isinstance(x, np.ndarray):                  # training asks before it takes the data to the device
+            shift, scale = to_numpy(shift), to_numpy(scale)
+        self.inner.check((x - shift) / scale, name)
 
 
 def units_of(images: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,14 @@ import pytest
 from scipy import stats
 
 from minivae.backend import device
+from minivae.batch import Batch
 from minivae.cli import main
 from minivae.data import load
 from minivae.evaluation import evaluate
 from minivae.parts import LIKELIHOODS, GaussianFixed, InUnits, LogisticShared, check_scale, units_of
 from minivae.runs import read_history
-from minivae.training import Recipe, load_run
+from minivae.training import Recipe, fit, load_run
+from minivae.variants import VAEConfig
 
 
 @pytest.fixture
@@ -143,3 +145,12 @@ def test_what_is_wrong_with_data_is_said(x, says):
 def test_bad_units_are_refused():
     with pytest.raises(ValueError, match="expected finite numbers > 0"):
         InUnits(GaussianFixed(), np.zeros(2), np.array([1.0, 0.0]))
+
+
+def test_units_go_to_the_gpu_with_the_model_and_data_may_still_be_on_the_host(cupy_standin):
+    rows = np.random.default_rng(0).normal(5.0, 2.0, (40, 6)).astype(np.float32)
+    model = VAEConfig(6, (4,), 2, likelihood="gaussian_shared", scale="standard").build(on=device("cuda"), images=rows)
+    history = fit(model, Batch(x=rows), epochs=1, batch_size=20, progress=False)
+    assert np.isfinite(history[-1]["train_elbo"])
+    with pytest.raises(ValueError, match="x: "):
+        model.check(Batch(x=np.full((3, 6), np.nan, np.float32)), "x")
