@@ -5,7 +5,7 @@ What is new      an LSTM, its derivative through time by hand; sentences of diff
 What you'll see  padding that changes nothing; a writer that is told the label once and one that is told at every word, and how far each
                  listens; why z stays silent, and what dropped words do; a draw instead of a sum; sentences that nobody wrote.
 
-    python chapters/ch32_semi_supervised_text.py                          SST-2, 200 labels: four minutes
+    python chapters/ch32_semi_supervised_text.py                          SST-2, 200 labels: three minutes
     python chapters/ch32_semi_supervised_text.py --data trec              questions of six kinds
     python chapters/ch32_semi_supervised_text.py --labels 100 200 500 1000       beside rivals, for each number of labels
     python chapters/ch32_semi_supervised_text.py --seeds 5                README.md's table
@@ -407,7 +407,7 @@ def accepted(found):
 
 
 def main(argv=None):
-    arguments = parser("ch32", __doc__, epochs=6, data="auto")
+    arguments = parser("ch32", __doc__, epochs=3, data="auto")
     arguments.add_argument("--labels", type=int, nargs="+", default=[200], help="sentences with a label; several: a table (default: 200)")
     arguments.add_argument("--seeds", type=int, default=1, help="more than one: the table over so many")
     opt, args = options(arguments, argv)
