@@ -327,3 +327,19 @@ def test_traversals_move_one_latent_a_row_the_most_talkative_first(flat):
     for kl, steps in ((np.ones(3), 4), (np.ones(2), 1)):
         with pytest.raises(ValueError, match=r"traversals: got \d steps and kl of shape \(\d,\), expected at least 2"):
             plots.traversals(flat, X[0], kl, SHAPE, steps=steps)
+
+
+def test_a_spectrogram_has_a_panel_for_each_in_decibels_below_its_loudest():
+    power = np.full((9, 20), 1e-3)
+    power[2, 3] = 10.0
+    power[0] = 0.0
+    fig = plots.spectrograms({"one": power, "two": 5.0 * power, "three": power}, rate=8000, hop=100, columns=2)
+    shown = [ax for ax in fig.axes if ax.get_visible()]
+    assert [ax.get_title() for ax in shown] == ["one", "two", "three"]
+    for ax in shown:
+        (image,) = ax.images
+        values = np.asarray(image.get_array())
+        assert values.max() == 0.0 == values[2, 3]
+        np.testing.assert_allclose(values[1], -40.0)
+        np.testing.assert_allclose(values[0], -60.0)
+        assert image.get_extent() == [0.0, 0.25, 0.0, 4.0]

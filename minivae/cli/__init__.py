@@ -1,4 +1,4 @@
-"""The command line: minivae train | evaluate | compare | sample | plot | explore | models | gradcheck | data |
+"""The command line: minivae train | evaluate | compare | sample | plot | separate | explore | models | gradcheck | data |
 bench | course.
 
     train            train, and go on with a run
@@ -9,6 +9,7 @@ bench | course.
     check            gradcheck, of the library's functions and of yours
     targets          what can be named there: a shape, somebody's function
     shown            what each kind of model has to say and to show
+    separate         a recording of several microphones, taken apart
     shared           options and exit codes that several have
     program          `main` runs a subcommand, and turns what it raises into an exit code and a line of what to do
 

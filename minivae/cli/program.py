@@ -18,6 +18,7 @@ from minivae.cli.check import Gradcheck
 from minivae.cli.compare import Compare
 from minivae.cli.look import Evaluate, Plot, Sample
 from minivae.cli.models import Models
+from minivae.cli.separate import Separate
 from minivae.cli.shared import INTERRUPTED, OK, USAGE, WRONG
 from minivae.cli.train import Train, parse_resume
 from minivae.console import readable
@@ -66,8 +67,8 @@ class Course:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "train": Train, "evaluate": Evaluate, "compare": Compare, "sample": Sample, "plot": Plot, "explore": Explore,
-    "models": Models, "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
+    "train": Train, "evaluate": Evaluate, "compare": Compare, "sample": Sample, "plot": Plot, "separate": Separate,
+    "explore": Explore, "models": Models, "gradcheck": Gradcheck, "data": Data, "bench": Bench, "course": Course}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,6 +15,8 @@ from minivae import plots
 from minivae.backend import Generator, to_numpy
 from minivae.batch import Batch
 from minivae.data import Dataset
+from minivae.data.spectra import HOP
+from minivae.data.spoken_digits import RATE
 from minivae.evaluation import (
     active_units,
     annealed_importance_sampling,
@@ -260,6 +262,21 @@ def by_cluster(model: Any, dataset: Dataset, recipe: Recipe, n: int, rng: Genera
     return model.sample_clusters(each(model, n), rng)
 
 
+def of_voices(model: Any, dataset: Dataset, recipe: Recipe) -> Pictures:
+    """Some test frames, one after another; what is told of them again; and draws of every speaker."""
+    some = recipe.test(dataset)[:240]
+    again = model.reconstruct(some.on(model.device, model.dtype), model.device.rng(recipe.seed))
+    drawn = model.sample(len(some), model.device.rng(recipe.seed))
+    panels = {"recordings": some.x, "σ², told again": again, "σ², drawn, a frame of every speaker in turn": drawn}
+    yield "voices", plots.spectrograms({name: to_numpy(x).T for name, x in panels.items()}, rate=RATE, hop=HOP)
+
+
+def frames(model: Any, x: Batch, asked: Asked) -> Iterator[object]:
+    """The bound, by frame."""
+    yield evaluate(model, x, seed=asked.seed)
+    yield from weighted(model, x, asked)
+
+
 SHOWN: dict[str, Shown] = {
     "vae": Shown(portrait, all_of_a_vae, samples),
     "two_stage": Shown(two_stages, all_of_a_vae, samples),
@@ -271,6 +288,7 @@ SHOWN: dict[str, Shown] = {
     "structured": Shown(residuals, all_of_a_vae, samples),
     "vae_gan": Shown(portrait, all_of_a_vae, samples),
     "cvae_gan": Shown(classes, semi_supervised, samples, units=False, by_class=True),
+    "mvae": Shown(of_voices, frames, samples, whole=False, units=False, by_class=True),
     "vq_vae": Shown(of_numbers, words, samples, units=False),
     "m2_text": Shown(no_pictures, semi_supervised_sentences, samples, judge=judged_sentences, whole=False, units=False,
                      by_class=True, sentences=True),

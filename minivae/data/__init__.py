@@ -21,6 +21,7 @@ Where to look:
     spoken_digits    recordings of people who say digits
     sentences        SST-2, TREC, and a reader's own sentences
     made_voices      voices that nobody has, where there are no recordings
+    spectra          the power spectra of recordings, frame by frame, by speaker
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
 """

@@ -16,6 +16,7 @@ from minivae.fast import twin
 from minivae.ops import kernels, softplus
 from minivae.ops.kernels import fused
 
+LOG_PI = math.log(math.pi)
 GREY_LEVEL = 1.0 / 255.0        # between two levels of an 8-bit image in [0, 1]
 
 
@@ -102,6 +103,21 @@ def gaussian_nll_shared(mean: Array, logvar: Array, *, x: Array) -> tuple[Array,
         return offset * precision * dnll[:, None], (0.5 * (X - squares * precision) * dnll).sum()
 
     return 0.5 * (squares * precision + X * (logvar + LOG_2PI)), pullback
+
+
+def complex_gaussian_nll(logvar: Array, *, power: Array) -> tuple[Array, Pullback]:
+    """−log N_C(s; 0, v) = Σ ( |s|² / v + log v + log π ),   v = exp(logvar)        (B, X) -> (B,)
+
+    A complex number whose real and imaginary part are Gaussians of variance v/2 each, and independent; its power |s|²
+    is all that the density asks of it.  In sound: a frequency of a spectrogram.
+    """
+    alike(logvar=logvar, power=power)
+    ratio = power * np.exp(-logvar)
+
+    def pullback(dnll: Array) -> Array:               # ∂/∂log v = 1 − |s|²/v
+        return (1.0 - ratio) * dnll[:, None]
+
+    return (ratio + logvar + LOG_PI).sum(axis=-1), pullback
 
 
 def gaussian_nll_fixed(mean: Array, *, x: Array, std: float = 1.0) -> tuple[Array, Pullback]:

@@ -96,8 +96,8 @@ def view_of(recipe: Recipe, checkpoint: Path, shape: tuple[int, ...], dataset: D
         load_parameters(checkpoint, vae)
         return View(vae)
     if recipe.model not in VIEWS:
-        raise ValueError(f"{checkpoint.parent}: a run of model {recipe.model}; the page explores latents that are real "
-                         "numbers")
+        raise ValueError(f"{checkpoint.parent}: a run of model {recipe.model}; the page explores images, by latents "
+                         "that are real numbers")
     if dataset is None:
         raise DataError(f"{recipe.data} is not here, and a run of model {recipe.model} cannot be built without it")
     model = recipe.build(dataset, device("cpu"))

@@ -67,6 +67,7 @@ from minivae.gradient_table.variant_rows import (
     infinite_cases,
     m1m2_cases,
     m2_cases,
+    mvae_cases,
     structured_residual_cases,
     text_cases,
     two_stage_cases,
@@ -101,6 +102,7 @@ from minivae.variants import (
     gmvae,
     infinite,
     mlp_vae,
+    mvae,
     semi_supervised,
     semi_supervised_text,
     stacked_semi_supervised,
@@ -144,6 +146,7 @@ TABLE = {
     centres: pixel_cnn_cases, codebook: pixel_cnn_cases, pixel_cnn: pixel_cnn_cases,
     levels: vq_vae_cases, vq_vae: vq_vae_cases,
     vae_gan: vae_gan_cases, cvae_gan: cvae_gan_cases, zero_vae_gan: zero_vae_gan_cases,
+    mvae: mvae_cases,
 }
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}

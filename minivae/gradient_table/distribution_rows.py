@@ -101,6 +101,8 @@ def nll_cases(rng: Generator) -> list[Case]:
         row(D.bernoulli_nll, np.zeros((1, 2)), x=np.array([[0.0, 1.0]]), note="one row, at 0"),
         row(D.gaussian_nll, n((4, 3)), n((4, 3)), x=n((4, 3))),
         row(D.gaussian_nll, 2.0 * n((1, 2)), 2.0 * n((1, 2)), x=n((1, 2)), note="one row, large"),
+        row(D.complex_gaussian_nll, n((4, 3)), power=n((4, 3)) ** 2),
+        row(D.complex_gaussian_nll, 2.0 * n((1, 2)), power=np.array([[0.0, 3.0]]), note="one row, one silent"),
         row(D.gaussian_nll_shared, n((4, 3)), np.array(0.4), x=n((4, 3))),
         row(D.gaussian_nll_shared, n((1, 2)), np.array(-2.5), x=n((1, 2)), note="one row"),
         row(D.gaussian_nll_fixed, n((4, 3)), x=n((4, 3))),

@@ -21,6 +21,7 @@ from minivae.variants import (
     LabelEncoder,
     M1M2Config,
     M2Config,
+    SourceVAEConfig,
     StructuredVAEConfig,
     TextM2Config,
     TwoStageConfig,
@@ -211,6 +212,19 @@ def zero_vae_gan_cases(rng: Generator) -> list[Case]:
         rows += [row(model.loss, note=f"{of}, {likelihood}", of=of, x=x, a=a, labels=labels, eps=eps[0], eps_p=eps[1],
                      parameters=network.arena.parameters) for of, network in model.networks.items()]
     return [layer_row(rng, Told(mlp(5, 3, 2, rng=rng, activation="tanh")), n((4, 3)), a=n((4, 2))), *rows]
+
+
+def mvae_cases(rng: Generator) -> list[Case]:
+    """variants/mvae.py: the bound, and the log-variances by themselves, z and who speaks differentiated"""
+    n, model = rng.standard_normal, SourceVAEConfig(3, 2, (3,), 2, "tanh").build(dtype=float)
+    model.arena.value[...] += 0.3 * n(model.arena.value.shape)
+    everything = model.arena.parameters
+    decoder = {name: p for name, p in everything.items() if name.startswith("decoder")}
+    c = one_hot(np.array([1, 0, 0, 1]), classes=2, dtype=float)
+    return [row(model.elbo_terms, parameters=everything, power=n((4, 3)) ** 2, c=c, eps=n((4, 2))),
+            row(model.q, parameters={name: p for name, p in everything.items() if name not in decoder},
+                power=n((3, 3)) ** 2, c=c[:3]),
+            row(model.logvar, n((3, 2)), rng.dirichlet((1.0, 1.0), 3), parameters=decoder)]
 
 
 def vq_vae_cases(rng: Generator) -> list[Case]:

@@ -5,8 +5,8 @@ A model of a source is anything that has
     variance                   v, (F, N), as it says now
     learn(power)               climb −Σ (log v + power / v), and never fall        power |y|², (F, N)
 
-so that ILRMA (with Patterns) and whatever has better models are one algorithm, and each step is a step up the same
-objective (Kitamura et al. 2016).
+so that ILRMA (with Patterns) and the MVAE (with Voices) are one algorithm, and each step of both is a step up the same
+objective (Kitamura et al. 2016; Kameoka et al. 2019).
 """
 
 from __future__ import annotations

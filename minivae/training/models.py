@@ -27,6 +27,7 @@ from minivae.variants import (
     M1M2Config,
     M2Config,
     MixtureBound,
+    SourceVAEConfig,
     StructuredVAEConfig,
     TextM2Config,
     TwoStageConfig,
@@ -263,6 +264,14 @@ def build_cvae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -
                                                        weights=tuple(recipe.weights))
 
 
+def build_mvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
+    """The MVAE's model of a source, told who speaks."""
+    sizes = SourceVAEConfig(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
+                            recipe.activation)
+    return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, recipe.steps(train)),
+                       powers=train.x)
+
+
 MODELS: dict[str, Kind] = {
     "vae": Kind("the VAE, in any of its parts: --posterior, --prior, --likelihood, --objective; with --beta the β-VAE",
                 as_it_is, build_vae),
@@ -288,4 +297,6 @@ MODELS: dict[str, Kind] = {
                     as_it_is, build_vae_gan),
     "cvae_gan": Kind("the same with a class that is told, and a classifier",
                      tell_labels, build_cvae_gan, show_labels),
+    "mvae": Kind("knows voices, of whom `minivae separate` takes mixtures apart; wants --data spoken_digits",
+                 as_it_is, build_mvae),
 }

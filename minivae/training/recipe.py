@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -17,6 +18,7 @@ from minivae import nn
 from minivae.backend import Device
 from minivae.batch import Batch
 from minivae.data import Dataset, hold_out, load, load_sentences
+from minivae.data.spectra import load_frames
 from minivae.distributions import bernoulli_sample
 from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_pair, check_scale, warm_up
 from minivae.training.loop import Callback, Record, fit
@@ -41,7 +43,7 @@ class Recipe:
     size: int | None = None
     """of a folder of pictures: each is cut to a square about its middle and resampled to so many pixels a side"""
     model: Annotated[Literal["vae", "cvae", "two_stage", "m2", "m1m2", "gmvae", "infinite", "structured", "vq_vae",
-                             "vae_gan", "cvae_gan", "m2_text"], tyro.conf.arg(help="\n".join(
+                             "vae_gan", "cvae_gan", "m2_text", "mvae"], tyro.conf.arg(help="\n".join(
         ["which model; `minivae models` says more:", *LINES]))] = "vae"
     """which, as `training.models.MODELS` has them"""
     network: Literal["mlp", "conv"] = "mlp"
@@ -210,6 +212,8 @@ class Recipe:
 
     def load(self, folder: Path | None = None, *, run: Path | None = None) -> Any:
         """The data set, its named files looked for in `folder` first; sentences with the vocabulary kept in `run`."""
+        if self.model == "mvae":
+            return load_frames(self.data, folder=folder)
         if sentences := load_sentences(self.data, folder=folder):
             return sentences.coded(self.words, self.length, kept_vocabulary(run))
         return load(self.data, folder=folder, size=self.size)
@@ -291,7 +295,4 @@ class Recipe:
 
 
 def _stage(epoch: int) -> int:
-    stage = 0
-    while epoch >= (3 ** (stage + 1) - 1) // 2:
-        stage += 1
-    return stage
+    return next(stage for stage in count() if epoch < (3 ** (stage + 1) - 1) // 2)

@@ -15,6 +15,7 @@
     structured_residuals   StructuredVAEConfig(height, width).build(): what the mean cannot say is correlated
     vae_gan                VAEGANConfig(pixels).build(): images compared by what a discriminator sees
     cvae_gan               CVAEGANConfig(M2Config(…)).build(): images of a class, told by centres of features
+    mvae                   SourceVAEConfig(frequencies, speakers).build(): how loud a voice is, frame by frame
     zero_vae_gan           ZeroVAEGANConfig(features, attributes, classes).build(): features of classes that nobody saw
     vq_vae                 VQVAEConfig().build(): images as pictures of numbers, and a prior that draws such pictures
     two_stage              a second VAE learns where the codes of the first one lie
@@ -32,6 +33,7 @@ from minivae.variants.deep_latent import DeepDecoder, DeepLatentConfig, Noise
 from minivae.variants.gmvae import GMVAE, GMVAEConfig, MixtureBound
 from minivae.variants.infinite import InfiniteVAE, InfiniteVAEConfig
 from minivae.variants.mlp_vae import VAEConfig
+from minivae.variants.mvae import SourceVAE, SourceVAEConfig
 from minivae.variants.restaurant import crp_log_prob, crp_sweep
 from minivae.variants.semi_supervised import M2, LabelEncoder
 from minivae.variants.semi_supervised_sizes import M1M2Config, M2Config
@@ -47,7 +49,7 @@ from minivae.variants.zero_vae_gan import ZeroVAEGAN, ZeroVAEGANConfig
 __all__ = [
     "CVAE", "CVAEGAN", "GMVAE", "M1M2", "M2", "VAEGAN", "VQVAE", "CVAEConfig", "CVAEGANConfig", "ConvVAEConfig",
     "DeepDecoder", "DeepLatentConfig", "GMVAEConfig", "InfiniteVAE", "InfiniteVAEConfig", "LabelEncoder", "M1M2Config",
-    "M2Config", "MixtureBound", "Noise", "StructuredVAE", "StructuredVAEConfig", "TextM2", "TextM2Config", "TwoStage",
-    "TwoStageConfig", "VAEConfig", "VAEGANConfig", "VQVAEConfig", "ZeroVAEGAN", "ZeroVAEGANConfig", "crp_log_prob",
-    "crp_sweep",
+    "M2Config", "MixtureBound", "Noise", "SourceVAE", "SourceVAEConfig", "StructuredVAE", "StructuredVAEConfig",
+    "TextM2", "TextM2Config", "TwoStage", "TwoStageConfig", "VAEConfig", "VAEGANConfig", "VQVAEConfig", "ZeroVAEGAN",
+    "ZeroVAEGANConfig", "crp_log_prob", "crp_sweep",
 ]

@@ -26,7 +26,7 @@ OPTIONS = {
                "--prior-blocks", "1"),
     "vae_gan": ("--likelihood", "gaussian_fixed", "--features", "16"),
 }
-REFUSED = {"structured"}
+REFUSED = {"structured", "mvae"}
 IN_COLOUR = [model for model in MODELS if model not in REFUSED | set(OF_SENTENCES)]
 
 

@@ -28,6 +28,7 @@ try:
         from torch.distributions import (
             Bernoulli,
             Categorical,
+            Exponential,
             Independent,
             MixtureSameFamily,
             MultivariateNormal,
@@ -240,6 +241,8 @@ TORCH = {
     "bernoulli_nll": lambda a, x: -Independent(Bernoulli(logits=a, validate_args=False), 1).log_prob(x),
     "gaussian_nll": lambda m, v, x: -normal(m, v).log_prob(x),
     "gaussian_nll_shared": lambda m, v, x: -normal(m, v.expand_as(m)).log_prob(x),
+    "complex_gaussian_nll": lambda logvar, power: (math.log(math.pi) - Exponential(
+        (-logvar).exp(), validate_args=False).log_prob(power)).sum(dim=-1),                # |s|² is exponential
     "gaussian_nll_fixed": lambda m, x, std=1.0: -Normal(m, std).log_prob(x).sum(dim=-1),
     "gaussian_nll_optimal": lambda m, x, least=0.0: -Normal(
         m, (m - x).square().mean().clamp(min=least).sqrt()).log_prob(x).sum(dim=-1),
