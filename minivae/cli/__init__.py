@@ -1,5 +1,5 @@
-"""The command line: minivae train | evaluate | compare | sample | plot | separate | explore | models | gradcheck | data |
-bench | course.
+"""The command line: minivae train | evaluate | compare | sample | plot | separate | explore | models | gradcheck |
+data | bench | course.
 
     train            train, and go on with a run
     look             evaluate, sample, plot: what a run can say and show

@@ -19,20 +19,22 @@ TAPS, FADING = 256, 480                # samples: of a filter; until a tail is 6
 LATEST = 14                            # samples that a direct sound may take: 60 cm at 8 kHz
 
 
-def mixing_room(sources: int, *, rng: Generator, taps: int = TAPS, reverberation: float = 0.5) -> Array:
+def mixing_room(sources: int, *, rng: Generator, taps: int = TAPS, fading: int = FADING,
+                reverberation: float = 0.5) -> Array:
     """Filters from so many sources to as many microphones        -> (microphones, sources, taps)
 
+    fading          samples until a tail is 60 dB down
     reverberation   how loud the tail is, beside a direct sound of 1
     Raises ValueError for sizes below 1, fewer taps than a direct sound may take, or a negative reverberation.
     """
-    at_least_one(sources=sources)
+    at_least_one(sources=sources, fading=fading)
     if taps <= LATEST:
         raise ValueError(f"taps: got {taps}, expected more than {LATEST}, the latest direct sound")
     if not reverberation >= 0.0:
         raise ValueError(f"reverberation: got {reverberation}, expected at least 0")
     t, shape = np.arange(taps), (sources, sources, 1)
     delay = rng.integers(2, LATEST, shape)
-    tail = rng.standard_normal((*shape[:2], taps)) * 10.0 ** (-3.0 * t / FADING) * (t > delay)
+    tail = rng.standard_normal((*shape[:2], taps)) * 10.0 ** (-3.0 * t / fading) * (t > delay)
     tail *= reverberation / np.sqrt((tail**2).sum(axis=-1, keepdims=True))
     filters: Array = tail + (t == delay)
     return filters

@@ -266,10 +266,9 @@ def build_cvae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -
 
 def build_mvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The MVAE's model of a source, told who speaks."""
-    sizes = SourceVAEConfig(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
-                            recipe.activation)
-    return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, recipe.steps(train)),
-                       powers=train.x)
+    C, optimizer = classes_of(dataset), recipe.new_optimizer(recipe.epochs, recipe.steps(train))
+    sizes = SourceVAEConfig(train.x.shape[1], C, tuple(recipe.hidden), recipe.latents, recipe.activation)
+    return sizes.build(seed=recipe.seed, on=on, optimizer=optimizer, powers=train.x)
 
 
 MODELS: dict[str, Kind] = {
@@ -297,6 +296,5 @@ MODELS: dict[str, Kind] = {
                     as_it_is, build_vae_gan),
     "cvae_gan": Kind("the same with a class that is told, and a classifier",
                      tell_labels, build_cvae_gan, show_labels),
-    "mvae": Kind("knows voices, of whom `minivae separate` takes mixtures apart; wants --data spoken_digits",
-                 as_it_is, build_mvae),
+    "mvae": Kind("knows voices, for `minivae separate`; wants --data spoken_digits", as_it_is, build_mvae),
 }

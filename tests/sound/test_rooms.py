@@ -47,6 +47,7 @@ def test_bad_input_is_named():
     rng = np.random.default_rng(3)
     for options, said in (({"sources": 0}, "sources: got 0"),
                           ({"sources": 2, "taps": 14}, "taps: got 14, expected more"),
+                          ({"sources": 2, "fading": 0}, "fading: got 0, expected at least 1"),
                           ({"sources": 2, "reverberation": -1.0}, "reverberation: got -1.0, expected at least 0")):
         with pytest.raises(ValueError, match=said):
             mixing_room(**options, rng=rng)
