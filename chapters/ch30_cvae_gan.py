@@ -47,7 +47,7 @@ from minivae.batch import Batch
 from minivae.chapter import options, parser
 from minivae.evaluation import Classifier, Estimate, sample_quality
 from minivae.gradcheck import gradcheck
-from minivae.nn import Activation, Adam, Arena, BatchNorm, Linear, MovingAverage, RMSProp, Sequential, learning, mlp
+from minivae.nn import Activation, Adam, Apart, Arena, BatchNorm, Linear, Mixed, MovingAverage, RMSProp, Sequential, mlp
 from minivae.ops import concat, leaky_relu, one_hot, softplus
 from minivae.parts import Centres, likelihood
 from minivae.training import fit
@@ -228,6 +228,9 @@ def draw_verdicts(at, losses, lengths):
 # mixed batches, and the loss of the same discriminator asked about each kind by itself.  (Beside it: trained apart, which is the
 # rule among those who build such networks.  It gives up all that a mean and a spread could say.)
 #
+# So whoever calls a network says which: `judge.learning()` is the judge as it learns, by the moments of a batch, and `judge` itself goes
+# by their running averages; `Apart(f)(real, made)` are two batches, `Mixed(f)(real, made)` is one.
+#
 # In `minivae/variants/cvae_gan.py` real images, those told again and those dreamt pass $D$ and $C$ in three calls, so that no layer could
 # mix them; and our small networks have no batch normalisation at all.
 
@@ -236,27 +239,17 @@ def normed(model, images, rng, mixed, steps):
     """Losses of a discriminator with batch normalisation: as it learns, and asked the other way        -> (steps, 2)"""
     judge = Sequential(Linear(784, 100, rng=rng), BatchNorm(100), Activation(leaky_relu), Linear(100, 1, rng=rng))
     arena, optimizer, each = Arena(judge.parameters(), device("cpu"), np.float32), RMSProp(1e-3), np.full(64, 1 / 64, np.float32)
-
-    def asked(real, made, mixed):
-        """Logits of both kinds, and the pullback of theirs"""
-        with learning(judge):
-            if mixed:
-                a, pull = judge(np.concatenate([real, made]))
-                return a[:64, 0], a[64:, 0], lambda da, db: pull(np.concatenate([da, db])[:, None])
-            (a, pull_a), (b, pull_b) = judge(real), judge(made)
-        return a[:, 0], b[:, 0], lambda da, db: (pull_a(da[:, None]), pull_b(db[:, None]))
-
+    learned, other = (Mixed, Apart) if mixed else (Apart, Mixed)
     rows = []
     for step in range(steps):
-        real, made = both_kinds(model, images, rng, step)
-        row = []
-        for how in (mixed, not mixed):
-            a, b, pull = asked(real, made, how)
-            (right, pull_right), (wrong, pull_wrong) = softplus(-a), softplus(b)
+        kinds, row = both_kinds(model, images, rng, step), []
+        for how in (learned, other):
+            (a, b), pull = how(judge.learning())(*kinds)
+            (right, pull_right), (wrong, pull_wrong) = softplus(-a[:, 0]), softplus(b[:, 0])
             row.append(right.mean() + wrong.mean())
-            if how == mixed:
+            if how is learned:
                 arena.zero_grad()
-                pull(-pull_right(each), pull_wrong(each))
+                pull(-pull_right(each)[:, None], pull_wrong(each)[:, None], need_dx=False)
         optimizer.step(arena)
         rows.append(row)
     return np.array(rows)

@@ -56,14 +56,12 @@ def host(parameter: Parameter) -> np.ndarray:
 
 
 def with_values(layer: Layer, **values: np.ndarray) -> Layer:
-    """A layer like this one with these parameters, in their dtype, without an arena, and not learning."""
+    """A layer like this one with these parameters, in their dtype, without an arena."""
     new = copy.copy(layer)
     for name, value in values.items():
         parameter = Parameter(0.0)
         parameter.value = value
         setattr(new, name, parameter)
-    if isinstance(new, BatchNorm):
-        new.learning = False
     return new
 
 

@@ -163,7 +163,7 @@ def of_a_component(model: Any, recipe: Recipe, dataset: Dataset, given: int) -> 
 
 def of_the_mean(model: Any, recipe: Recipe, dataset: Dataset, given: int) -> View:
     """Structured residuals: the mean, without them."""
-    decoder = Sequential(*chain_of_layers(model.decoder.networks["mean"]))
+    decoder = Sequential(*chain_of_layers(model.decoder.mean))
     return View(plain(model.encode, decoder, GaussianFixed(), pixels=model.pixels, latents=model.latents))
 
 

@@ -166,8 +166,6 @@ EXEMPT = {
     "glorot": "draws initial weights",
     "he": "draws initial weights",
     "mlp": "builds a Sequential",
-    "learning": "a context manager",
-    "batch_learners": "finds layers",
     "Layer": "abstract",
     "Several": "holds layers",
     "Level": "holds layers",

@@ -47,8 +47,9 @@ def recurrent_layer_cases(rng: Generator) -> list[Case]:
 def image_layer_cases(rng: Generator) -> list[Case]:
     """nn/image_layers.py and nn/batch_norm.py"""
     n, L = rng.standard_normal, nn
-    twice, norm, learner = L.Conv2d(2, 2, kernel=3, padding=1, rng=rng), L.BatchNorm(3), L.BatchNorm(3)
-    learner.learning = True
+    twice, norm, learner = L.Conv2d(2, 2, kernel=3, padding=1, rng=rng), L.BatchNorm(3), L.BatchNorm(3).learning()
+    between = L.Sequential(L.BatchNorm(2).learning(), L.Activation(ops.tanh))
+    heard = {name: p for name, p in between.parameters().items() if "running" not in name}
     moving = {name: p for name, p in norm.parameters().items() if not name.startswith("running")}
     for layer in (norm, learner):
         layer.running_mean.value[...], layer.running_var.value[...] = n(3), 0.5 + rng.random(3)
@@ -61,8 +62,8 @@ def image_layer_cases(rng: Generator) -> list[Case]:
         layer_row(rng, nn.Sequential(twice, nn.Activation(ops.tanh), twice), n((2, 3, 3, 2)),
                   note="one convolution used twice", parameters=twice.parameters()),
         layer_row(rng, norm, n((4, 2, 2, 3)), parameters=moving),
-        layer_row(rng, learner, n((4, 2, 2, 3)), note="learning",
-                  parameters={name: learner.parameters()[name] for name in moving}),
+        layer_row(rng, learner, n((4, 2, 2, 3)), parameters={name: learner.parameters()[name] for name in moving}),
+        *(layer_row(rng, how(between), n((3, 2)), n((2, 2)), parameters=heard) for how in (L.Apart, L.Mixed)),
         layer_row(rng, L.Reshape(2, 3, 1), n((2, 6))),
         layer_row(rng, L.Planes(2), n((2, 2, 3, 6))),
     ]
@@ -71,8 +72,8 @@ def image_layer_cases(rng: Generator) -> list[Case]:
 def likelihood_cases(rng: Generator) -> list[Case]:
     """parts/: every likelihood"""
     n, p, grey = rng.standard_normal, parts, np.array([[0.0, 0.2, 1.0], [0.4, 0.0, 0.6]])
-    judge, learner = p.GaussianOptimal(), p.GaussianOptimal()
-    judge.running_var.value[...], learner.learning = 0.6, True             # the running average does not learn
+    judge, learner = p.GaussianOptimal(), p.GaussianOptimal().learning()
+    judge.running_var.value[...] = 0.6                                     # the running average does not learn
     return [
         layer_row(rng, p.Bernoulli(), n((4, 3)), x=1.0 * (rng.random((4, 3)) < 0.5)),
         layer_row(rng, p.GaussianFixed(0.5), n((4, 3)), x=n((4, 3))),
@@ -82,7 +83,7 @@ def likelihood_cases(rng: Generator) -> list[Case]:
         layer_row(rng, p.StructuredGaussian((2, 3)), n((2, 36)), x=n((2, 6))),
         layer_row(rng, p.StructuredGaussian((1, 2)), n((1, 12)), x=n((1, 2)), note="one row, two pixels"),
         row(judge, n((4, 3)), x=n((4, 3))),
-        row(learner, n((4, 3)), x=n((4, 3)), note="learning"),
+        row(learner, n((4, 3)), x=n((4, 3))),
         row(p.InUnits(p.GaussianPixel(), np.array([0.5, -9.0, 0.0]), np.array([20.0, 1.0, 0.3])), n((4, 6)),
             x=n((4, 3))),
         row(p.InUnits(p.Bernoulli(), np.zeros(3), np.full(3, 255.0)), n((2, 3)), x=255.0 * grey, note="a mass"),

@@ -5,7 +5,7 @@
     layers           Linear, Embedding, Activation, Sequential, Residual, mlp
     image_layers     Conv2d, ConvTranspose2d, MaskedConv2d, Planes, Reshape
     recurrent_layers LSTM
-    batch_norm       BatchNorm, which learns from a whole batch at a time
+    batch_norm       BatchNorm, which learns from a whole batch; Apart and Mixed, for batches of two kinds
     optimizers       SGD, Momentum, AdaGrad, RMSProp, Adam; a moving average
     schedules        learning rates that change: warmup, cosine, stepwise
     network          an arena and the optimizer that moves it: a model has one, or several
@@ -17,7 +17,7 @@ A new layer needs `y, pullback = layer(x)` and a row in the gradient table, noth
 """
 
 from minivae.nn.arena import Arena
-from minivae.nn.batch_norm import BatchNorm, batch_learners, learning
+from minivae.nn.batch_norm import Apart, BatchNorm, BatchNormOfBatch, Mixed
 from minivae.nn.image_layers import Conv2d, ConvTranspose2d, MaskedConv2d, Planes, Reshape
 from minivae.nn.layers import (
     Activation,
@@ -42,9 +42,9 @@ from minivae.nn.schedules import Schedule, cosine, stepwise, warmup
 from minivae.nn.workers import Crew, Workers, by_rows, team_on
 
 __all__ = [
-    "LSTM", "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Arena", "BatchNorm", "Conv2d", "ConvTranspose2d",
-    "Crew", "Data", "Embedding", "Initialiser", "Layer", "Linear", "MaskedConv2d", "Model", "Moment", "Momentum",
-    "MovingAverage", "Network", "Optimizer", "Parameter", "Planes", "RMSProp", "Reshape", "Residual", "Schedule",
-    "Sequential", "Several", "Workers", "batch_learners", "by_rows", "clip_norm", "cosine", "crossover", "glorot",
-    "he", "learning", "mlp", "stepwise", "team_on", "warmup",
+    "LSTM", "SGD", "UNMEASURED", "Activation", "AdaGrad", "Adam", "Apart", "Arena", "BatchNorm", "BatchNormOfBatch",
+    "Conv2d", "ConvTranspose2d", "Crew", "Data", "Embedding", "Initialiser", "Layer", "Linear", "MaskedConv2d", "Mixed",
+    "Model", "Moment", "Momentum", "MovingAverage", "Network", "Optimizer", "Parameter", "Planes", "RMSProp", "Reshape",
+    "Residual", "Schedule", "Sequential", "Several", "Workers", "by_rows", "clip_norm", "cosine", "crossover", "glorot",
+    "he", "mlp", "stepwise", "team_on", "warmup",
 ]

@@ -8,9 +8,11 @@ layer's pullback takes two keywords that save work: with `need_dx=False` it may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+import operator
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -49,16 +51,31 @@ class Layer:
                 found |= part.parameters(f"{prefix}{name}.")
         return found
 
-    def below(self) -> Iterator[Layer]:
-        """This layer, and every layer below it."""
-        yield self
-        for part in vars(self).values():
-            for layer in part if isinstance(part, tuple) else (part,):
-                if isinstance(layer, Layer):
-                    yield from layer.below()
+    def learning(self) -> Self:
+        """This network as it learns: itself, unless one of its layers learns from a whole batch (BatchNorm).
+
+        Then it is a network of the same parameters, whose such layers look at the batch they are given and remember it.
+        So `judge.learning()(x)` looks at the batch, and `judge(x)` at every row by itself, in the same step, too.
+        """
+        parts = {name: _learning(part) for name, part in vars(self).items()}
+        if all(part is vars(self)[name] for name, part in parts.items()):
+            return self
+        new = copy.copy(self)
+        vars(new).update(parts)
+        return new
 
     def __call__(self, *inputs: Any, **constants: Any) -> tuple[Any, Pullback]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+
+def _learning(part: Any) -> Any:
+    """A layer as it learns; several of them; anything else as it is."""
+    if isinstance(part, Layer):
+        return part.learning()
+    if isinstance(part, tuple):
+        several = tuple(map(_learning, part))
+        return part if all(map(operator.is_, several, part)) else several
+    return part
 
 
 class Linear(Layer):

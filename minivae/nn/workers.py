@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array, Device
-from minivae.nn.batch_norm import batch_learners, learning
 from minivae.nn.network import Network
 from minivae.nn.rehearsal import crossover
 from minivae.parallel import ALONE, SOLO, Processes, Team, keep_memory, quiet_blas, shares
@@ -55,7 +53,7 @@ class Workers:
         self.rows_each = None if rows_each is None else max(1, rows_each // uses)
         self.crossover: int | None = None
         self.copies = [model]
-        self.learners = batch_learners(model)
+        self.by_batch = model.learning() is not model      # a layer goes by the whole batch
         self.hire()
 
     def hire(self, threads: int | None = None, processes: Processes = ALONE) -> None:
@@ -82,8 +80,7 @@ class Workers:
         networks = self.model.networks
         if names is not None and not networks.keys() >= set(names):
             raise ValueError(f"names: got {list(names)}, expected some of {list(networks)}")
-        with learning(self.model) if self.learners else nullcontext():
-            values = self.gradient(share, rows)
+        values = self.gradient(as_it_learns(share) if self.by_batch else share, rows)
         for name in networks if names is None else names:
             networks[name].optimizer.step(networks[name].arena, self.team)
         return values
@@ -145,7 +142,7 @@ class Workers:
     @property
     def undivided(self) -> bool:
         """Whether something looks at the whole batch, so that it cannot be shared out."""
-        return bool(self.learners) or self.model.whole_batch
+        return self.by_batch or self.model.whole_batch
 
     def _zero_grad(self, model: Any) -> None:
         """Products wait where there is somebody to share them with: to one thread they are nearer now than later."""
@@ -167,6 +164,11 @@ class Workers:
         other.networks = {name: network.twin({key: known[id(p)] for key, p in network.arena.parameters.items()})
                           for name, network in networks.items()}
         return other
+
+
+def as_it_learns(share: Share) -> Share:
+    """share of a model whose layers that learn from a whole batch do so."""
+    return lambda model, rows: share(model.learning(), rows)
 
 
 class Crew:

@@ -27,7 +27,14 @@ command line has it.
 from minivae.parts.centres import Centres
 from minivae.parts.codebook import Codebook, perplexity
 from minivae.parts.flow_posteriors import Coupling, CouplingFlow, PlanarFlow
-from minivae.parts.gaussian_likelihoods import Gaussian, GaussianFixed, GaussianOptimal, GaussianPixel, GaussianShared
+from minivae.parts.gaussian_likelihoods import (
+    Gaussian,
+    GaussianFixed,
+    GaussianOfBatch,
+    GaussianOptimal,
+    GaussianPixel,
+    GaussianShared,
+)
 from minivae.parts.kl import closed_form_kl, kl_by_latent
 from minivae.parts.levels import Level, Levels
 from minivae.parts.likelihoods import Bernoulli, Likelihood
@@ -47,7 +54,7 @@ from minivae.parts.vamp_prior import VampPrior, first_pseudo_inputs
 __all__ = [
     "END", "IWAE", "LIKELIHOODS", "PAD", "POSTERIORS", "PRIORS", "UNKNOWN", "Bernoulli", "Capacity", "Centres",
     "Codebook", "Components", "Coupling", "CouplingFlow", "DReG", "DiagonalGaussian", "FreeBits", "FullCovariance",
-    "GatedBlock", "Gaussian", "GaussianFixed", "GaussianMixture", "GaussianOptimal", "GaussianPixel",
+    "GatedBlock", "Gaussian", "GaussianFixed", "GaussianMixture", "GaussianOfBatch", "GaussianOptimal", "GaussianPixel",
     "GaussianPosterior", "GaussianShared", "InUnits", "Level", "Levels", "Likelihood", "Logistic", "LogisticPixel",
     "LogisticShared", "MixtureGiven", "MixturePrior", "Objective", "PixelCNN", "PlanarFlow", "Posterior", "Prior",
     "RankOne", "Reader", "Reading", "StandardNormal", "StructuredGaussian", "VampPrior", "WeightedKL", "Writer",

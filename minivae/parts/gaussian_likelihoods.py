@@ -70,41 +70,64 @@ class GaussianShared(Gaussian):
 class GaussianOptimal(Gaussian):
     """x ~ N(outputs, σ²) with the σ² that is best for these outputs, in closed form: no step has to learn it.
 
-    Inside `learning(model)` σ² is the mean squared error of the batch, over images and pixels, and a running average
-    follows it (a parameter whose gradient stays zero): running ← running + momentum · (batch's − running).  Everywhere
-    else the running average is used: an evaluation must not look at the error of the images it judges.
-
-    The envelope theorem: the mean loss f(θ, σ²) has ∂f/∂σ² = 0 at σ̂²(θ), so that in
-    df(θ, σ̂²(θ))/dθ = ∂f/∂θ + ∂f/∂σ² · dσ̂²/dθ the second term vanishes, although σ̂² moves with every weight.  (An
-    objective that weighs images differently, such as the IWAE, needs that term, and gets it.)
+    σ² is a running average (a parameter whose gradient stays zero) of what was best in the batches it has learned from:
+    an evaluation must not look at the error of the images it judges.  As it learns (`learning()`, a layer's) it is a
+    `GaussianOfBatch`.
     Rybkin et al. 2021 (σ-VAE).
+
+    momentum   running ← running + momentum · (batch's − running)
     """
 
     def __init__(self, *, momentum: float = 0.02) -> None:
         if not 0 < momentum <= 1:
             raise ValueError(f"GaussianOptimal: momentum is {momentum}, expected a number in (0, 1]")
         self.running_var = Parameter(1.0)
-        self.momentum, self.learning = momentum, False
+        self.momentum = momentum
+
+    def learning(self) -> GaussianOfBatch:
+        return GaussianOfBatch(self)
 
     @property
     def std(self) -> Any:
         return np.sqrt(self.running_var.value)
 
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
-        if learning := self.learning:
-            nll, pull = D.gaussian_nll_optimal(outputs, x=x)
-            self.running_var.value += self.momentum * (np.square(outputs - x).mean() - self.running_var.value)
-        else:
-            nll, pull = D.gaussian_nll_shared(outputs, np.log(self.running_var.value), x=x)
+        nll, pull = D.gaussian_nll_shared(outputs, np.log(self.running_var.value), x=x)
 
         def pullback(dnll: Array, need_dp: bool = True) -> Array:
-            return pull(dnll) if learning else pull(dnll)[0]     # the running average does not learn
+            return pull(dnll)[0]                                 # the running average does not learn
 
         return nll, pullback
 
     def start(self, images: np.ndarray) -> tuple[np.ndarray, Any]:
         self.running_var.value[...] = max(images.var(axis=0).mean(), 1e-3)
         return super().start(images)
+
+
+class GaussianOfBatch(GaussianOptimal):
+    """A GaussianOptimal as it learns: σ² is the mean squared error of the batch, over images and pixels.
+
+    The envelope theorem: the mean loss f(θ, σ²) has ∂f/∂σ² = 0 at σ̂²(θ), so that in
+    df(θ, σ̂²(θ))/dθ = ∂f/∂θ + ∂f/∂σ² · dσ̂²/dθ the second term vanishes, although σ̂² moves with every weight.  (An
+    objective that weighs images differently, such as the IWAE, needs that term, and gets it.)
+
+    optimal   whose running average follows it
+    """
+
+    def __init__(self, optimal: GaussianOptimal) -> None:
+        vars(self).update(vars(optimal))
+
+    def learning(self) -> GaussianOfBatch:
+        return self
+
+    def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
+        nll, pull = D.gaussian_nll_optimal(outputs, x=x)
+        self.running_var.value += self.momentum * (np.square(outputs - x).mean() - self.running_var.value)
+
+        def pullback(dnll: Array, need_dp: bool = True) -> Array:
+            return pull(dnll)
+
+        return nll, pullback
 
 
 class GaussianPixel(Likelihood):

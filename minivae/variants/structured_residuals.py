@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -41,14 +40,10 @@ class SideBySide(Layer):
     """y = [f₁(x), f₂(x), …]        (B, I) -> (B, O₁ + O₂ + …)"""
 
     def __init__(self, **networks: Layer) -> None:
-        self.networks = networks
-
-    def parameters(self, prefix: str = "") -> dict[str, Any]:
-        return {name: p for key, network in self.networks.items()
-                for name, p in network.parameters(f"{prefix}{key}.").items()}
+        vars(self).update(networks)
 
     def __call__(self, x: Array) -> tuple[Array, Pullback]:
-        outputs, pulls = zip(*(network(x) for network in self.networks.values()))
+        outputs, pulls = zip(*(network(x) for network in vars(self).values()))
         y, pull_concat = concat(*outputs)
 
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:

@@ -16,7 +16,7 @@ from test_laws import call, cotangents, flat, pull
 from minivae.backend import device
 from minivae.evaluation import Classifier
 from minivae.gradient_table import cases
-from minivae.nn import SGD, AdaGrad, Adam, Arena, Momentum, Parameter, RMSProp, clip_norm
+from minivae.nn import SGD, AdaGrad, Adam, Arena, BatchNorm, Momentum, Parameter, RMSProp, clip_norm
 from minivae.parts import LIKELIHOODS
 from minivae.variants import ConvVAEConfig, VAEConfig
 
@@ -417,6 +417,27 @@ def test_the_classifier_agrees():
     pullback(*dnll)
     gradients = torch.autograd.grad(theirs, list(p.values()), tensor(dnll[0]))
     agree([q.grad for q in model.arena.parameters.values()], gradients)
+
+
+def test_batch_normalisation_agrees_as_it_learns_and_afterwards():
+    """Two batches apart, then one by the running averages: values, gradients, and the averages themselves."""
+    rng = np.random.default_rng(7)
+    norm, peer = BatchNorm(3), torch.nn.BatchNorm1d(3, dtype=torch.float64)
+    for mine, theirs in ((norm.gain, peer.weight), (norm.shift, peer.bias)):
+        mine.value[...] = rng.standard_normal(3)
+        theirs.data[...] = tensor(mine.value)
+    for x in (rng.standard_normal((5, 3)), 2.0 + rng.standard_normal((4, 3))):
+        for f, training in ((norm.learning(), True), (norm, False)):
+            inputs, dy = tensor(x, grad=True), rng.standard_normal(x.shape)
+            value, pullback = f(x)
+            theirs = peer.train(training)(inputs)
+            agree([value], [theirs])
+            for p in (norm.gain, norm.shift):
+                p.zero_grad()
+            dx = pullback(dy)
+            agree([dx, norm.gain.grad, norm.shift.grad],
+                  torch.autograd.grad(theirs, [inputs, peer.weight, peer.bias], tensor(dy)))
+            agree([norm.running_mean.value, norm.running_var.value], [peer.running_mean, peer.running_var])
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [

@@ -1,4 +1,4 @@
-"""Convolutions against the textbook's loops, adjoint to each other; batch normalisation; the convolutional VAE."""
+"""Convolutions against the textbook's loops, adjoint to each other; the convolutional VAE."""
 
 from itertools import product
 
@@ -10,25 +10,16 @@ from minivae.backend import device
 from minivae.data import load
 from minivae.evaluation import evaluate
 from minivae.nn import (
-    Activation,
     Arena,
-    BatchNorm,
     Conv2d,
     ConvTranspose2d,
-    Linear,
     Planes,
     Reshape,
-    Sequential,
     Workers,
-    batch_learners,
     he,
-    learning,
 )
-from minivae.ops import convolutions, tanh
-from minivae.parallel import Processes
-from minivae.parts import Bernoulli
+from minivae.ops import convolutions
 from minivae.training import fit
-from minivae.vae import VAE, Encoder
 from minivae.variants import ConvVAEConfig
 
 SHAPES = [(k, s, p, C) for k, s, p, C in product((1, 2, 3, 4, 5), (1, 2, 3), (0, 1, 2), (1, 2, 16)) if p < k]
@@ -121,82 +112,6 @@ def test_larger_and_smaller():
     np.testing.assert_allclose(ops.average_pool(large, factor=3)[0], x, rtol=1e-14)
     y = np.random.default_rng(1).standard_normal(large.shape)      # adjoint, but for the factor²
     np.testing.assert_allclose((large * y).sum(), 9 * (x * ops.average_pool(y, factor=3)[0]).sum(), rtol=1e-12)
-
-
-# ── batch normalisation ───────────────────────────────────────────────────────────────────────
-
-
-def test_a_normalised_batch_has_mean_0_and_variance_1():
-    x = 3.0 + 5.0 * np.random.default_rng(0).standard_normal((7, 4, 4, 2))
-    (mean, var), _ = ops.batch_moments(x)
-    np.testing.assert_allclose(mean, x.mean(axis=(0, 1, 2)), rtol=1e-13)
-    np.testing.assert_allclose(var, x.var(axis=(0, 1, 2)), rtol=1e-13)
-    y, _ = ops.normalise(x, mean, var, np.ones(2), np.zeros(2), eps=0.0)
-    np.testing.assert_allclose(y.mean(axis=(0, 1, 2)), 0.0, atol=1e-13)
-    np.testing.assert_allclose(y.var(axis=(0, 1, 2)), 1.0, rtol=1e-12)
-
-
-def with_norm(optimizer=None, dtype=np.float64):
-    """A VAE whose encoder and decoder both normalise."""
-    rng = np.random.default_rng(0)
-    trunk = Sequential(Linear(6, 5, rng=rng), BatchNorm(5), Activation(tanh))
-    decoder = Sequential(Linear(2, 5, rng=rng), BatchNorm(5), Activation(tanh), Linear(5, 6, rng=rng))
-    return VAE(Encoder(trunk, Linear(5, 2, rng=rng), Linear(5, 2, rng=rng)), decoder, Bernoulli(), pixels=6, latents=2,
-               device=device("cpu"), dtype=dtype, optimizer=optimizer)
-
-
-def test_outside_learning_an_image_does_not_know_its_batch():
-    norm, x = BatchNorm(2), np.random.default_rng(0).standard_normal((6, 2))
-    model = Sequential(norm)
-    before = norm.running_mean.value.copy()
-    assert np.array_equal(norm(x)[0][:1], norm(x[:1])[0])
-    assert np.array_equal(norm.running_mean.value, before)
-    with learning(model):
-        y, _ = norm(x)
-    np.testing.assert_allclose(y.mean(axis=0), 0.0, atol=1e-12)
-    np.testing.assert_allclose(norm.running_mean.value, 0.1 * x.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(norm.running_var.value, 0.9 + 0.1 * x.var(axis=0), rtol=1e-12)
-    assert not norm.learning
-
-
-def test_learning_ends_when_something_goes_wrong():
-    model = Sequential(BatchNorm(2))
-    with pytest.raises(RuntimeError), learning(model):
-        raise RuntimeError
-    assert not model.layers[0].learning
-
-
-def test_training_moves_the_running_moments_and_a_checkpoint_keeps_them(tmp_path):
-    x = np.random.default_rng(0).random((40, 6))
-    model = with_norm()
-    fit(model, x, epochs=3, batch_size=8, run=tmp_path / "run", progress=False)
-    running = {name: a for name, a in model.arena.arrays().items() if "running" in name}
-    assert len(running) == 4
-    assert all(not np.allclose(a, 0.0) and not np.allclose(a, 1.0) for a in running.values())
-    assert not any(norm.learning for norm in batch_learners(model))
-    again = with_norm()
-    fit(again, x, epochs=4, batch_size=8, run=tmp_path / "run", resume=True, progress=False)
-    whole = with_norm()
-    fit(whole, x, epochs=4, batch_size=8, progress=False)
-    assert np.array_equal(again.arena.value, whole.arena.value)
-    a, b = (evaluate(m, x) for m in (again, whole))
-    assert a == b
-
-
-def test_a_batch_that_is_normalised_is_not_cut():
-    x, rng = np.random.default_rng(0).random((12, 6)), np.random.default_rng(1)
-    model = with_norm()
-    model.workers = Workers(model, rows_each=1)
-    model.workers.hire(3)
-    model.train_step(x, rng)
-    assert len(model.workers.copies) == 1
-
-    class Two(Processes):
-        size = 2
-
-    model.workers.processes = Two()
-    with pytest.raises(ValueError, match=r"batch normalisation and .* look at the whole batch"):
-        model.train_step(x, rng)
 
 
 # ── the convolutional VAE ─────────────────────────────────────────────────────────────────────

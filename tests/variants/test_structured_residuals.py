@@ -43,7 +43,7 @@ def test_with_nothing_below_the_diagonal_it_is_a_vae_with_a_variance_for_every_p
 def test_it_starts_at_every_pixel_s_mean_and_variance_and_without_neighbours():
     images = load("digits").train[:200]
     model = StructuredVAEConfig(28, 28, (8,), Z).build(images=images, dtype=np.float64)
-    for p in (model.decoder.networks["mean"], model.decoder.networks["diagonal"]):
+    for p in (model.decoder.mean, model.decoder.diagonal):
         p.layers[-1].parameters()["W"].value[...] = 0.0
     mean, logdiag, below = model.likelihood._parts(model.decoder(RNG.standard_normal((3, Z)))[0])[0]
     np.testing.assert_allclose(mean, np.tile(images.mean(axis=0), (3, 1)), rtol=1e-6, atol=1e-9)
