@@ -14,6 +14,7 @@ from minivae.parts import Bernoulli, GaussianFixed, Reader, Reading, Writer
 from minivae.parts.sentences import told_before
 from minivae.variants import (
     M2,
+    ConvVAEConfig,
     CVAEConfig,
     CVAEGANConfig,
     GMVAEConfig,
@@ -171,12 +172,14 @@ def vae_gan_cases(rng: Generator) -> list[Case]:
     n, rows = rng.standard_normal, []
     seer = Discriminator(mlp(4, 3, rng=rng, activation="tanh", last=True), Linear(3, 1, rng=rng))
     namer = Seeing(mlp(4, 2, rng=rng, activation="tanh", last=True), Linear(2, 3, rng=rng))
-    for likelihood, B in (("bernoulli", 3), ("gaussian_fixed", 1)):
-        model = VAEGANConfig(VAEConfig(4, (3,), 2, "tanh", likelihood), features=2).build(dtype=float, gamma=0.7)
+    for sizes, B in ((VAEConfig(4, (3,), 2, "tanh"), 3), (VAEConfig(4, (3,), 2, "tanh", "gaussian_fixed"), 1),
+                     (ConvVAEConfig(2, 2, filters=(2,), dense=3, latents=2), 2)):
+        said = sizes.likelihood if isinstance(sizes, VAEConfig) else "convolutional"
+        model = VAEGANConfig(sizes, features=2).build(dtype=float, gamma=0.7)
         for network in model.networks.values():
             network.arena.value[...] += 0.3 * n(network.arena.value.shape)
         x, eps = 1.0 * (n((B, 4)) > 0), n((2, B, 2))
-        rows += [row(model.loss, note=f"{of}, {likelihood}", of=of, x=x, eps=eps[0], eps_p=eps[1], parameters={
+        rows += [row(model.loss, note=f"{of}, {said}", of=of, x=x, eps=eps[0], eps_p=eps[1], parameters={
             name: p for name, p in network.arena.parameters.items() if name != "game"})
             for of, network in model.networks.items()]
     seen = [layer_row(rng, seer, n((4, 4))), layer_row(rng, namer, n((3, 4))),

@@ -38,8 +38,8 @@ from minivae.variants import (
 from minivae.variants.cvae_gan import PLAYERS
 
 OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
-    ("vae",): ("network", "filters", "dense", "posterior", "prior", "objective", "beta", "free_bits",
-               "capacity", "gamma"),
+    ("vae", "vae_gan"): ("network", "filters", "dense"),
+    ("vae",): ("posterior", "prior", "objective", "beta", "free_bits", "capacity", "gamma"),
     ("vae", "m2_text"): ("warm_up",),
     ("m2_text",): ("words", "length", "units", "writer", "forget"),
     ("vae", "gmvae"): ("scale",),
@@ -245,13 +245,11 @@ def build_vq_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> 
 def build_vae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The VAE/GAN: its discriminator at a fifth of the others' rate."""
     steps = recipe.steps(train)
-    sizes = VAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
-                      recipe.likelihood)
     slow = replace(recipe, lr=0.2 * recipe.lr)
     optimizers = {name: who.new_optimizer(recipe.epochs, steps) for name, who in (
         ("encoder", recipe), ("decoder", recipe), ("discriminator", slow))}
-    return VAEGANConfig(sizes, recipe.features).build(seed=recipe.seed, on=on, optimizers=optimizers, images=train.x,
-                                                      gamma=recipe.likeness, margin=recipe.margin)
+    return VAEGANConfig(recipe.vae(dataset.image_shape), recipe.features).build(
+        seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, gamma=recipe.likeness, margin=recipe.margin)
 
 
 def build_cvae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:

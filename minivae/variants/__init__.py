@@ -13,7 +13,7 @@
     restaurant             which component an example belongs to, when nobody says how many there are
     deep_latent            noise at every layer of the decoder
     structured_residuals   StructuredVAEConfig(height, width).build(): what the mean cannot say is correlated
-    vae_gan                VAEGANConfig(pixels).build(): images compared by what a discriminator sees
+    vae_gan                VAEGANConfig(VAEConfig(…)).build(): images compared by what a discriminator sees
     cvae_gan               CVAEGANConfig(M2Config(…)).build(): images of a class, told by centres of features
     mvae                   SourceVAEConfig(frequencies, speakers).build(): how loud a voice is, frame by frame
     zero_vae_gan           ZeroVAEGANConfig(features, attributes, classes).build(): features of classes that nobody saw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,13 +11,26 @@ from numbers import Integral
 import numpy as np
 
 from minivae import ops
-from minivae.backend import Device, device
+from minivae.backend import Device, Generator, device
 from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Planes, Reshape, Sequential, he
-from minivae.parts import POSTERIORS, PRIORS, DiagonalGaussian, Objective, check_pair, likelihood, posterior, prior
+from minivae.nn.layers import Op
+from minivae.parts import (
+    POSTERIORS,
+    PRIORS,
+    DiagonalGaussian,
+    Likelihood,
+    Objective,
+    Posterior,
+    check_pair,
+    likelihood,
+    posterior,
+    prior,
+)
 from minivae.vae import VAE, Encoder
 from minivae.variants.mlp_vae import in_units, start_at
 
 SHAPE = {"kernel": 4, "stride": 2, "padding": 1}       # halves a side exactly, and every pixel is seen four times
+ROWS_EACH = 16             # images that make another thread worth having: of convolutions each is work for a while
 
 
 @dataclass(frozen=True)
@@ -82,37 +96,52 @@ class ConvVAEConfig:
         images   the training images (N, X): at first every z decodes to nearly their average grey (`VAEConfig.build`)
         Raises ValueError for images of the wrong shape.
         """
+        rng, p_x = self.begin(seed, images)
+        q = posterior(self.posterior, self.latents, rng)
+        encoder, decoder = self.encoder(q, rng), self.decoder(p_x, rng, images)
+        p_z = prior(self.prior, self.latents, components=self.components, rng=rng, encoder=encoder, pixels=self.pixels,
+                    images=None if images is None else p_x.scaled(images))
+        return VAE(encoder, decoder, p_x, posterior=q, prior=p_z, pixels=self.pixels, latents=self.latents,
+                   device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective,
+                   rows_each=ROWS_EACH)
+
+    def begin(self, seed: int, images: np.ndarray | None = None) -> tuple[Generator, Likelihood]:
+        """The generator that draws the weights, and p(x|z)."""
         if seed < 0:
             raise ValueError(f"seed: got {seed}, expected at least 0")
-        rng, n = np.random.default_rng(seed), len(self.filters)
-        p_x = in_units(likelihood(self.likelihood), self.scale, self.pixels, images)
-        depths = (self.channels, *self.filters)
-        small = (self.height // 2**n, self.width // 2**n, self.filters[-1])
-        size = small[0] * small[1] * small[2]
+        return np.random.default_rng(seed), in_units(likelihood(self.likelihood), self.scale, self.pixels, images)
 
-        down: list[Layer] = [Reshape(self.height, self.width, self.channels)]
-        for channels, filters in pairwise(depths):
-            down += [Conv2d(channels, filters, **SHAPE, rng=rng, init=he), Activation(ops.relu)]
-        trunk = Sequential(*down, Reshape(size), Linear(size, self.dense, rng=rng, init=he), Activation(ops.relu))
-        q = posterior(self.posterior, self.latents, rng)
-        if isinstance(q, DiagonalGaussian):
-            encoder: Layer = Encoder(trunk, *(Linear(self.dense, self.latents, rng=rng) for _ in range(2)))
-        else:
-            encoder = Sequential(trunk, Linear(self.dense, q.outputs, rng=rng))
+    def trunk(self, outputs: int, rng: Generator, activation: Op = ops.relu) -> Sequential:
+        """From images, halved again and again, to so many numbers each        (B, X) -> (B, outputs)"""
+        layers: list[Layer] = [Reshape(self.height, self.width, self.channels)]
+        for channels, filters in pairwise((self.channels, *self.filters)):
+            layers += [Conv2d(channels, filters, **SHAPE, rng=rng, init=he), Activation(activation)]
+        size = math.prod(self._small())
+        return Sequential(*layers, Reshape(size), Linear(size, outputs, rng=rng, init=he), Activation(activation))
 
+    def encoder(self, q: Posterior, rng: Generator) -> Layer:
+        """From images to the posterior's parameters: a diagonal Gaussian's have a head each."""
+        trunk = self.trunk(self.dense, rng)
+        if not isinstance(q, DiagonalGaussian):
+            return Sequential(trunk, Linear(self.dense, q.outputs, rng=rng))
+        return Encoder(trunk, *(Linear(self.dense, self.latents, rng=rng) for _ in range(2)))
+
+    def decoder(self, p_x: Likelihood, rng: Generator, images: np.ndarray | None) -> Sequential:
+        """From latents to the likelihood's outputs; starting at the images' average grey, if they are given."""
+        small, depths, each = self._small(), (self.channels, *self.filters), p_x.outputs_per_pixel
+        size = math.prod(small)
         up: list[Layer] = [Linear(self.latents, self.dense, rng=rng, init=he), Activation(ops.relu),
                            Linear(self.dense, size, rng=rng, init=he), Activation(ops.relu), Reshape(*small)]
         for filters, channels in pairwise(depths[:0:-1]):
             up += [ConvTranspose2d(filters, channels, **SHAPE, rng=rng, init=he), Activation(ops.relu)]
-        each = p_x.outputs_per_pixel
         last = ConvTranspose2d(depths[1], each * self.channels, **SHAPE, rng=rng, init=he)
         if images is not None:
             outputs, spread = start_at(images, p_x, self.pixels)
             last.W.value *= spread
             last.b.value[...] = outputs.reshape(each, -1, self.channels).mean(axis=1).ravel()     # for all pixels
-        decoder = Sequential(*up, last, Planes(each))
-        p_z = prior(self.prior, self.latents, components=self.components, rng=rng, encoder=encoder, pixels=self.pixels,
-                    images=None if images is None else p_x.scaled(images))
-        return VAE(encoder, decoder, p_x, posterior=q, prior=p_z, pixels=self.pixels, latents=self.latents,
-                   device=on or device("cpu"), dtype=dtype, optimizer=optimizer, samples=samples, objective=objective,
-                   rows_each=16)
+        return Sequential(*up, last, Planes(each))
+
+    def _small(self) -> tuple[int, int, int]:
+        """What the convolutions make of an image: height, width, filters"""
+        n = len(self.filters)
+        return self.height // 2**n, self.width // 2**n, self.filters[-1]

@@ -38,9 +38,10 @@ from minivae.backend import Array, Device, Generator, Pullback, at_least_one, de
 from minivae.batch import as_batch
 from minivae.distributions import gaussian_kl, reparameterize
 from minivae.nn import Data, Layer, Linear, Optimizer, Parameter, RMSProp, mlp
-from minivae.ops import sigmoid, softplus
+from minivae.ops import leaky_relu, sigmoid, softplus
 from minivae.parts import Bernoulli, DiagonalGaussian, Likelihood
 from minivae.vae import VAE
+from minivae.variants.conv_vae import ROWS_EACH, ConvVAEConfig
 from minivae.variants.mlp_vae import VAEConfig
 
 EVEN = 3.0 * math.log(2.0)           # −L_GAN where D = ½ for everything: nobody is ahead
@@ -118,7 +119,7 @@ class VAEGAN(VAE):
     def __init__(self, encoder: Layer, decoder: Layer, likelihood: Likelihood, discriminator: Discriminator, *,
                  pixels: int, latents: int, device: Device, dtype: type = np.float32,
                  optimizers: Mapping[str, Optimizer] | None = None, gamma: float = 1.0,
-                 margin: float | None = None) -> None:
+                 margin: float | None = None, rows_each: int | None = None) -> None:
         if not gamma >= 0.0:
             raise ValueError(f"gamma: got {gamma}, expected at least 0")
         if margin is not None and not margin > 0.0:
@@ -131,7 +132,7 @@ class VAEGAN(VAE):
         parts["discriminator"]["game"] = self.game
         given: dict[str, Optimizer] = {name: RMSProp(3e-4) for name in parts} | dict(optimizers or {})
         self.learns(encoder=parts["encoder"], decoder=parts["decoder"], discriminator=parts["discriminator"],
-                    optimizers=given, device=device, dtype=dtype, uses=4)
+                    optimizers=given, device=device, dtype=dtype, rows_each=rows_each, uses=4)
 
     # ── the three players ─────────────────────────────────────────────────────────────────────────
 
@@ -210,12 +211,12 @@ class VAEGAN(VAE):
 
 @dataclass(frozen=True)
 class VAEGANConfig:
-    """The size of a fully connected VAE/GAN: all that is needed to build it again."""
+    """The size of a VAE/GAN, fully connected or convolutional: all that is needed to build it again."""
 
-    vae: VAEConfig
+    vae: VAEConfig | ConvVAEConfig
     """of encoder and decoder; its likelihood is bernoulli or gaussian_fixed"""
     features: int = 128
-    """of the discriminator's layer l, F; before it is one of the encoder's first size"""
+    """of the discriminator's layer l, F; before it is one of the encoder's first size, or convolutions like its"""
 
     def __post_init__(self) -> None:
         at_least_one(features=self.features)
@@ -235,7 +236,11 @@ class VAEGANConfig:
         (rng, p_x), sizes = self.vae.begin(seed, images), self.vae
         encoder = sizes.encoder(DiagonalGaussian(sizes.latents), rng)
         decoder = sizes.decoder(p_x, rng, images)
-        trunk = mlp(sizes.pixels, sizes.hidden[0], self.features, rng=rng, activation="leaky_relu", last=True)
+        if isinstance(sizes, ConvVAEConfig):
+            trunk, rows_each = sizes.trunk(self.features, rng, leaky_relu), ROWS_EACH
+        else:
+            trunk, rows_each = mlp(sizes.pixels, sizes.hidden[0], self.features, rng=rng, activation="leaky_relu",
+                                   last=True), None
         return VAEGAN(encoder, decoder, p_x, Discriminator(trunk, Linear(self.features, 1, rng=rng)),
                       pixels=sizes.pixels, latents=sizes.latents, device=on or device("cpu"), dtype=dtype,
-                      optimizers=optimizers, gamma=gamma, margin=margin)
+                      optimizers=optimizers, gamma=gamma, margin=margin, rows_each=rows_each)

@@ -320,6 +320,23 @@ def test_a_game_from_training_to_samples(data, tmp_path, capsys):
     assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
 
 
+def test_a_game_of_convolutions_from_training_to_samples(data, tmp_path, capsys):
+    run, mine, parts = tmp_path / "run", tmp_path / "square.npz", dict(np.load(data))
+    np.savez(mine, **parts | {part: parts[part][:, :, [0, 0, 1, 1]] for part in ("train", "test")})
+    train = ("train", "--model", "vae_gan", "--network", "conv", "--filters", "3", "4", "--dense", "6", "--latents",
+             "2", "--features", "6", "--optimizer", "rmsprop", "--batch-size", "50", "--device", "cpu", "--out",
+             str(run))
+    assert main([*train, "--data", str(data)]) == 2
+    assert "width: got 3, expected a multiple of 4" in shown(capsys)[1]
+    assert main([*train, "--data", str(mine), "--epochs", "2"]) == 0
+    assert {path.name for path in run.iterdir()} == FILES | PICTURES
+    assert main(["train", "--resume", str(run), "--epochs", "3"]) == 0
+    assert main(["evaluate", str(run), "--samples", "7"]) == 0
+    assert re.search(r"active units: \d of 2\nNLL \d", shown(capsys)[0])
+    assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
+    assert np.load(tmp_path / "s.npz")["images"].shape == (5, 4, 4)
+
+
 def test_four_players_from_training_to_samples(data, run, tmp_path, capsys):
     other, run = run, tmp_path / "run"
     train = ("train", "--model", "cvae_gan", "--data", str(data), *SMALL, "--latents", "2", "--features", "6",

@@ -125,9 +125,10 @@ def test_a_component(trained):
     assert shown.of is None or shown.of.shape == (60,)
 
 
-@pytest.mark.parametrize("name", ["structured", "vae_gan"])
-def test_the_mean_without_residuals_or_discriminator(name, trained):
-    model, shown, _ = model_and_view(trained(name, *OPTIONS[name]))
+@pytest.mark.parametrize(("name", "options"), [
+    ("structured", ()), ("vae_gan", ()), ("vae_gan", ("--network", "conv", "--filters", "3", "--dense", "4"))])
+def test_the_mean_without_residuals_or_discriminator(name, options, trained):
+    model, shown, _ = model_and_view(trained(name, *OPTIONS[name], *options))
     np.testing.assert_allclose(shown.vae.decode(Z), model.decode(Z), rtol=1e-5)
 
 

@@ -14,17 +14,20 @@ from minivae.data import load
 from minivae.distributions import gaussian_nll_fixed
 from minivae.nn import Activation, Adam, Arena, Linear, RMSProp, mlp
 from minivae.training import fit
-from minivae.variants import VAEConfig, VAEGANConfig
+from minivae.variants import ConvVAEConfig, VAEConfig, VAEGANConfig
 from minivae.variants.vae_gan import EVEN, Discriminator
 
 X, Z, B = 4, 2, 5
 RNG = np.random.default_rng(0)
 IMAGES, EPS = 1.0 * (RNG.random((B, X)) < 0.5), RNG.standard_normal((2, B, Z))
 NAMES = ("encoder", "decoder", "discriminator")
+either_network = pytest.mark.parametrize("conv", [False, True], ids=["mlp", "conv"])
 
 
-def small(likelihood="bernoulli", **options):
-    model = VAEGANConfig(VAEConfig(X, (3,), Z, "tanh", likelihood), features=3).build(dtype=np.float64, **options)
+def small(likelihood="bernoulli", conv=False, **options):
+    sizes = (ConvVAEConfig(2, 2, filters=(3,), dense=3, latents=Z, likelihood=likelihood) if conv
+             else VAEConfig(X, (3,), Z, "tanh", likelihood))
+    model = VAEGANConfig(sizes, features=3).build(dtype=np.float64, **options)
     for i, network in enumerate(model.networks.values()):
         network.arena.value[...] += 0.3 * np.random.default_rng(i).standard_normal(network.arena.value.shape)
     model.game.value[...] = EVEN
@@ -41,9 +44,10 @@ def played(model):
     return model._play(x=IMAGES, eps=EPS[0], eps_p=EPS[1])
 
 
+@either_network
 @pytest.mark.parametrize("name", NAMES)
-def test_each_network_hears_its_own_loss_and_the_others_hear_nothing(name):
-    model = small()
+def test_each_network_hears_its_own_loss_and_the_others_hear_nothing(name, conv):
+    model = small(conv=conv)
     _, heard = played(model)
     heard[name](np.ones(B))
     found = gradients(model)
@@ -51,9 +55,10 @@ def test_each_network_hears_its_own_loss_and_the_others_hear_nothing(name):
     assert all(not grad.any() for grad in found.values()), "exactly zero"
 
 
-def test_the_discriminator_never_hears_likeness():
+@either_network
+def test_the_discriminator_never_hears_likeness(conv):
     """Whatever the features say of reconstructions: its gradient is that of the game alone, twice called or once."""
-    model = small()
+    model = small(conv=conv)
     _, heard = played(model)
     heard["discriminator"](np.ones(B))
     alone = gradients(model)["discriminator"]
@@ -124,12 +129,14 @@ def test_a_step_reports_a_true_bound():
     assert terms["elbo"] == pytest.approx(-(terms["nll"] + terms["kl"]))
 
 
+@pytest.mark.parametrize("sizes", [VAEConfig(784, (8,), Z), ConvVAEConfig(filters=(2, 3), dense=5, latents=Z)],
+                         ids=["mlp", "conv"])
 @pytest.mark.parametrize("margin", [None, 0.2])
-def test_a_stop_changes_nothing(margin, tmp_path):
+def test_a_stop_changes_nothing(margin, sizes, tmp_path):
     x = load("digits").train[:60]
 
     def trained(epochs, **how):
-        model = VAEGANConfig(VAEConfig(784, (8,), Z), features=6).build(images=x, margin=margin)
+        model = VAEGANConfig(sizes, features=6).build(images=x, margin=margin)
         return model, fit(model, x, valid=x, epochs=epochs, batch_size=20, progress=False, threads=1, **how)
 
     whole, history = trained(3)
@@ -140,8 +147,20 @@ def test_a_stop_changes_nothing(margin, tmp_path):
     assert [r["train_game"] for r in again] == [r["train_game"] for r in history]
 
 
-def test_threads_share_a_batch():
-    train_alike(lambda: small(margin=0.1), 1.0 * (RNG.random((64, X)) < 0.5))
+@either_network
+def test_threads_share_a_batch(conv):
+    train_alike(lambda: small(conv=conv, margin=0.1), 1.0 * (RNG.random((64, X)) < 0.5))
+
+
+def test_its_discriminator_is_convolutional_where_its_vae_is():
+    model = small(conv=True)
+    found = [type(layer).__name__ for layer in model.discriminator.trunk.layers]
+    assert found == ["Reshape", "Conv2d", "Activation", "Reshape", "Linear", "Activation"]
+    assert {layer.op for layer in model.discriminator.trunk.layers if isinstance(layer, Activation)} == {ops.leaky_relu}
+    vae = ConvVAEConfig(2, 2, filters=(3,), dense=3, latents=Z).build(seed=4)
+    sizes = VAEGANConfig(ConvVAEConfig(2, 2, filters=(3,), dense=3, latents=Z)).build(seed=4)
+    for name, p in vae.parameters().items():
+        np.testing.assert_array_equal(p.value, sizes.parameters()[name].value, err_msg="the VAE of its size")
 
 
 def test_its_optimizers_are_rmsprop_unless_told_otherwise():
@@ -161,14 +180,15 @@ def test_bad_input_is_named():
 
 
 @pytest.mark.peers
-def test_pytorch_finds_the_same_losses_and_gradients():
+@either_network
+def test_pytorch_finds_the_same_losses_and_gradients(conv):
     """A graph for each player, others' parameters detached."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch = pytest.importorskip("torch")
         from torch.distributions import Independent, Normal, kl_divergence
     import torch.nn.functional as F
-    model = small(gamma=0.7)
+    model = small(conv=conv, gamma=0.7)
     weight = RNG.standard_normal(B)
     for of in NAMES:
         p = {name: torch.tensor(q.value, requires_grad=name.startswith(of)) for name, q in model.parameters().items()
@@ -177,16 +197,28 @@ def test_pytorch_finds_the_same_losses_and_gradients():
         def dense(name, h, p=p):
             return h @ p[f"{name}.W"] + p[f"{name}.b"]
 
-        x, (eps, eps_p) = torch.tensor(IMAGES), torch.tensor(EPS)
-        h = torch.tanh(dense("encoder.trunk.0", x))
-        q = Independent(Normal(dense("encoder.mean", h), torch.exp(0.5 * dense("encoder.logvar", h))), 1)
-        hidden = (torch.tanh(dense("decoder.0", z)) for z in (q.mean + q.stddev * eps, eps_p))
-        made = [torch.sigmoid(dense("decoder.2", h)) for h in hidden]
+        def planes(name, h, convolve, p=p):             # of whole images: a 2×2 picture becomes 1×1, or the reverse
+            return convolve(h, p[f"{name}.W"].permute(3, 2, 0, 1), p[f"{name}.b"], stride=2, padding=1)
 
-        def seen(image, dense=dense):
-            f = F.leaky_relu(dense("discriminator.trunk.2", F.leaky_relu(dense("discriminator.trunk.0", image))))
+        def halved(part, x, act):
+            h = act(planes(f"{part}.1", x.reshape(-1, 1, 2, 2), F.conv2d))
+            return act(dense(f"{part}.4", h.flatten(1)))
+
+        def decoded(z):
+            if not conv:
+                return torch.sigmoid(dense("decoder.2", torch.tanh(dense("decoder.0", z))))
+            h = F.relu(dense("decoder.2", F.relu(dense("decoder.0", z))))
+            return torch.sigmoid(planes("decoder.5", h.reshape(-1, 3, 1, 1), F.conv_transpose2d).flatten(1))
+
+        def seen(image):
+            f = (halved("discriminator.trunk", image, F.leaky_relu) if conv else F.leaky_relu(
+                dense("discriminator.trunk.2", F.leaky_relu(dense("discriminator.trunk.0", image)))))
             return f, dense("discriminator.head", f)[:, 0]
 
+        x, (eps, eps_p) = torch.tensor(IMAGES), torch.tensor(EPS)
+        h = halved("encoder.trunk", x, F.relu) if conv else torch.tanh(dense("encoder.trunk.0", x))
+        q = Independent(Normal(dense("encoder.mean", h), torch.exp(0.5 * dense("encoder.logvar", h))), 1)
+        made = [decoded(z) for z in (q.mean + q.stddev * eps, eps_p)]
         (f, a), (f_again, a_again), (_, a_dreamt) = map(seen, (x, *made))
         likeness = 0.5 * (f - f_again).square().sum(1)
         kl = kl_divergence(q, Independent(Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean)), 1))
