@@ -315,7 +315,7 @@ if __name__ == "__main__":
 #
 # 1. *Change this.*  $\gamma = 0.01$, then 100 (`VAEGANConfig.build(gamma=…)`).  Which player does the decoder listen to, and how do
 #    precision and recall tell it?
-# 2. *Break this.*  In `minivae/variants/vae_gan.py` let `heard_of_likeness` call `pull_made` without `need_dp=False`.  What becomes of the
+# 2. *Break this.*  In `minivae/variants/vae_gan.py` let `heard_by_encoder` call `pull_made` without `need_dp=False`.  What becomes of the
 #    features, and of $\mathcal L_\text{like}$?  Which test says so?
 # 3. *Derive this.*  Put (3) into the average of (1) with one made image, and show that what the decoder goes down is
 #    $2\, \mathrm{JS}(p, q) - \log 4$, with the Jensen–Shannon divergence $\mathrm{JS} = \frac12 \mathrm{KL}(p \,\|\, m) + \frac12 \mathrm{KL}(q \,\|\, m)$,

@@ -468,7 +468,7 @@ if __name__ == "__main__":
 #
 # 1. *Change this.*  $\lambda_3 = \lambda_4 = 10$, then $0.1$ (`train(…, weights=…)`).  What becomes of the judge's answers, of diversity, of recall?  And with
 #    the pairs left out, $\lambda_2 = 0$?
-# 2. *Break this.*  In `minivae/variants/cvae_gan.py` let `heard_by_generator` call `pull_looked` without `need_dp=False`.  What does the
+# 2. *Break this.*  In `minivae/variants/cvae_gan.py` let `heard_by_makers` call `pull_looked` without `need_dp=False`.  What does the
 #    classifier learn now, and which test says so?
 # 3. *Derive this.*  $\mathcal L_{GD}$ is zero for every generator whose features have the right mean.  Show that for features that are linear in $x$
 #    that is the mean image and no more; and that with features $f(x) = (x, x x^\top)$ it is the first two moments.  What does a

@@ -222,14 +222,18 @@ class VAE(Model):
 
         (Of several processes each returns its part of the means: they add up.)
         """
-        x, step = as_batch(batch).x, self.optimizer.steps
+        x, step = as_batch(batch).x, max(network.optimizer.steps for network in self.networks.values())
         B, eps = len(x), self._noise(rng, self.samples, len(x))
         self._check(x, eps)
 
         def share(model: VAE, rows: slice) -> tuple[Array, ...]:     # the loss is the mean of −ELBO = nll + kl, mostly
             return self.objective(model, x=x[rows], eps=eps[:, rows], weight=1.0 / B, step=step)
 
-        return dict(zip(self.objective.names, self.workers.step(share, B)))   # each worker takes some rows of the batch
+        return dict(zip(self.objective.names, self.workers.step(share, B, self.movers(step))))
+
+    def movers(self, step: int) -> Sequence[str] | None:
+        """Which networks this step moves; None: all."""
+        return None
 
     def terms(self, batch: Data, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
         """(nll, kl), both (B,): values only."""

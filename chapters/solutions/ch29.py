@@ -71,13 +71,13 @@ assert share[0.01] < share[1.0] < share[100.0]
 # %% [markdown]
 # ## Exercise 2
 #
-# > *Break this.*  In `minivae/variants/vae_gan.py` let `heard_of_likeness` call `pull_made` without `need_dp=False`.  What becomes of the
+# > *Break this.*  In `minivae/variants/vae_gan.py` let `heard_by_encoder` call `pull_made` without `need_dp=False`.  What becomes of the
 # > features, and of $\mathcal L_\text{like}$?  Which test says so?
 #
 # Then the discriminator hears likeness, too, and goes down it: the easiest way to make all images alike in features is to have *no* features.  They shrink towards constants, $\mathcal L_\text{like}$ towards 0, and encoder and decoder, who are judged by them,
 # learn nothing of images any more.  `test_the_discriminator_never_hears_likeness` says so.
 #
-# The same without editing the file: a discriminator that keeps its parameters' gradients whenever a cotangent of its features arrives.
+# The same without editing the file: a discriminator that keeps its parameters' gradients whenever a cotangent of its features arrives alone.
 
 # %%
 class HearsLikeness(Discriminator):
@@ -85,7 +85,7 @@ class HearsLikeness(Discriminator):
         value, pull = super().__call__(x)
 
         def pullback(dfeatures, dlogit, need_dx=True, need_dp=True):
-            return pull(dfeatures, dlogit, need_dx=need_dx, need_dp=need_dp or dfeatures is not None)
+            return pull(dfeatures, dlogit, need_dx=need_dx, need_dp=need_dp or dlogit is None)
 
         return value, pullback
 

@@ -66,7 +66,7 @@ assert opt.quick or recall["no pairs"] < recall["the chapter's"]
 # %% [markdown]
 # ## Exercise 2
 #
-# > *Break this.*  In `minivae/variants/cvae_gan.py` let `heard_by_generator` call `pull_looked` without `need_dp=False`.  What does the
+# > *Break this.*  In `minivae/variants/cvae_gan.py` let `heard_by_makers` call `pull_looked` without `need_dp=False`.  What does the
 # > classifier learn now, and which test says so?
 #
 # It hears the generator's loss of centres, too, and goes down it in the wrong place: it learns features in which made images lie where real ones do, whatever they look like.  It is no longer taught by real images alone,

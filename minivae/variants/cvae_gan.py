@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,9 +118,9 @@ class CVAEGAN(M2):
 
     def _play(self, *, x: Array, labels: Array, eps: Array, eps_p: Array) -> tuple[tuple[Array, ...],
                                                                                    dict[str, Pullback]]:
-        """nll, L_KL, L_C, L_D, L_G, and what x_p has in L_GD and L_GC; who hears what, by network
+        """nll, L_KL, L_C, L_D, L_G, and what x_p has in L_GD and L_GC; who hears what
 
-        x (B, X), labels (B,), eps and eps_p (B, Z) -> 7 × (B,), and for each network a pullback of one cotangent (B,)
+        x (B, X), labels (B,), eps and eps_p (B, Z) -> 7 × (B,), and by who hears it a pullback of one cotangent (B,)
         """
         kl_weight, pair_weight, d_weight, c_weight = self.weights
         y = one_hot(labels, classes=self.classes, dtype=x.dtype)
@@ -140,14 +141,14 @@ class CVAEGAN(M2):
         far_d, pull_far_d = self.centres_d(f_d_dreamt, y=everybody)
         far_c, pull_far_c = self.centres_c(f_c_dreamt, y=y)
 
-        def heard_by_encoder(d: Array) -> None:
-            dq_draw = pull_z(pull_again(pair_weight * pull_pairwise(d), need_dp=False))
-            pull_q(*(a + b for a, b in zip(dq_draw, pull_kl(kl_weight * d))), need_dx=False)
-
-        def heard_by_generator(d: Array) -> None:       # past C and D, which do not hear it
-            pull_again(pair_weight * pull_pairwise(d), need_dx=False)
-            pull_dreamt(pull_judged(pull_far_d(d_weight * d), None, need_dp=False)
-                        + pull_looked(pull_far_c(c_weight * d), None, need_dp=False), need_dx=False)
+        # both together, for the pairs are pulled back once for both; past C and D, which do not hear them
+        def heard_by_makers(d: Array, encoder: bool = True, generator: bool = True) -> None:
+            dz = pull_again(pair_weight * pull_pairwise(d), need_dx=encoder, need_dp=generator)
+            if encoder:
+                pull_q(*(a + b for a, b in zip(pull_z(dz), pull_kl(kl_weight * d))), need_dx=False)
+            if generator:
+                pull_dreamt(pull_judged(pull_far_d(d_weight * d), None, need_dp=False)
+                            + pull_looked(pull_far_c(c_weight * d), None, need_dp=False), need_dx=False)
 
         def heard_by_classifier(d: Array) -> None:
             pull_named(None, pull_surprise(d), need_dx=False)
@@ -162,7 +163,7 @@ class CVAEGAN(M2):
 
         nll, _ = self.likelihood(outputs, x=x)
         return (nll, kl, surprise, right + wrong, pairwise, far_d, far_c), {
-            "encoder": heard_by_encoder, "generator": heard_by_generator, "classifier": heard_by_classifier,
+            "encoder and generator": heard_by_makers, "classifier": heard_by_classifier,
             "discriminator": heard_by_discriminator, "centres": tell_the_centres}
 
     def loss(self, *, of: str, x: Array, labels: Array, eps: Array, eps_p: Array) -> tuple[Array, Pullback]:
@@ -171,7 +172,9 @@ class CVAEGAN(M2):
         of_kl, of_pairs, of_d, of_c = self.weights
         losses = {"encoder": of_kl * kl + of_pairs * pairwise, "classifier": surprise, "discriminator": game,
                   "generator": of_pairs * pairwise + of_d * far_d + of_c * far_c}
-        return losses[of], heard[of]
+        makers = heard["encoder and generator"]
+        alone = {"encoder": partial(makers, generator=False), "generator": partial(makers, encoder=False)}
+        return losses[of], (heard | alone)[of]
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
         """One step of all players and of the centres; the batch's mean terms."""

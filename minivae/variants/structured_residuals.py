@@ -27,9 +27,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device
-from minivae.batch import as_batch
-from minivae.nn import Data, Layer, Optimizer, mlp
+from minivae.backend import Array, Device, Pullback, at_least_one, device
+from minivae.nn import Layer, Optimizer, mlp
 from minivae.ops import concat
 from minivae.parts import DiagonalGaussian, Objective, StructuredGaussian
 from minivae.vae import VAE
@@ -76,22 +75,10 @@ class StructuredVAE(VAE):
         self.learns(vae=vae, diagonal=diagonal, below=below, optimizers=optimizers, device=device, dtype=dtype,
                     uses=samples)
 
-    def learners(self, step: int) -> tuple[str, ...]:
-        """Which networks the next step moves."""
+    def movers(self, step: int) -> tuple[str, ...]:
         if step < self.diagonal_steps:
             return "vae", "diagonal"
         return ("diagonal", "below") if step < self.diagonal_steps + self.fixed_steps else ("vae", "diagonal", "below")
-
-    def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
-        """One step up the bound of the networks whose turn it is; the batch's mean terms."""
-        x, step = as_batch(batch).x, self.networks["diagonal"].optimizer.steps       # it moves in every step
-        B, eps = len(x), self._noise(rng, self.samples, len(x))
-        self._check(x, eps)
-
-        def share(model: VAE, rows: slice) -> tuple[Array, ...]:
-            return self.objective(model, x=x[rows], eps=eps[:, rows], weight=1.0 / B, step=step)
-
-        return dict(zip(self.objective.names, self.workers.step(share, B, self.learners(step))))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from minivae.nn import Activation, Adam, Linear, MovingAverage, RMSProp
 from minivae.ops import one_hot
 from minivae.parts import Centres
 from minivae.training import fit
-from minivae.variants import CVAEGANConfig, M2Config
+from minivae.variants import CVAEGAN, CVAEGANConfig, M2Config
 from minivae.variants.cvae_gan import PLAYERS
 from minivae.variants.vae_gan import Discriminator, Seeing
 
@@ -52,6 +52,26 @@ def test_each_player_hears_its_own_loss_and_the_others_hear_nothing(name):
     found = heard(small(), name)
     assert found.pop(name).any()
     assert all(not grad.any() for grad in found.values()), "exactly zero"
+
+
+def test_the_pairs_are_pulled_back_once_and_both_makers_hear_them(monkeypatch):
+    """As a step does it: the same gradients, bit for bit, and half the way through C and D."""
+    model, passes, pairwise = small(), [], CVAEGAN._pairwise
+
+    def counted(self, image, **of):
+        value, pull = pairwise(self, image, **of)
+        return value, lambda d: (passes.append(1), pull(d))[1]
+
+    monkeypatch.setattr(CVAEGAN, "_pairwise", counted)
+    alone = heard(model, "encoder", "generator")
+    assert len(passes) == 2
+    for network in model.networks.values():
+        network.arena.zero_grad()
+    _, pulls = model._play(x=IMAGES, labels=LABELS, eps=EPS[0], eps_p=EPS[1])
+    pulls["encoder and generator"](np.ones(B))
+    assert len(passes) == 3
+    for name, network in model.networks.items():
+        np.testing.assert_array_equal(network.arena.grad, alone[name])
 
 
 @pytest.mark.parametrize("term", HEARD)
