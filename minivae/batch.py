@@ -83,6 +83,13 @@ def check_images(x: Any, pixels: int, name: str) -> Array:
     return x
 
 
+def check_labels(labels: Any, classes: int, name: str) -> None:
+    """Raise ValueError unless they are whole numbers (N,) in 0 … classes − 1."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"{name}: got {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}, expected "
+                         f"whole numbers (N,) in 0 … {classes - 1}")
+
+
 def _explained(name: str) -> str:
     """ "y (labels or conditions)" """
     said = {"y": "labels or conditions", "mask": "which entries count", "lengths": "of the sequences"}

@@ -68,8 +68,8 @@ class Sample:
 
     A model of sentences prints them, and writes a .tsv of a label and a sentence in each line.
 
-    A cvae completes test images, one after another; m2, m1m2 and cvae_gan draw their classes in turn, 0, 1, 2, …, or
-    the one that is given; a gmvae and an infinite one draw a row of each of their clusters.
+    A cvae completes test images, one after another; m2, m1m2, cvae_gan and a vq_vae by class draw their classes in
+    turn, 0, 1, 2, …, or the one that is given; a gmvae and an infinite one draw a row of each of their clusters.
 
     Example: minivae sample runs/digits --n 100 --out samples.npz
     """
@@ -81,7 +81,7 @@ class Sample:
     out: Path = Path("samples.npz")
     """file to write"""
     given: int | None = None
-    """images, or sentences, of this class alone (m2, m1m2, cvae_gan, m2_text)"""
+    """images, or sentences, of this class alone (m2, m1m2, cvae_gan, m2_text, a vq_vae that was trained --by-class)"""
     seed: int = 0
     device: DeviceName = "auto"
     folder: Path | None = None

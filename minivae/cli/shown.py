@@ -289,7 +289,7 @@ SHOWN: dict[str, Shown] = {
     "vae_gan": Shown(portrait, all_of_a_vae, samples),
     "cvae_gan": Shown(classes, semi_supervised, samples, units=False, by_class=True),
     "mvae": Shown(of_voices, frames, samples, whole=False, units=False, by_class=True),
-    "vq_vae": Shown(of_numbers, words, samples, units=False),
+    "vq_vae": Shown(of_numbers, words, samples, units=False, by_class=True),
     "m2_text": Shown(no_pictures, semi_supervised_sentences, samples, judge=judged_sentences, whole=False, units=False,
                      by_class=True, sentences=True),
 }

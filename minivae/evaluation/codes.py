@@ -53,7 +53,7 @@ class CodeUse:
     """All levels, the finest first, and what the priors make of their numbers."""
 
     levels: tuple[LevelUse, ...]
-    bits: Estimate                     # −log₂ p(c), of an example
+    bits: Estimate                     # −log₂ p(c), of an example; with classes −log₂ p(c, y)
     examples: int
 
     @property
@@ -69,8 +69,8 @@ class CodeUse:
 def code_use(model: VQVAE, data: Data) -> CodeUse:
     """Over all examples: of a small batch a perplexity says little."""
     def work(part: Batch, rng: Generator) -> tuple[list[np.ndarray], np.ndarray]:
-        codes = model.codes(part.x)
-        return [to_numpy(numbers) for numbers in codes], to_numpy(model.cost(codes))
+        codes, labels = model.codes(part.x), part.labels if model.classes else None
+        return [to_numpy(numbers) for numbers in codes], to_numpy(model.cost(codes, labels))
 
     parts = over_parts(model, data, work)
     pictures = [np.concatenate(level) for level in zip(*(codes for codes, _ in parts))]

@@ -98,6 +98,7 @@ def pixel_cnn_cases(rng: Generator) -> list[Case]:
     n, p = rng.standard_normal, parts
     block, blocks = p.GatedBlock(2, rng=rng), Blocks(p.GatedBlock(1, rng=rng), p.GatedBlock(1, rng=rng))
     top, bottom = p.PixelCNN(3, channels=2, blocks=1, rng=rng), p.PixelCNN(2, upper=3, channels=1, blocks=2, rng=rng)
+    told = p.PixelCNN(2, upper=3, classes=3, size=(2, 2), channels=1, blocks=1, rng=rng)
     book, z = p.Codebook(4, 2, rng=rng), n((2, 2, 3, 2))
     e = book.look_up(book.nearest(z))
     centres = p.Centres(3, 2)
@@ -108,6 +109,8 @@ def pixel_cnn_cases(rng: Generator) -> list[Case]:
         layer_row(rng, blocks, n((1, 2, 2, 1)), n((1, 2, 2, 1)), n((1, 2, 2, 8))),
         layer_row(rng, top, codes=rng.integers(0, 3, (2, 2, 3)), above=np.zeros((2, 2, 3), int), note="nothing above"),
         layer_row(rng, bottom, codes=rng.integers(0, 2, (1, 4, 4)), above=rng.integers(0, 3, (1, 2, 2))),
+        layer_row(rng, told, codes=rng.integers(0, 2, (3, 4, 4)), above=rng.integers(0, 3, (3, 2, 2)),
+                  labels=np.array([2, 0, 2]), note="told a class"),
         row(bottom.logits, parameters=bottom.parameters(), codes=np.array([[[1, 0], [0, 0]]]),
             above=np.array([[[2]]])),
         row(book, z, held=(e, e - z), note="the words held"),          # they do not learn by a gradient, nor do centres

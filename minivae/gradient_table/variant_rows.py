@@ -237,10 +237,10 @@ def vq_vae_cases(rng: Generator) -> list[Case]:
     two levels do not have.
     """
     n, rows = rng.standard_normal, []
-    for side, levels, likelihood, directions in ((4, 2, "gaussian_shared", None), (4, 1, "bernoulli", None),
-                                                 (8, 3, "gaussian_fixed", 3)):
+    for side, levels, likelihood, classes, directions in ((4, 2, "gaussian_shared", 3, None), (4, 1, "bernoulli", 0, None),
+                                                          (8, 3, "gaussian_fixed", 0, 3)):
         model = VQVAEConfig(side, side, 1, levels, codes=3, dimensions=2, filters=1, prior_channels=1, prior_blocks=1,
-                            likelihood=likelihood).build(dtype=float)
+                            likelihood=likelihood, classes=classes).build(dtype=float)
         for name, network in model.networks.items():
             if name != "codebooks":
                 network.arena.value[...] += 0.3 * n(network.arena.value.shape)
@@ -253,7 +253,8 @@ def vq_vae_cases(rng: Generator) -> list[Case]:
         rows += [row(model.levels, x.reshape(2, side, side, 1), note=note, held=held, directions=directions,
                      parameters={name: p for name, p in vae.items() if "levels" in name}),
                  row(model.autoencoder_terms, note=note, parameters=vae, directions=directions, x=x, held=held),
-                 row(model.prior_nll, note=note, parameters=priors, directions=directions, codes=model.codes(x))]
+                 row(model.prior_nll, note=note, parameters=priors, directions=directions, codes=model.codes(x),
+                     labels=np.array([2, 0]) if classes else None)]
     return rows
 
 

@@ -11,10 +11,13 @@ two:
 
     a = conv(v) + s,   v ← gated(a)        b = conv(h) + 1×1(a) + t,   h ← h + 1×1(gated(b))
 
-with `ops.gated`.  s and t are what a picture above says of each pixel: the codes of a coarser level.
+with `ops.gated`.  s and t are what is told of each pixel: by a picture above, the codes of a coarser level, and by the
+class of the picture, if it is known.  A class has a picture too, of vectors that learn, and every gate hears them
+through a 1×1 convolution (van den Oord et al. 2016, eq. 5; the same at every pixel, their eq. 4, would leave it to the
+borders to say where one is).  The two add.
 van den Oord et al. 2016, section 2 and figure 2; Razavi et al. 2019, section 3.2.
 
-Shapes: B pictures of H × W codes, K numbers, C channels.  Nats.
+Shapes: B pictures of H × W codes, K numbers, C channels; labels (B,).  Nats.
 """
 
 from __future__ import annotations
@@ -111,17 +114,20 @@ class Blocks(Several):
 
 
 class PixelCNN(Layer):
-    """−log p(codes | above)        codes (B, H, W), above (B, H/f, W/f) -> (B,)
+    """−log p(codes | above, label)        codes (B, H, W), above (B, H/f, W/f), labels (B,) -> (B,)
 
     codes      K, the numbers that a pixel can be
     upper      the numbers that a pixel of the picture above can be: 1, and all of them 0, if nothing is above
+    classes    how many there are, of which one is told; 0: none is, and labels are None
+    size       of the picture above, (H/f, W/f), if a class is told
     channels   C, of both stacks
     blocks     how many gated blocks: v sees so many rows further
     """
 
-    def __init__(self, codes: int, *, upper: int = 1, channels: int = 32, blocks: int = 4, rng: Generator) -> None:
+    def __init__(self, codes: int, *, upper: int = 1, classes: int = 0, size: tuple[int, int] = (1, 1),
+                 channels: int = 32, blocks: int = 4, rng: Generator) -> None:
         at_least_one(codes=codes, upper=upper, channels=channels, blocks=blocks)
-        self.codes = codes
+        self.codes, self.classes = codes, classes
         self.embed = Embedding(codes, channels, rng=rng)
         self.upper = Embedding(upper, channels, rng=rng)
         self.given = Sequential(Conv2d(channels, channels, kernel=3, padding=1, rng=rng, init=he), Activation(relu),
@@ -131,11 +137,18 @@ class PixelCNN(Layer):
         self.blocks = Blocks(*(GatedBlock(channels, rng=rng) for _ in range(blocks)))
         self.head = Sequential(Activation(relu), Conv2d(channels, 2 * channels, kernel=1, rng=rng, init=he),
                                Activation(relu), Conv2d(2 * channels, codes, kernel=1, rng=rng))
+        if classes:
+            self.kind = Embedding(classes, size[0] * size[1] * channels, rng=rng)
+            self.kind.table.value[...] = 0.0           # it says nothing yet
+            self.say = Conv2d(channels, 4 * channels * blocks, kernel=1, rng=rng)
 
-    def logits(self, *, codes: Array, above: Array) -> tuple[Array, Pullback]:
-        """log p(cᵢ = k | earlier, above), up to a constant        (B, H, W) (B, H/f, W/f) -> (B, H, W, K)"""
+    def logits(self, *, codes: Array, above: Array, labels: Array | None = None) -> tuple[Array, Pullback]:
+        """log p(cᵢ = k | earlier, above, label), up to a constant  (B, H, W) (B, H/f, W/f) (B,) -> (B, H, W, K)
+
+        Raises ValueError unless there are labels where there are classes.
+        """
         e, pull_embed = self.embed(codes=codes)
-        s, pull_told = self._told(above, codes.shape[1])
+        s, pull_told = self._told(above, codes.shape[1], labels)
         v, pull_above = self.first_above(e)
         h, pull_left = self.first_left(e)
         h, pull_blocks = self.blocks(v, h, s)
@@ -149,8 +162,14 @@ class PixelCNN(Layer):
 
         return logits, pullback
 
-    def _told(self, above: Array, height: int) -> tuple[Array, Pullback]:
-        """What every block is told of the picture above, at every pixel   (B, H/f, W/f) -> (B, H, W, 4·C·blocks)"""
+    def _told(self, above: Array, height: int, labels: Array | None) -> tuple[Array, Pullback]:
+        """What every block is told at every pixel, of the picture above and of the class
+
+        (B, H/f, W/f) (B,) -> (B, H, W, 4·C·blocks)
+        """
+        if (labels is not None) != (self.classes > 0):
+            raise ValueError(f"labels: got {'none' if labels is None else 'some'}, and this prior is told one of "
+                             f"{self.classes} classes")
         u, pull_upper = self.upper(codes=above)
         large, pull_upsample = upsample(u, factor=height // above.shape[1])
         s, pull_given = self.given(large)
@@ -158,10 +177,29 @@ class PixelCNN(Layer):
         def pullback(ds: Array, need_dp: bool = True) -> None:
             pull_upper(pull_upsample(pull_given(ds, need_dp=need_dp)), need_dp=need_dp)
 
+        if labels is None:
+            return s, pullback
+        k, pull_kind = self._said(labels, above.shape, height)
+
+        def pullback_too(ds: Array, need_dp: bool = True) -> None:
+            pullback(ds, need_dp=need_dp)
+            pull_kind(ds, need_dp=need_dp)
+
+        return s + k, pullback_too
+
+    def _said(self, labels: Array, shape: tuple[int, ...], height: int) -> tuple[Array, Pullback]:
+        """What every block is told of the class, at every pixel; shape (B, H/f, W/f)  (B,) -> (B, H, W, 4·C·blocks)"""
+        k, pull_kind = self.kind(codes=labels)
+        large, pull_upsample = upsample(k.reshape(*shape, -1), factor=height // shape[1])
+        s, pull_say = self.say(large)
+
+        def pullback(ds: Array, need_dp: bool = True) -> None:
+            pull_kind(pull_upsample(pull_say(ds, need_dp=need_dp)), need_dp=need_dp)
+
         return s, pullback
 
-    def __call__(self, *, codes: Array, above: Array) -> tuple[Array, Pullback]:
-        logits, pull_logits = self.logits(codes=codes, above=above)
+    def __call__(self, *, codes: Array, above: Array, labels: Array | None = None) -> tuple[Array, Pullback]:
+        logits, pull_logits = self.logits(codes=codes, above=above, labels=labels)
         B, H, W, K = logits.shape
         nll, pull_nll = categorical_nll(logits.reshape(B * H * W, K), labels=codes.reshape(-1))
 
@@ -170,13 +208,13 @@ class PixelCNN(Layer):
 
         return nll.reshape(B, H * W).sum(axis=1), pullback
 
-    def sample(self, above: Array, rng: Generator, *, shape: tuple[int, int]) -> Array:
-        """A picture of this shape for each one above, pixel by pixel        (B, H/f, W/f) -> (B, H, W)
+    def sample(self, above: Array, rng: Generator, *, shape: tuple[int, int], labels: Array | None = None) -> Array:
+        """A picture of this shape for each one above, pixel by pixel        (B, H/f, W/f), labels (B,) -> (B, H, W)
 
         Only what the next pixel needs is computed: of each convolution what it sees, for one place.
         """
         B, (H, W), table = len(above), shape, self.embed.table.value
-        shares = np.split(self._told(above, H)[0], len(self.blocks.layers), axis=-1)
+        shares = np.split(self._told(above, H, labels)[0], len(self.blocks.layers), axis=-1)
         codes, e = np.zeros_like(above, shape=(B, H, W)), np.zeros_like(table, shape=(B, H, W, table.shape[1]))
         states = [_State(block, s, e) for block, s in zip(self.blocks.layers, shares)]
         for i in range(H):

@@ -51,7 +51,7 @@ OF_SOME_MODELS = {                     # the settings that mean something to som
     ("vae_gan", "cvae_gan"): ("features",),
     ("vae_gan",): ("likeness", "margin"),
     ("cvae_gan",): ("weights",),
-    ("vq_vae",): ("levels", "codes", "prior_channels", "prior_blocks"),
+    ("vq_vae",): ("levels", "codes", "prior_channels", "prior_blocks", "by_class"),
     ("structured",): ("fixed_epochs",),
     ("infinite",): ("concentration",),
     ("m2", "m1m2", "m2_text"): ("labels", "label_weight"),
@@ -231,6 +231,11 @@ def build_structured(recipe: Recipe, dataset: Dataset, train: Batch, on: Device)
         diagonal_steps=first * steps, fixed_steps=recipe.fixed_epochs * steps)
 
 
+def maybe_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
+    """The images, and for a recipe by class their labels."""
+    return tell_labels(recipe, dataset, part) if recipe.by_class else part
+
+
 def build_vq_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The VQ-VAE: some epochs for the autoencoder, the others for the priors of its codes."""
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
@@ -238,7 +243,8 @@ def build_vq_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> 
         f"prior_{i}": recipe.new_optimizer(recipe.epochs - first, steps) for i in range(recipe.levels)}}
     height, width, channels = (*dataset.image_shape, 1)[:3]
     return VQVAEConfig(height, width, channels, recipe.levels, recipe.codes, prior_channels=recipe.prior_channels,
-                       prior_blocks=recipe.prior_blocks, likelihood=recipe.likelihood).build(
+                       prior_blocks=recipe.prior_blocks, likelihood=recipe.likelihood,
+                       classes=classes_of(dataset) if recipe.by_class else 0).build(
         seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
 
 
@@ -288,8 +294,8 @@ MODELS: dict[str, Kind] = {
                      number_images, build_infinite, as_it_is),
     "structured": Kind("residuals that are correlated; wants --likelihood gaussian_pixel",
                        as_it_is, build_structured),
-    "vq_vae": Kind("pictures of numbers, and a prior that draws them: --codes, --levels",
-                   as_it_is, build_vq_vae),
+    "vq_vae": Kind("pictures of numbers, and a prior that draws them, told the class or not: --codes, --levels, --by-class",
+                   maybe_labels, build_vq_vae),
     "vae_gan": Kind("a discriminator compares images, and plays against the decoder; wants --optimizer rmsprop",
                     as_it_is, build_vae_gan),
     "cvae_gan": Kind("the same with a class that is told, and a classifier",

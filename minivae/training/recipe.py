@@ -94,6 +94,8 @@ class Recipe:
     """of the PixelCNNs' convolutions (model vq_vae)"""
     prior_blocks: int = 4
     """gated blocks of a PixelCNN (model vq_vae)"""
+    by_class: bool = False
+    """tell the PixelCNNs the label of every image, so that samples can be of a class (model vq_vae)"""
     features: int = 512
     """of the discriminator, in which images are compared (models vae_gan, cvae_gan)"""
     likeness: float = 1.0

@@ -17,7 +17,8 @@
     cvae_gan               CVAEGANConfig(M2Config(…)).build(): images of a class, told by centres of features
     mvae                   SourceVAEConfig(frequencies, speakers).build(): how loud a voice is, frame by frame
     zero_vae_gan           ZeroVAEGANConfig(features, attributes, classes).build(): features of classes that nobody saw
-    vq_vae                 VQVAEConfig().build(): images as pictures of numbers, and a prior that draws such pictures
+    vq_vae                 images as pictures of numbers, and priors that draw such pictures, of a class that is told
+    vq_vae_sizes           VQVAEConfig().build(): builds one
     two_stage              a second VAE learns where the codes of the first one lie
     probabilistic_pca      the linear VAE, in which everything is known exactly
 
@@ -43,7 +44,8 @@ from minivae.variants.structured_residuals import StructuredVAE, StructuredVAECo
 from minivae.variants.text_sizes import TextM2Config
 from minivae.variants.two_stage import TwoStage, TwoStageConfig
 from minivae.variants.vae_gan import VAEGAN, VAEGANConfig
-from minivae.variants.vq_vae import VQVAE, VQVAEConfig
+from minivae.variants.vq_vae import VQVAE
+from minivae.variants.vq_vae_sizes import VQVAEConfig
 from minivae.variants.zero_vae_gan import ZeroVAEGAN, ZeroVAEGANConfig
 
 __all__ = [

@@ -39,7 +39,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, array_module, at_least_one
-from minivae.batch import Batch, as_batch
+from minivae.batch import Batch, as_batch, check_labels
 from minivae.distributions import (
     categorical_kl,
     categorical_nll,
@@ -194,10 +194,7 @@ class M2(Model):
             if array.ndim != 2 or array.shape[1] != self.seen or array.dtype.kind != "f" or not len(array):
                 raise ValueError(f"{name}.{key}: got {array.dtype} {array.shape}, expected floats (N, {self.seen})")
             self.pixel_likelihood.check(array, f"{name}.{key}")
-        labels = batch.labels
-        if labels.ndim != 1 or labels.dtype.kind not in "iu" or not 0 <= labels.min() <= labels.max() < self.classes:
-            raise ValueError(f"{name}.labels: got {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}, "
-                             f"expected whole numbers (N,) in 0 … {self.classes - 1}")
+        check_labels(batch.labels, self.classes, f"{name}.labels")
 
     @property
     def seen(self) -> int:

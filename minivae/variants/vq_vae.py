@@ -20,6 +20,10 @@ It is left as it is, and the priors learn on its codes, each its own −log p.  
     codebooks    the same                 no loss: sums and counts of what chose each word
     bottom, top  those after              −log p(c_bottom | c_top), and −log p(c_top)
 
+With classes, the priors are told the label y, too: each has a picture of vectors for every class, which adds to what
+the coarser codes say (parts.pixel_cnn).  "kl" is then −log p(c | y) − log p(y), y uniform: the
+bound is on log p(x, y), which is below log p(x).  Autoencoder and words know of no class.
+
 How levels hear each other is told in parts.levels; one level is the VQ-VAE of van den Oord et al. 2017.
 Razavi et al. 2019, algorithms 1 and 2, sections 3.1 and 3.2.   Shapes: B images of X = H·W·channels pixels.  Nats.
 """
@@ -28,39 +32,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 
 import numpy as np
 
-from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device
-from minivae.batch import as_batch, check_images
-from minivae.nn import (
-    Activation,
-    Conv2d,
-    ConvTranspose2d,
-    Data,
-    Model,
-    MovingAverage,
-    Optimizer,
-    Residual,
-    Sequential,
-    Several,
-    he,
-)
+from minivae.backend import Array, Device, Generator, Pullback, at_least_one
+from minivae.batch import as_batch, check_images, check_labels
+from minivae.nn import Data, Model, MovingAverage, Optimizer, Several
 from minivae.nn.workers import Share
-from minivae.ops import relu
-from minivae.parts import Codebook, Level, Levels, Likelihood, PixelCNN, likelihood
+from minivae.parts import Levels, Likelihood
 from minivae.parts.levels import Codes, Held
-from minivae.variants.mlp_vae import start_at
 
-HALVE = {"kernel": 4, "stride": 2, "padding": 1}
 RESTART_EVERY = 20         # steps: then words that nobody chooses are drawn from the batch, of
 RESTART_FROM = 16          # so many of its images
 AT_ONCE = 250              # pictures that are drawn together
 
 
 class VQVAE(Model):
-    """Reads batch.x (B, X).
+    """Reads batch.x (B, X); with classes, batch.labels (B,), numbers from 0.
 
     levels          the autoencoder
     priors          a PixelCNN for each of its levels
@@ -68,12 +56,14 @@ class VQVAE(Model):
     first_steps     so many steps train the autoencoder, and those after them the priors
     beta            price of the commitment ‖z − e‖²
     decay           γ of the codebooks' moving averages
+    classes         of which the priors are told one; 0: they are told none
     optimizers      of "vae" and of the priors, "prior_0" and so on; Adam(1e-3) for those that are not named
     """
 
     def __init__(self, levels: Levels, priors: Several, likelihood: Likelihood, *, shape: tuple[int, int, int],
                  device: Device, dtype: type = np.float32, optimizers: Mapping[str, Optimizer] | None = None,
-                 first_steps: int = 0, beta: float = 0.25, decay: float = 0.99) -> None:
+                 first_steps: int = 0, beta: float = 0.25, decay: float = 0.99, classes: int = 0) -> None:
+        self.classes, self.needs = classes, ("x", "labels") if classes else ("x",)
         self.levels, self.priors, self.likelihood = levels, priors, likelihood
         self.shape, self.first_steps, self.beta = shape, first_steps, beta
         self.pixels = shape[0] * shape[1] * shape[2]
@@ -97,10 +87,11 @@ class VQVAE(Model):
 
         return (nll, commitment), pullback
 
-    def prior_nll(self, *, codes: Codes) -> tuple[Array, Pullback]:
-        """−log p(c) = Σ −log p(c_l | c_l+1), the coarsest given nothing        [(B, ·, ·), …] -> (B,)"""
+    def prior_nll(self, *, codes: Codes, labels: Array | None = None) -> tuple[Array, Pullback]:
+        """−log p(c | y) = Σ −log p(c_l | c_l+1, y), the coarsest given no codes        [(B, ·, ·), …] (B,) -> (B,)"""
         above = [*codes[1:], np.zeros_like(codes[-1])]
-        costs, pulls = zip(*(prior(codes=c, above=a) for prior, c, a in zip(self.priors.layers, codes, above)))
+        costs, pulls = zip(*(prior(codes=c, above=a, labels=labels)
+                             for prior, c, a in zip(self.priors.layers, codes, above)))
 
         def pullback(dcost: Array) -> None:
             for pull in pulls:
@@ -115,8 +106,8 @@ class VQVAE(Model):
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
         """One step of the autoencoder, or of the priors; the batch's mean terms."""
-        x = as_batch(batch).x
-        share, names = self._encoding_share(x, rng) if self.learning_to_encode else self._prior_share(x)
+        x, labels = self._asked(batch)
+        share, names = self._encoding_share(x, rng) if self.learning_to_encode else self._prior_share(x, labels)
         return dict(zip(("elbo", "nll", "kl"), self.workers.step(share, len(x), names)))
 
     def _encoding_share(self, x: Array, rng: Generator) -> tuple[Share, list[str]]:
@@ -135,15 +126,20 @@ class VQVAE(Model):
 
         return share, ["vae", "codebooks"]
 
-    def _prior_share(self, x: Array) -> tuple[Share, list[str]]:
+    def _asked(self, batch: Data) -> tuple[Array, Array | None]:
+        """x, and the labels if the priors are told some"""
+        batch = as_batch(batch)
+        return batch.x, batch.labels if self.classes else None
+
+    def _prior_share(self, x: Array, labels: Array | None) -> tuple[Share, list[str]]:
         B = len(x)
 
         def share(model: VQVAE, rows: slice) -> tuple[Array, ...]:
             codes = model.codes(x[rows])
-            cost, pullback = model.prior_nll(codes=codes)
+            cost, pullback = model.prior_nll(codes=codes, labels=None if labels is None else labels[rows])
             weight = np.full_like(cost, 1.0 / B)
             pullback(weight)
-            nll, kl = weight @ model._nll_of(codes, x[rows]), weight @ cost
+            nll, kl = weight @ model._nll_of(codes, x[rows]), weight @ (cost + self.label_cost)
             return -(nll + kl), nll, kl
 
         return share, self.prior_names
@@ -155,20 +151,25 @@ class VQVAE(Model):
         return sum(H // 2**i * (W // 2**i) * math.log(len(level.codebook.counts.value))
                    for i, level in enumerate(self.levels.layers, 1))
 
+    @property
+    def label_cost(self) -> float:
+        """−log p(y): log C, 0 without classes"""
+        return math.log(max(self.classes, 1))
+
     def _nll_of(self, codes: Codes, x: Array) -> Array:
         return self.likelihood(self.levels.decode(codes).reshape(x.shape), x=x)[0]
 
     def terms(self, batch: Data, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
         """nll and −log p(c), (B,) (B,): nothing is drawn."""
-        x = as_batch(batch).x
+        x, labels = self._asked(batch)
         codes = self.codes(x)
-        return self._nll_of(codes, x), self.cost(codes)
+        return self._nll_of(codes, x), self.cost(codes, labels)
 
-    def cost(self, codes: Codes) -> Array:
-        """−log p(c), (B,), under the prior as it is now: the uniform one, as long as the autoencoder learns"""
+    def cost(self, codes: Codes, labels: Array | None = None) -> Array:
+        """−log p(c), or −log p(c, y), (B,), under the prior as it is now: uniform as long as the autoencoder learns"""
         if self.learning_to_encode:
             return np.full_like(self.levels.layers[0].codebook.counts.value, self.uniform_cost, shape=len(codes[0]))
-        return self.prior_nll(codes=codes)[0]
+        return self.prior_nll(codes=codes, labels=labels)[0] + self.label_cost
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """The bound, as often as asked for: q has one answer, so more of them say no more        -> (K, B)"""
@@ -178,6 +179,8 @@ class VQVAE(Model):
         super().check(data, name)
         x = check_images(as_batch(data).x, self.pixels, name)
         self.likelihood.check(x, name)
+        if self.classes:
+            check_labels(as_batch(data).labels, self.classes, f"{name}.labels")
 
     # ── what is to be seen ────────────────────────────────────────────────────────────────────────
 
@@ -190,97 +193,38 @@ class VQVAE(Model):
         """E[x | codes], (B, X)"""
         return self.likelihood.mean(self.levels.decode(codes).reshape(len(codes[0]), self.pixels))
 
-    def sample_codes(self, n: int, rng: Generator) -> Codes:
-        """Pictures of numbers from the priors, the coarsest level first."""
+    def sample_codes(self, n: int, rng: Generator, labels: Array | None = None) -> Codes:
+        """Pictures of numbers from the priors, the coarsest level first        labels (n,)"""
         H, W, _ = self.shape
         codes = list[Array]()
         for i, prior in reversed(list(enumerate(self.priors.layers, 1))):
             shape = H // 2**i, W // 2**i
             above = codes[0] if codes else self.device.xp.zeros((n, *shape), dtype=int)
-            codes.insert(0, prior.sample(above, rng, shape=shape))
+            codes.insert(0, prior.sample(above, rng, shape=shape, labels=labels))
         return codes
 
-    def sample(self, n: int, rng: Generator) -> Array:
-        """E[x | codes] for codes from the priors, some at a time        (n, X)"""
+    def sample(self, n: int, rng: Generator, label: int | None = None) -> Array:
+        """E[x | codes] for codes from the priors, some at a time        (n, X)
+
+        label   of all of them, if the priors are told classes; None: the classes in turn, 0, 1, …
+        Raises ValueError for a label that is none of them.
+        """
         at_least_one(n=n)
-        parts = [self.decode(self.sample_codes(min(AT_ONCE, n - start), rng)) for start in range(0, n, AT_ONCE)]
+        if label is not None and not 0 <= label < self.classes:
+            raise ValueError(f"label: got {label}, expected " + (f"a class from 0 to {self.classes - 1}" if self.classes
+                                                                 else "None: this model's priors are told no class"))
+        parts = list[Array]()
+        for start in range(0, n, AT_ONCE):
+            some = self.device.xp.arange(start, min(start + AT_ONCE, n))
+            parts.append(self.decode(self.sample_codes(len(some), rng, self._labels(some, label))))
         return np.concatenate(parts)
+
+    def _labels(self, numbers: Array, label: int | None) -> Array | None:
+        """Of drawn images of these numbers: the one that is asked for, or all in turn; None without classes   (n,)"""
+        if not self.classes:
+            return None
+        return numbers % self.classes if label is None else np.full_like(numbers, label)
 
     def reconstruct(self, batch: Data, rng: Generator) -> Array:
         """E[x | c(x)], (B, X)"""
         return self.decode(self.codes(as_batch(batch).x))
-
-
-@dataclass(frozen=True)
-class VQVAEConfig:
-    """The size of a VQ-VAE: all that is needed to build it again."""
-
-    height: int = 28
-    """pixels"""
-    width: int = 28
-    """pixels"""
-    channels: int = 1
-    """numbers per pixel: 1 for grey, 3 for colour"""
-    levels: int = 2
-    """pictures of numbers; each halves the one before"""
-    codes: int = 64
-    """words of every codebook, K"""
-    dimensions: int = 16
-    """numbers in a word"""
-    filters: int = 32
-    """of every convolution of the autoencoder"""
-    prior_channels: int = 32
-    """of both stacks of the priors"""
-    prior_blocks: int = 4
-    """gated blocks of the priors"""
-    likelihood: str = "gaussian_shared"
-    """p(x | codes): bernoulli, gaussian_fixed, gaussian_shared, gaussian_optimal or logistic_shared"""
-
-    def __post_init__(self) -> None:
-        at_least_one(**{f.name: getattr(self, f.name) for f in fields(self) if f.name != "likelihood"})
-        for name in ("height", "width"):
-            if getattr(self, name) % 2**self.levels:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected a multiple of {2**self.levels}, for "
-                                 f"{self.levels} levels that each halve it")
-        if likelihood(self.likelihood).outputs_per_pixel > 1:
-            raise ValueError(f"likelihood: {self.likelihood} wants two numbers per pixel, the convolutions give one")
-
-    def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
-              optimizers: Mapping[str, Optimizer] | None = None, images: np.ndarray | None = None,
-              first_steps: int = 0, beta: float = 0.25, decay: float = 0.99) -> VQVAE:
-        """The untrained model; the same seed gives the same weights on every device.
-
-        images   the training images (N, X): what is decoded starts at their average grey
-        Raises ValueError for images of the wrong shape.
-        """
-        rng, p_x = np.random.default_rng(seed), likelihood(self.likelihood)
-        levels = Levels(*(self._level(i, rng) for i in range(self.levels)))
-        shape = self.height, self.width, self.channels
-        if images is not None:
-            outputs, spread = start_at(images, p_x, self.height * self.width * self.channels)
-            last = levels.layers[0].up.layers[-1]
-            last.W.value *= spread
-            last.b.value[...] = outputs.reshape(-1, self.channels).mean(axis=0)
-        priors = Several(*(PixelCNN(self.codes, upper=self.codes if i + 1 < self.levels else 1,
-                                    channels=self.prior_channels, blocks=self.prior_blocks, rng=rng)
-                           for i in range(self.levels)))
-        return VQVAE(levels, priors, p_x, shape=shape, device=on or device("cpu"), dtype=dtype, optimizers=optimizers,
-                     first_steps=first_steps, beta=beta, decay=decay)
-
-    def _level(self, i: int, rng: Generator) -> Level:
-        F, D = self.filters, self.dimensions
-        below = F if i else self.channels              # channels of the picture that is halved, and doubled again
-        told = F if i + 1 < self.levels else 0         # what coarser levels say
-
-        def conv(inputs: int, outputs: int, **shape: int) -> Conv2d:
-            return Conv2d(inputs, outputs, **(shape or {"kernel": 3, "padding": 1}), rng=rng, init=he)
-
-        def residual() -> Residual:                    # of van den Oord et al. 2017, section 4.1
-            return Residual(Sequential(Activation(relu), conv(F, F), Activation(relu), conv(F, F, kernel=1)))
-
-        return Level(
-            down=Sequential(conv(below, F, **HALVE), Activation(relu), conv(F, F), residual(), Activation(relu)),
-            to_code=conv(F + told, D, kernel=1),
-            up=Sequential(conv(D + told, F), residual(), Activation(relu),
-                          ConvTranspose2d(F, below, **HALVE, rng=rng, init=he)),
-            codebook=Codebook(self.codes, D, rng=rng))

@@ -80,8 +80,8 @@ def test_train_takes_every_option(data, tmp_path, capsys):
         "observed": 1, "baseline_epochs": 10, "alpha": 1.0, "first_epochs": 15, "second_hidden": [256, 256],
         "labels": 100, "label_weight": 1.0, "m1_latents": 50, "w_latents": 10, "vae_epochs": 10, "information": 0.0,
         "concentration": 1.0, "fixed_epochs": 5, "levels": 2, "codes": 64, "prior_channels": 32, "prior_blocks": 4,
-        "features": 512, "likeness": 1.0, "margin": None, "weights": [3.0, 1.0, 1.0, 1.0], "size": None,
-        "words": 2000, "length": 25, "units": 64, "writer": "conditional", "forget": 0.3}
+        "by_class": False, "features": 512, "likeness": 1.0, "margin": None, "weights": [3.0, 1.0, 1.0, 1.0],
+        "size": None, "words": 2000, "length": 25, "units": 64, "writer": "conditional", "forget": 0.3}
 
 
 @pytest.mark.parametrize("option", [("--warm-up", "2"), ("--free-bits", "0.1"),
@@ -299,10 +299,29 @@ def test_pictures_of_numbers_from_training_to_samples(data, tmp_path, capsys):
     assert main(["sample", str(run), "--n", "5", "--out", str(tmp_path / "s.npz")]) == 0
     assert np.load(tmp_path / "s.npz")["images"].shape == (5, 4, 4)
     shown(capsys)
+    assert main(["sample", str(run), "--given", "1", "--out", str(tmp_path / "none.npz")]) == 2
+    assert "label: got 1, expected None: this model's priors are told no class" in shown(capsys)[1]
     assert main(["explore", str(run)]) == 2
     assert "a run of model vq_vae" in shown(capsys)[1]
     assert main(["evaluate", str(run), "--latents"]) == 2
     assert "got a run of a VQVAE, expected one of a VAE" in shown(capsys)[1]
+
+
+def test_pictures_of_numbers_of_a_class_from_training_to_samples(data, tmp_path, capsys):
+    run, mine, parts = tmp_path / "run", tmp_path / "square.npz", dict(np.load(data))
+    np.savez(mine, **parts | {part: parts[part][:, :, [0, 0, 1, 1]] for part in ("train", "test")})
+    train = ("train", "--model", "vq_vae", "--by-class", "--codes", "5", "--prior-channels", "4", "--prior-blocks", "1",
+             "--batch-size", "32", "--out", str(run))
+    assert main([*train, "--data", str(mine), "--epochs", "3", "--first-epochs", "2"]) == 0
+    assert main(["train", "--resume", str(run), "--epochs", "4"]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["sample", str(run), "--n", "5", "--given", "2", "--out", str(tmp_path / "s.npz")]) == 0
+    shown(capsys)
+    assert main(["sample", str(run), "--given", "3", "--out", str(tmp_path / "t.npz")]) == 2
+    assert "label: got 3, expected a class from 0 to 2" in shown(capsys)[1]
+    np.savez(tmp_path / "bare.npz", train=np.load(mine)["train"], test=np.load(mine)["test"])
+    assert main([*train[:-1], str(tmp_path / "other"), "--data", str(tmp_path / "bare.npz")]) == 2
+    assert "has no labels, and this model needs some" in shown(capsys)[1]
 
 
 def test_a_game_from_training_to_samples(data, tmp_path, capsys):

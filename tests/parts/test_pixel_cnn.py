@@ -101,6 +101,73 @@ def test_it_is_told_what_is_above():
     assert one != two
 
 
+# ── told a class ──────────────────────────────────────────────────────────────────────────────
+
+
+def of_classes(codes=2, classes=3, **sizes):
+    """Its pictures of classes drawn, too: at first they are zero"""
+    return prior(codes, classes=classes, **sizes)
+
+
+def test_it_is_told_a_class_and_starts_as_if_it_were_not():
+    model, codes = of_classes(size=(4, 4)), RNG.integers(0, 2, (1, 4, 4))
+    one, two = (model(codes=codes, above=np.zeros_like(codes), labels=np.array([k]))[0] for k in (0, 2))
+    assert one != two
+    new = PixelCNN(2, classes=3, size=(4, 4), channels=4, blocks=2, rng=np.random.default_rng(1))
+    old = PixelCNN(2, channels=4, blocks=2, rng=np.random.default_rng(1))
+    for labels in (np.array([0]), np.array([2])):
+        np.testing.assert_array_equal(new.logits(codes=codes, above=0 * codes, labels=labels)[0],
+                                      old.logits(codes=codes, above=0 * codes)[0])
+
+
+def test_the_probabilities_of_each_class_sum_to_one():
+    model = of_classes(upper=2)
+    codes = np.array(list(product(range(2), repeat=4))).reshape(16, 2, 2)
+    for k in range(3):
+        nll, _ = model(codes=codes, above=np.full((16, 1, 1), 1), labels=np.full(16, k))
+        assert np.exp(-nll).sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_classes_by_other_names_say_the_same():
+    model, codes = of_classes(4, size=(3, 3)), RNG.integers(0, 4, (5, 3, 3))
+    labels, other = np.array([2, 0, 1, 1, 2]), np.array([1, 2, 0])
+    nll, pullback = model(codes=codes, above=0 * codes, labels=labels)
+    pullback(np.arange(5.0))
+    heard = model.kind.table.grad.copy()
+    model.kind.table.value[...], model.kind.table.grad[...] = model.kind.table.value[np.argsort(other)], 0.0
+    again, pullback = model(codes=codes, above=0 * codes, labels=other[labels])
+    pullback(np.arange(5.0))
+    np.testing.assert_allclose(again, nll, rtol=1e-12)
+    np.testing.assert_allclose(model.kind.table.grad, heard[np.argsort(other)], rtol=1e-12)
+
+
+def test_who_hears_whom_is_the_same_for_every_class():
+    model, codes = of_classes(3, size=(5, 5), channels=8, blocks=4), RNG.integers(0, 3, (1, 5, 5))
+    for i in (0, 12, 23):
+        who = heard(lambda c: model.logits(codes=c, above=np.zeros_like(c), labels=np.array([1]))[0], codes, i)
+        assert not who[:i + 1].any()
+        assert who[i + 1:].all()
+
+
+def test_draws_of_a_class_are_what_the_whole_picture_would_say():
+    model, (H, W), labels = of_classes(4, upper=2, size=(3, 5)), (3, 5), np.array([2, 0, 1])
+    above = RNG.integers(0, 2, (3, H, W))
+    drawn = model.sample(above, np.random.default_rng(5), shape=(H, W), labels=labels)
+    codes, rng = np.zeros((3, H, W), int), np.random.default_rng(5)
+    for i, j in product(range(H), range(W)):
+        logits = model.logits(codes=codes, above=above, labels=labels)[0][:, i, j]
+        codes[:, i, j] = (logits - np.log(rng.standard_exponential(logits.shape) + 1e-30)).argmax(axis=1)
+    np.testing.assert_array_equal(drawn, codes)
+
+
+def test_a_class_that_is_not_told_is_missed():
+    codes = np.zeros((1, 2, 2), int)
+    with pytest.raises(ValueError, match="labels: got none, and this prior is told one of 3 classes"):
+        of_classes(size=(2, 2)).logits(codes=codes, above=codes)
+    with pytest.raises(ValueError, match="labels: got some, and this prior is told one of 0 classes"):
+        prior().sample(codes, RNG, shape=(2, 2), labels=np.array([0]))
+
+
 def test_bad_sizes_are_named():
     with pytest.raises(ValueError, match="blocks: got 0, expected at least 1"):
         PixelCNN(3, blocks=0, rng=RNG)

@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+from minivae.batch import Batch
 from minivae.data import load
-from minivae.nn import MovingAverage
+from minivae.nn import Adam, MovingAverage
 from minivae.parts import perplexity
 from minivae.training import fit
 from minivae.variants import VQVAEConfig
@@ -17,8 +18,9 @@ RNG = np.random.default_rng(0)
 X = 1.0 * (RNG.random((6, 64)) < 0.5)
 
 
-def small(levels=2, dtype=np.float64, **options):
-    sizes = VQVAEConfig(8, 8, 1, levels, 4, 2, 3, prior_channels=2, prior_blocks=1, likelihood="bernoulli")
+def small(levels=2, dtype=np.float64, classes=0, **options):
+    sizes = VQVAEConfig(8, 8, 1, levels, 4, 2, 3, prior_channels=2, prior_blocks=1, likelihood="bernoulli",
+                        classes=classes)
     return sizes.build(dtype=dtype, **options)
 
 
@@ -78,12 +80,14 @@ def test_words_that_start_at_random_stay_few_and_words_from_the_data_do_not():
     assert used[0] > 2.0 * used[1]
 
 
-def test_a_stop_changes_nothing(tmp_path):
-    x = load("digits").train[:60]
+@pytest.mark.parametrize("classes", [0, 10])
+def test_a_stop_changes_nothing(classes, tmp_path):
+    digits = load("digits")
+    x = Batch(x=digits.train[:60], labels=digits.train_labels[:60])
 
     def trained(epochs, **how):
-        model = VQVAEConfig(codes=8, dimensions=4, filters=4, prior_channels=4, prior_blocks=1).build(
-            images=x, first_steps=4)
+        model = VQVAEConfig(codes=8, dimensions=4, filters=4, prior_channels=4, prior_blocks=1, classes=classes).build(
+            images=x.x, first_steps=4)
         return model, fit(model, x, valid=x, epochs=epochs, batch_size=20, progress=False, threads=1, **how)
 
     whole, history = trained(3)
@@ -93,9 +97,10 @@ def test_a_stop_changes_nothing(tmp_path):
     assert [r["valid_elbo"] for r in again] == [r["valid_elbo"] for r in history]
 
 
-def test_threads_share_a_batch():
-    models = [small(first_steps=25) for _ in range(2)]
-    x = 1.0 * (RNG.random((40, 64)) < 0.5)
+@pytest.mark.parametrize("classes", [0, 3])
+def test_threads_share_a_batch(classes):
+    models = [small(first_steps=25, classes=classes) for _ in range(2)]
+    x = Batch(x=1.0 * (RNG.random((40, 64)) < 0.5), labels=np.arange(40) % 3)
     for model, threads in zip(models, (1, 2)):
         model.workers.hire(threads)
         rng = np.random.default_rng(0)
@@ -112,6 +117,79 @@ def test_samples_are_images_of_codes_from_the_priors():
     assert images.shape == (7, 64)
     assert images.dtype == np.float32
     np.testing.assert_array_equal(images, model.decode(model.sample_codes(7, np.random.default_rng(3))))
+
+
+# ── told a class ──────────────────────────────────────────────────────────────────────────────
+
+TOLD = Batch(x=X, labels=np.array([0, 2, 1, 1, 0, 2]))
+
+
+def of_classes(dtype=np.float64, **options):
+    model = small(classes=3, dtype=dtype, **options)
+    for prior in model.priors.layers:
+        prior.kind.table.value[...] = np.random.default_rng(2).standard_normal(prior.kind.table.value.shape)
+    return model
+
+
+def test_the_autoencoder_is_the_one_that_is_told_no_class_and_hears_of_none():
+    one, other, rngs = small(first_steps=3), small(first_steps=3, classes=3), [np.random.default_rng(0) for _ in "ab"]
+    for _ in range(3):
+        terms = [model.train_step(TOLD, rng) for model, rng in zip((one, other), rngs)]
+        assert terms[0] == terms[1]
+    for name in ("vae", "codebooks"):
+        np.testing.assert_array_equal(one.networks[name].arena.value, other.networks[name].arena.value)
+
+
+def test_every_level_is_told_and_the_label_costs_log_c():
+    model, codes = of_classes(), small().codes(X)
+    nll, kl = model.terms(TOLD, RNG)
+    above = [codes[1], np.zeros_like(codes[1])]
+    costs = [prior(codes=c, above=a, labels=TOLD.labels)[0] for prior, c, a in zip(model.priors.layers, codes, above)]
+    np.testing.assert_allclose(kl, sum(costs) + np.log(3.0), rtol=1e-12)
+    np.testing.assert_allclose(nll, small().terms(X, RNG)[0], rtol=1e-12)
+    for prior in model.priors.layers:
+        before = model.terms(TOLD, RNG)[1]
+        prior.kind.table.value[...] *= -1.0
+        assert not np.isclose(model.terms(TOLD, RNG)[1], before).any()
+    terms = of_classes().train_step(TOLD, np.random.default_rng(0))
+    assert terms["elbo"] == pytest.approx(of_classes().elbo(TOLD, RNG).mean()), "a step reports the same bound"
+
+
+def test_samples_are_of_the_class_that_is_asked_for_or_of_all_in_turn():
+    model = of_classes(dtype=np.float32)
+    for label, labels in ((None, np.arange(7) % 3), (2, np.full(7, 2))):
+        drawn = model.sample(7, np.random.default_rng(3), label)
+        np.testing.assert_array_equal(drawn, model.decode(model.sample_codes(7, np.random.default_rng(3), labels)))
+
+
+def test_it_learns_what_a_class_looks_like():
+    """Black images and white ones: the word of a place is known from the class alone."""
+    x = np.repeat(np.eye(2), 30, axis=0)[:, :1] * np.ones((60, 64))
+    data, rng = Batch(x=x, labels=np.repeat([1, 0], 30)), np.random.default_rng(0)
+    fast = {"vae": Adam(1e-2), "prior_0": Adam(2e-2), "prior_1": Adam(2e-2)}
+    model = VQVAEConfig(8, 8, 1, 2, 4, 2, 4, prior_channels=4, prior_blocks=1, likelihood="bernoulli", classes=2).build(
+        dtype=np.float64, first_steps=60, optimizers=fast)
+    for _ in range(180):
+        model.train_step(data, rng)
+    codes = model.codes(x)
+    told, lied = (model.prior_nll(codes=codes, labels=labels)[0].mean() for labels in (data.labels, 1 - data.labels))
+    assert lied > told + 5.0
+    white, black = (model.sample(20, rng, label) for label in (1, 0))
+    assert white.mean() > 0.9
+    assert black.mean() < 0.1
+
+
+def test_bad_labels_are_named():
+    with pytest.raises(ValueError, match=r"data.labels: got int64 \(6,\) from 0 to 2, expected whole numbers"):
+        small(classes=2).check(TOLD, "data")
+    with pytest.raises(ValueError, match="VQVAE needs labels"):
+        small(classes=3).check(X)
+    with pytest.raises(ValueError, match="label: got 3, expected a class from 0 to 2"):
+        of_classes().sample(2, RNG, 3)
+    with pytest.raises(ValueError, match="label: got 0, expected None: this model's priors are told no class"):
+        small().sample(2, RNG, 0)
+    with pytest.raises(ValueError, match="classes: got -1, expected at least 0"):
+        VQVAEConfig(classes=-1)
 
 
 def test_its_codebooks_learn_by_moving_averages_unless_told_otherwise():
