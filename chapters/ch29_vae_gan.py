@@ -8,6 +8,7 @@ What you'll see  the best discriminator of two Gaussians; a loss whose gradient 
 
     python chapters/ch29_vae_gan.py                       4,000 digits, three minutes
     python chapters/ch29_vae_gan.py --seeds 5             five of each, every seed shown: README.md's table
+    python chapters/ch29_vae_gan.py --network conv        all networks convolutional
     minivae train --model vae_gan --optimizer rmsprop --epochs 60        on the command line
 """
 
@@ -51,7 +52,7 @@ from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Arena, Linear, RMSProp, mlp
 from minivae.ops import softplus
 from minivae.training import fit
-from minivae.variants import VAEConfig, VAEGANConfig
+from minivae.variants import ConvVAEConfig, VAEConfig, VAEGANConfig
 from minivae.variants.vae_gan import EVEN, Discriminator
 
 BATCH, LATENTS, FEATURES = 64, 20, 512
@@ -165,13 +166,19 @@ def silent(rng):
 # 1.  The Fréchet distance (chapter 25) asks our own classifier's features, which neither of them knows.
 
 # %%
-def train(images, opt, *, seed, game=True, discriminator=2e-4, margin=None, epochs=None, progress=True):
+def sizes_of(network, quick):
+    """Of encoder and decoder, and how many features the discriminator has"""
+    if network == "conv":
+        return ConvVAEConfig(filters=(2, 4) if quick else (8, 16), dense=16 if quick else 128, latents=LATENTS), 16 if quick else 128
+    return VAEConfig(784, (40,) if quick else (400,), LATENTS), 16 if quick else FEATURES
+
+
+def train(images, opt, *, seed, network="mlp", game=True, discriminator=2e-4, margin=None, epochs=None, progress=True):
     """A VAE/GAN, or the VAE of its size; and the records of its epochs"""
-    sizes = VAEConfig(784, (40,) if opt.quick else (400,), LATENTS)
+    sizes, features = sizes_of(network, opt.quick)
     if game:
         rates = {"encoder": RMSProp(1e-3), "decoder": RMSProp(1e-3), "discriminator": RMSProp(discriminator)}
-        model = VAEGANConfig(sizes, 16 if opt.quick else FEATURES).build(seed=seed, on=opt.device, images=images, optimizers=rates,
-                                                                        margin=margin)
+        model = VAEGANConfig(sizes, features).build(seed=seed, on=opt.device, images=images, optimizers=rates, margin=margin)
     else:
         model = sizes.build(seed=seed, on=opt.device, images=images, optimizer=Adam(1e-3))
     history = fit(model, images, epochs=epochs or opt.epochs, batch_size=BATCH, seed=seed, progress=progress)
@@ -184,10 +191,11 @@ def quality(model, test, seed):
     return sample_quality(drawn.clip(0.0, 1.0), test)
 
 
-def over_seeds(digits, test, opt, seeds):
+def over_seeds(digits, test, opt, network, seeds):
     rows = []
     for seed in tqdm(range(opt.seed, opt.seed + seeds), unit="seed"):
-        found = [quality(train(digits, opt, seed=seed, game=game, progress=False)[0], test, seed) for game in (False, True)]
+        found = [quality(train(digits, opt, seed=seed, network=network, game=game, progress=False)[0], test, seed)
+                 for game in (False, True)]
         rows.append([value for q in found for value in (q.frechet, q.precision, q.recall)])
         print(f"\nseed {seed}: VAE {found[0].frechet:.2f}, VAE/GAN {found[1].frechet:.2f}", flush=True)
     rows = np.array(rows)
@@ -264,6 +272,7 @@ def draw_arithmetic(model, digits, labels, test, test_labels, classes=(0, 3, 4, 
 def main(argv=None):
     arguments = parser("ch29", __doc__, epochs=60)
     arguments.add_argument("--seeds", type=int, default=1, help="more than one: the table over so many")
+    arguments.add_argument("--network", choices=("mlp", "conv"), default="mlp", help="fully connected, or convolutional")
     opt, args = options(arguments, argv)
     rng = np.random.default_rng(opt.seed)
     print(f"ours and minivae's differ by at most {checked(rng):.0e}")
@@ -271,15 +280,16 @@ def main(argv=None):
     dataset = opt.digits()
     digits, test = dataset.train[:300] if opt.quick else dataset.train, plots.spread(dataset.test, 100 if opt.quick else 1000)
     if args.seeds > 1:
-        over_seeds(digits, test, opt, args.seeds)
+        over_seeds(digits, test, opt, args.network, args.seeds)
         return
 
     fig, off = draw_judges(rng)
     print(f"the learned discriminator of two Gaussians is {off:.3f} from p / (p + q), on average over x")
     opt.save(fig, "judges", alt="Left, two bells, the real one wide, the made one narrow; p / (p + q) falls where the made one is, and "
              "the learned curve lies on it. Right, two derivatives against the logit: one is zero on the left, the other on the right.")
-    vae, _ = train(digits, opt, seed=opt.seed, game=False, progress=not opt.quick)
-    model, history = train(digits, opt, seed=opt.seed, progress=not opt.quick)
+    how = {"seed": opt.seed, "network": args.network}
+    vae, _ = train(digits, opt, **how, game=False, progress=not opt.quick)
+    model, history = train(digits, opt, **how, progress=not opt.quick)
     models = {"VAE": vae, "VAE/GAN": model}
     found = {name: quality(each, test, opt.seed) for name, each in models.items()}
     print(f"{'':10} {'FD':>8} precision   recall")
@@ -290,8 +300,8 @@ def main(argv=None):
 
     short = 1 if opt.quick else max(1, opt.epochs // 3)
     games = {"as above": history[:short],
-             "discriminator 30 times as fast": train(digits, opt, seed=opt.seed, discriminator=6e-3, epochs=short, progress=False)[1],
-             "the same, whoever is ahead waits": train(digits, opt, seed=opt.seed, discriminator=6e-3, margin=0.7, epochs=short,
+             "discriminator 30 times as fast": train(digits, opt, **how, discriminator=6e-3, epochs=short, progress=False)[1],
+             "the same, whoever is ahead waits": train(digits, opt, **how, discriminator=6e-3, margin=0.7, epochs=short,
                                                        progress=False)[1]}
     for name, records in games.items():
         print(f"{name:34} after {short} epochs: −L_GAN {records[-1]['train_game']:.2f}, the decoder's loss {records[-1]['train_fooled']:.2f}")
