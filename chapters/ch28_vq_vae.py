@@ -4,7 +4,8 @@ The question     A code of real numbers has no end of digits.  Can an image be a
 What is new      the nearest word of a codebook, and a derivative that goes straight through it; words that follow by
                  moving averages; masked convolutions, their blind spot, and the two stacks that close it.
 What you'll see  who hears what; words drawn at random that nobody uses; two levels against one at equal bits; pictures of
-                 numbers; what priors save, in bytes beside PNG; and images drawn number by number.
+                 numbers; what priors save, in bytes beside PNG; images drawn number by number; and digits of a class that
+                 is told, as a classifier names them.
 What it needs    Frey Faces, if they are in the folder that MINIVAE_DATA names; else the digits that come with minivae
 
     python chapters/ch28_vq_vae.py                        Frey Faces if they are here, else digits: three minutes
@@ -50,8 +51,9 @@ from tqdm import tqdm
 
 from minivae import plots
 from minivae.backend import device, to_numpy
+from minivae.batch import Batch
 from minivae.chapter import options, parser
-from minivae.evaluation import Estimate, code_use
+from minivae.evaluation import Estimate, code_use, digit_classifier
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Arena, Embedding, MaskedConv2d, MovingAverage
 from minivae.ops import tanh
@@ -318,6 +320,42 @@ def drawing_time(model, opt, n):
     return took, whole * sum(c[0].size for c in codes)
 
 
+# %% [markdown]
+# ## Told what to draw
+#
+# Razavi et al. tell their priors the class of an image, and the bottom's has the top's codes besides.  How is a network told both?  The
+# top's codes are a picture: convolutions of it, made twice as large, say something else to every pixel.  The class is one number.  So it
+# gets a picture, too, of vectors $k_y$ that learn, and every gate hears them by one more matrix $V$ (van den Oord et al. 2016, eq. 5),
+#
+# $$ a_{ij} = \mathrm{conv}(v)_{ij} + s_{ij}(c_\text{top}) + V k_{y, ij}, \qquad \frac{\partial}{\partial k_{y, ij}} = V^\top \frac{\partial}{\partial a_{ij}} : \tag{6} $$
+#
+# added up over all images of that class.  (Said the same to all pixels, it would be left to the borders to tell them where they are.)
+# The autoencoder is not told: to it a class is nothing that the numbers do not say.  Is a 4 that was asked for a 4?  The judge is the
+# classifier of chapter 25 (which has learned from all digits of this data set, the unseen ones among them).
+
+# %%
+def told(opt, epochs):
+    """A VQ-VAE of digits with classes; how often its draws are taken for the class, and unseen digits told again for theirs"""
+    digits, (n, few) = opt.digits(), (200, 40) if opt.quick else (2000, 500)
+    images, labels = digits.train[:n], digits.train_labels[:n]
+    steps, first = -(-n // BATCH), max(1, epochs // 3)
+    narrow = {"codes": 8, "filters": 8, "prior_channels": 8, "prior_blocks": 1} if opt.quick else {
+        "codes": 32, "filters": 16, "prior_channels": 24, "prior_blocks": 3}
+    model = VQVAEConfig(28, 28, 1, 2, **narrow, likelihood="gaussian_optimal", classes=10).build(
+        seed=opt.seed, on=opt.device, images=images, first_steps=first * steps,
+        optimizers={"vae": Adam(2e-3), "prior_0": Adam(4e-3), "prior_1": Adam(4e-3)})
+    fit(model, Batch(x=images, labels=labels), epochs=first + epochs, batch_size=BATCH, seed=opt.seed, progress=False)
+    test = model.device.asarray(digits.test[:few], dtype=model.dtype)
+    drawn, again = model.sample(few, model.device.rng([opt.seed, 28])), model.reconstruct(test, None)
+    named, renamed = (digit_classifier().predict(to_numpy(x).clip(0.0, 1.0)) for x in (drawn, again))
+    return model, Estimate.of(named == np.arange(few) % 10), Estimate.of(renamed == digits.test_labels[:few])
+
+
+def draw_classes(model, opt, columns=12):
+    rows = [to_numpy(model.sample(columns, opt.device.rng([opt.seed, label]), label)) for label in range(10)]
+    return plots.image_grid(np.concatenate(rows).clip(0.0, 1.0), (28, 28), columns=columns, title="asked for a 0, a 1, …, a 9")
+
+
 # %%
 def main(argv=None):
     arguments = parser("ch28", __doc__, epochs=20, data="auto")
@@ -361,6 +399,12 @@ def main(argv=None):
              "from the image.")
     opt.save(plots.image_grid(two.sample(60, opt.device.rng(opt.seed)), shape, like=test, title="drawn number by number, and decoded"),
              "samples", alt="Sixty images, drawn number by number from the priors and decoded.")
+
+    model, right, again = told(opt, 1 if opt.quick else 9)
+    print(f"digits told the class: {right} of draws are taken for what was asked for (by chance 0.1), {again} of unseen digits told again "
+          "for what they are")
+    opt.save(draw_classes(model, opt), "classes", alt="Ten rows of digits, drawn number by number: zeros, ones, and so on to nines; "
+             "most can be read, some are broken.")
 
     bottom, top = use.levels
     print(f"\nSeen: {bottom.perplexity:.1f} and {top.perplexity:.1f} of {bottom.words} words are in use (perplexities). A picture "
