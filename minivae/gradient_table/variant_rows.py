@@ -237,8 +237,8 @@ def vq_vae_cases(rng: Generator) -> list[Case]:
     two levels do not have.
     """
     n, rows = rng.standard_normal, []
-    for side, levels, likelihood, classes, directions in ((4, 2, "gaussian_shared", 3, None), (4, 1, "bernoulli", 0, None),
-                                                          (8, 3, "gaussian_fixed", 0, 3)):
+    for side, levels, likelihood, classes, directions in (
+            (4, 2, "gaussian_shared", 3, None), (4, 1, "bernoulli", 0, None), (8, 3, "gaussian_fixed", 0, 3)):
         model = VQVAEConfig(side, side, 1, levels, codes=3, dimensions=2, filters=1, prior_channels=1, prior_blocks=1,
                             likelihood=likelihood, classes=classes).build(dtype=float)
         for name, network in model.networks.items():

@@ -294,7 +294,7 @@ MODELS: dict[str, Kind] = {
                      number_images, build_infinite, as_it_is),
     "structured": Kind("residuals that are correlated; wants --likelihood gaussian_pixel",
                        as_it_is, build_structured),
-    "vq_vae": Kind("pictures of numbers, and a prior that draws them, told the class or not: --codes, --levels, --by-class",
+    "vq_vae": Kind("pictures of numbers, and a prior that draws them: --codes, --levels; told the class: --by-class",
                    maybe_labels, build_vq_vae),
     "vae_gan": Kind("a discriminator compares images, and plays against the decoder; wants --optimizer rmsprop",
                     as_it_is, build_vae_gan),
