@@ -231,11 +231,6 @@ def build_structured(recipe: Recipe, dataset: Dataset, train: Batch, on: Device)
         diagonal_steps=first * steps, fixed_steps=recipe.fixed_epochs * steps)
 
 
-def maybe_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
-    """The images, and for a recipe by class their labels."""
-    return tell_labels(recipe, dataset, part) if recipe.by_class else part
-
-
 def build_vq_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The VQ-VAE: some epochs for the autoencoder, the others for the priors of its codes."""
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
@@ -295,7 +290,8 @@ MODELS: dict[str, Kind] = {
     "structured": Kind("residuals that are correlated; wants --likelihood gaussian_pixel",
                        as_it_is, build_structured),
     "vq_vae": Kind("pictures of numbers, and a prior that draws them: --codes, --levels; told the class: --by-class",
-                   maybe_labels, build_vq_vae),
+                   lambda recipe, dataset, part: tell_labels(recipe, dataset, part) if recipe.by_class else part,
+                   build_vq_vae),
     "vae_gan": Kind("a discriminator compares images, and plays against the decoder; wants --optimizer rmsprop",
                     as_it_is, build_vae_gan),
     "cvae_gan": Kind("the same with a class that is told, and a classifier",
