@@ -356,7 +356,8 @@ def record(opt, spoken, found, seeds=1):
 
 def accepted(found):
     """What is asked of it."""
-    return {"more SDR than ILRMA": found["MVAE less ILRMA"].mean > 0}
+    more = found["MVAE less ILRMA"]
+    return {"more SDR than ILRMA, by more than two standard errors": more.mean > 2 * more.standard_error}
 
 
 # %% [markdown]
