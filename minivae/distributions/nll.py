@@ -199,7 +199,7 @@ def discretized_logistic_nll_shared(mean: Array, logscale: Array, *, x: Array,
 
 
 def categorical_nll(logits: Array, *, labels: Array) -> tuple[Array, Pullback]:
-    """−log softmax(a)[label]        (B, C) and labels (B,) in 0 … C − 1 -> (B,)
+    """−log softmax(a)[label] = log Σ eᵃ − a[label]        (B, C) and labels (B,) in 0 … C − 1 -> (B,)
 
     Raises ValueError for labels of the wrong shape or kind, or (on the CPU: a look would wait for a GPU)
     outside the range.

@@ -143,7 +143,7 @@ def pullback(dy):
     return np.einsum("...k,...kj->...j", dy, jacobian)
 """, categorical="""
 def pullback(dnll):
-    da = np.exp(log_p)
+    da = np.exp(logits - np.log(total)[:, None] - top)
     da[np.arange(len(labels)), labels] -= 1.0
     da *= dnll.reshape(-1, 1)
     return da
@@ -163,7 +163,8 @@ def pullback(dy):
     return (dy - np.exp(y) * total[..., None]).astype(np.float32)
 """, categorical="""
 def pullback(dnll):
-    return ((np.exp(log_p) - chosen) * dnll[:, None]).astype(np.float32)
+    chosen = labels[:, None] == np.arange(logits.shape[1])
+    return ((e / total[:, None] - chosen) * dnll[:, None]).astype(np.float32)
 """, bernoulli_pullback="""
 def pullback(dnll):
     with np.errstate(over="ignore"):
