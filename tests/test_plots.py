@@ -56,8 +56,10 @@ MAKERS = {
     "learning_curves": lambda model, shape: plots.learning_curves(HISTORY, title="title"),
     "traversals": lambda model, shape: plots.traversals(model, X[0], np.array([0.1, 2.0]), shape, steps=4),
     "kl_by_latent": lambda model, shape: plots.kl_by_latent({"one": X[0], "two": X[1]}, title="title"),
+    "spectrograms": lambda model, shape: plots.spectrograms({"one": X[:6], "two": X[6:12]}, rate=8000, hop=64),
 }
-NO_IMAGES = {"latent_scatter", "learning_curves", "kl_by_latent", "residuals"}          # residuals are of grey images
+NO_IMAGES = {"latent_scatter", "learning_curves", "kl_by_latent", "spectrograms",
+             "residuals"}                             # of grey images
 
 
 @pytest.mark.parametrize("shape", [SHAPE, COLOUR], ids=["grey", "colour"])

@@ -26,8 +26,9 @@ OPTIONS = {
                "--prior-blocks", "1"),
     "vae_gan": ("--likelihood", "gaussian_fixed", "--features", "16"),
 }
-REFUSED = {"structured", "mvae"}
-IN_COLOUR = [model for model in MODELS if model not in REFUSED | set(OF_SENTENCES)]
+REFUSED = {"structured": "model: photos is in colour, and structured residuals are of grey images",
+           "mvae": "expected recordings, spoken_digits: it is voices that model mvae learns"}
+IN_COLOUR = [model for model in MODELS if model not in REFUSED.keys() | set(OF_SENTENCES)]
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +72,10 @@ def test_what_is_drawn_and_judged(model, runs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("model", sorted(REFUSED))
-def test_a_model_of_grey_images_says_so(model, photos, tmp_path, capsys):
+def test_a_model_of_something_else_says_so(model, photos, tmp_path, capsys):
     assert main(["train", "--data", str(photos), "--model", model, *SMALL, "--likelihood", "gaussian_pixel",
                  "--out", str(tmp_path / "run")]) == 2
-    assert "model: photos is in colour, and structured residuals are of grey images" in capsys.readouterr().err
+    assert REFUSED[model] in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.safetensors"))
 
 

@@ -111,7 +111,7 @@ def test_node_computes_what_the_library_does(node, case):
     np.testing.assert_allclose(images, model.decode(z.astype(F)), atol=0.01 * np.ptp(images))      # rounded
     assert 0 < spec["rounding"]["mean"] < TOLERANCE
     assert np.abs(images - images[0]).max() > 0.01
-    assert node(text, DIFFERENCE) < 2e-6
+    assert node(text, DIFFERENCE) < 1e-5              # of float32, after some thousand additions
 
 
 @pytest.mark.parametrize("layer", [

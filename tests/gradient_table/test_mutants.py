@@ -112,7 +112,8 @@ def test_every_pullback_has_mutants():
                "DiagonalGaussian.draw", "DiagonalGaussian.kl", "InUnits", "M2.labelled_terms",
                "GMVAE.start_terms", "TextM2.labelled_terms", "VAEGAN.loss", "CVAEGAN.loss", "ZeroVAEGAN.loss",
                "picture"}
-    assert named - {"VAE", "CVAE", "VAEGAN", "CVAEGAN", "ZeroVAEGAN"} == gradient_table.public_ops() - hand_on
+    several = {"", "VAE", "CVAE", "VAEGAN", "CVAEGAN", "ZeroVAEGAN"}         # of a module or class, for several rows
+    assert named - several == gradient_table.public_ops() - hand_on
     counts = {module.__name__: len(mutants(module)) for module in MODULES}
     print(f"mutants: {sum(counts.values())} in {len(OWNERS)} pullbacks, {counts}")
     assert sum(counts.values()) > 300
