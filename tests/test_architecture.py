@@ -94,6 +94,14 @@ def test_a_folder_says_what_lives_there(name):
     assert files - set(re.findall(r"\w+", says)) == set(), "the reader looks here for the way"
 
 
+@pytest.mark.parametrize("name", [name for name in FLOORS if (PACKAGE / name).is_dir()])
+def test_no_file_is_called_like_a_name_that_its_folder_offers(name):
+    """Else `from minivae.sound import stft` is the function or the file; the reference lists two of one name."""
+    offered = {alias.asname or alias.name for node in tree(PACKAGE / name / "__init__.py").body
+               if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {path.stem for path in (PACKAGE / name).glob("*.py")} & offered == set()
+
+
 def test_the_reader_of_imports_sees_them_all():
     """If it did not, the tests above would prove nothing."""
     code = ("import minivae.ops.dense\nfrom minivae import vae as v, nothing\n"

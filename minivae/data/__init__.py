@@ -20,7 +20,7 @@ Where to look:
     alphadigits      characters and what a hand wrote down of them; which are left out: zero-shot learning
     spoken_digits    recordings of people who say digits
     sentences        SST-2, TREC, and a reader's own sentences
-    made_voices      voices that nobody has, where there are no recordings
+    voices           voices that nobody has, where there are no recordings
     spectra          the power spectra of recordings, frame by frame, by speaker
     sprites          pictures drawn from five known factors, any of which can be fixed
     make_digits      how digits.npz was made
@@ -30,11 +30,11 @@ from minivae.data.conditions import ByLabel, Quadrants
 from minivae.data.dataset import DataError, Dataset, hold_out
 from minivae.data.download import fetch
 from minivae.data.hidden_labels import HiddenLabels, HiddenSentenceLabels
-from minivae.data.made_voices import made_voices
 from minivae.data.named import Listing, available, load, load_sentences, no_rows
 from minivae.data.sentences import Sentences, load_own_sentences, load_sst2, load_trec, words_of
 from minivae.data.sources import SOURCES
 from minivae.data.spoken_digits import SpokenDigits, load_spoken_digits
+from minivae.data.voices import made_voices
 
 NAMES = tuple(SOURCES)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from minivae.backend import Array
-from minivae.sound.stft import HOP, WINDOW, istft, stft
+from minivae.sound.fourier import HOP, WINDOW, istft, stft
 
 FLOOR = 0.01                           # is added to the energy of a band: what is below is silence
 

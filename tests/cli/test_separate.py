@@ -10,7 +10,7 @@ import pytest
 from minivae.cli import main
 from minivae.cli import separate as separated
 from minivae.data import spectra
-from minivae.data.made_voices import made_voices
+from minivae.data.voices import made_voices
 from minivae.runs import read_history
 from minivae.sound import heard, mixing_room, read_wave, write_wave
 

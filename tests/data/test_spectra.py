@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae.data.made_voices import made_voices
 from minivae.data.spectra import FRAME, HOP, power_frames, speech_frames
+from minivae.data.voices import made_voices
 from minivae.sound import stft
 
 

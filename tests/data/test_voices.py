@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minivae.data import made_voices
-from minivae.data.made_voices import PITCH, RATE, say
+from minivae.data.voices import PITCH, RATE, say
 
 
 def test_they_are_as_the_real_ones():
