@@ -44,6 +44,7 @@ What it needs    Frey Faces, if they are in the folder that MINIVAE_DATA names; 
 import io
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -53,7 +54,6 @@ from minivae import plots
 from minivae.backend import device, to_numpy
 from minivae.batch import Batch
 from minivae.chapter import options, parser
-from minivae.data import load
 from minivae.evaluation import Estimate, code_use, digit_classifier
 from minivae.gradcheck import gradcheck
 from minivae.nn import Adam, Arena, Embedding, MaskedConv2d, MovingAverage
@@ -337,7 +337,7 @@ def drawing_time(model, opt, n):
 # %%
 def told(opt, epochs):
     """A VQ-VAE of the package's digits with classes; how often its draws are taken for the class, and unseen digits told again for theirs"""
-    digits, (n, few) = load("digits"), (200, 40) if opt.quick else (2000, 500)
+    digits, (n, few) = replace(opt, data="digits").digits(), (200, 40) if opt.quick else (2000, 500)
     images, labels = digits.train[:n], digits.train_labels[:n]
     steps, first = -(-n // BATCH), max(1, epochs // 3)
     narrow = {"codes": 8, "filters": 8, "prior_channels": 8, "prior_blocks": 1} if opt.quick else {

@@ -260,8 +260,9 @@ def _that_matter(arguments: Sequence[str]) -> list[str]:
 
 
 def in_notebook() -> bool:
-    """Whether this is a cell of a notebook."""
-    return "ipykernel" in sys.modules
+    """Whether this is a cell of a notebook: IPython runs it, and a kernel is behind it."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython.get_ipython() if ipython else None, "kernel")
 
 
 def show_page(html: str) -> None:
