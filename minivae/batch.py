@@ -83,11 +83,11 @@ def check_images(x: Any, pixels: int, name: str) -> Array:
     return x
 
 
-def check_labels(labels: Any, classes: int, name: str) -> None:
-    """Raise ValueError unless they are whole numbers (N,) in 0 … classes − 1."""
+def check_labels(labels: Any, classes: int, name: str, *, of: str = "whole numbers") -> None:
+    """Raise ValueError, which says what they are of, unless they are whole numbers (N,) in 0 … classes − 1."""
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f"{name}: got {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}, expected "
-                         f"whole numbers (N,) in 0 … {classes - 1}")
+                         f"{of} (N,) in 0 … {classes - 1}")
 
 
 def _explained(name: str) -> str:

@@ -26,7 +26,7 @@ from numbers import Integral
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, array_module, at_least_one, device
-from minivae.batch import as_batch
+from minivae.batch import as_batch, check_labels
 from minivae.distributions import (
     complex_gaussian_nll,
     gaussian_kl,
@@ -108,9 +108,7 @@ class SourceVAE(Model):
             raise ValueError(f"{name}.x: got {x.dtype} {x.shape}, expected floats (N, {self.frequencies})")
         if not (np.isfinite(x).all() and x.min() >= 0.0):
             raise ValueError(f"{name}.x: holds numbers below 0, NaN or infinity, expected powers |s|²")
-        if y.ndim != 1 or y.dtype.kind not in "iu" or not 0 <= y.min() <= y.max() < self.speakers:
-            raise ValueError(f"{name}.y: got {y.dtype} {y.shape} from {y.min()} to {y.max()}, expected speakers (N,) "
-                             f"in 0 … {self.speakers - 1}")
+        check_labels(y, self.speakers, f"{name}.y", of="speakers")
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
         """One step up the bound; the batch's mean terms, still on the device."""

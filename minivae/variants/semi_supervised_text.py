@@ -30,7 +30,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, array_module, at_least_one
-from minivae.batch import Batch, as_batch
+from minivae.batch import Batch, as_batch, check_labels
 from minivae.distributions import (
     categorical_kl,
     categorical_nll,
@@ -169,10 +169,7 @@ class TextM2(Model):
         batch = as_batch(data)
         for key in ("x", "labelled"):
             codes_in(batch.arrays[key], f"{name}.{key}", self.words)
-        labels = batch.labels
-        if labels.ndim != 1 or labels.dtype.kind not in "iu" or not 0 <= labels.min() <= labels.max() < self.classes:
-            raise ValueError(f"{name}.labels: got {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}, "
-                             f"expected whole numbers (N,) in 0 … {self.classes - 1}")
+        check_labels(batch.labels, self.classes, f"{name}.labels")
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
         batch = as_batch(batch)

@@ -46,7 +46,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device
-from minivae.batch import as_batch
+from minivae.batch import as_batch, check_labels
 from minivae.distributions import categorical_nll, gaussian_kl, reparameterize
 from minivae.nn import Data, Layer, Linear, Model, Optimizer, RMSProp, mlp
 from minivae.ops import concat, softplus
@@ -174,10 +174,7 @@ class ZeroVAEGAN(Model):
             if array.ndim != 2 or array.shape[1] != size or array.dtype.kind != "f" or not len(array):
                 raise ValueError(f"{name}.{key}: got {array.dtype} {array.shape}, expected floats (N, {size})")
         self.likelihood.check(batch.x, f"{name}.x")
-        labels = batch.y
-        if labels.ndim != 1 or labels.dtype.kind not in "iu" or not 0 <= labels.min() <= labels.max() < self.classes:
-            raise ValueError(f"{name}.y: got {labels.dtype} {labels.shape} from {labels.min()} to {labels.max()}, "
-                             f"expected seen classes (N,) in 0 … {self.classes - 1}")
+        check_labels(batch.y, self.classes, f"{name}.y", of="seen classes")
 
     def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
         """One step of all players; the batch's mean terms."""
