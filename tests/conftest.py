@@ -3,6 +3,7 @@
 Whoever compares the threads' results says how many; .ci/everywhere says it for all, with MINIVAE_TEST_THREADS.
 """
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -90,3 +91,15 @@ def _no_figure_stays_open():
     """A picture that a test made is closed after it."""
     yield
     plt.close("all")
+
+
+@contextmanager
+def imported(path: Path) -> Iterator[Any]:
+    """A chapter as a module, by its first letters ("ch31"): under that name its dataclasses find it meanwhile."""
+    name = path.name[:4]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        yield module

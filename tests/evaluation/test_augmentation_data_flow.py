@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, imported
 
 from minivae.backend import device
 from minivae.batch import as_batch
@@ -22,11 +20,7 @@ OPT = Options(device("cpu"), seed=0, epochs=1, data="", out=ROOT, quick=True, sh
 
 @pytest.fixture(scope="module")
 def chapter():
-    spec = importlib.util.spec_from_file_location("ch33", ROOT / "chapters" / "ch33_speech_augmentation.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "ch33", module)
-        spec.loader.exec_module(module)
+    with imported(ROOT / "chapters" / "ch33_speech_augmentation.py") as module:
         yield module
 
 

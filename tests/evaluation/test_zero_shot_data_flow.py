@@ -5,13 +5,11 @@ The unseen images are made of NaN here, so that a single touch would be NaN ever
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, imported
 
 from minivae.backend import device
 from minivae.batch import as_batch
@@ -28,11 +26,7 @@ OPT = Options(device("cpu"), seed=0, epochs=1, data="", out=ROOT, quick=True, sh
 
 @pytest.fixture(scope="module")
 def chapter():
-    spec = importlib.util.spec_from_file_location("ch31", ROOT / "chapters" / "ch31_zero_vae_gan.py")
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "ch31", module)
-        spec.loader.exec_module(module)
+    with imported(ROOT / "chapters" / "ch31_zero_vae_gan.py") as module:
         yield module
 
 
