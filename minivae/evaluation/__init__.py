@@ -10,6 +10,7 @@
     classifier       features of 28×28 images, from a small network that comes with the package
     generators       Fréchet distance, precision and recall of generated images, on features
     clustering       do clusters find classes: best assignment, mutual information; k-means
+    exact            models without latents, whose log p is known: classifiers, a language model
     rivals           what a few labels do alone: logistic regression, nearest neighbours
     sentence_rivals  what labels do, and what text does, where examples are sentences
     svm              and a support vector machine

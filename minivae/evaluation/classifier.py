@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Device, Generator, Pullback, device, to_numpy
-from minivae.batch import as_batch
+from minivae.backend import Array, Device, Pullback, device, to_numpy
+from minivae.batch import Batch, as_batch, check_labels
 from minivae.distributions import categorical_nll
-from minivae.nn import Activation, Conv2d, Data, Linear, Model, Optimizer, Reshape, Sequential, by_rows, he
+from minivae.evaluation.exact import ExactModel
+from minivae.nn import Activation, Conv2d, Data, Linear, Optimizer, Reshape, Sequential, by_rows, he
 from minivae.ops import relu
 from minivae.runs import CheckpointError, load_parameters
 
@@ -33,7 +34,7 @@ SHA256 = "70cd0a1264559cdf5a8385241aa4ee7a6f4a5f3d579bdcb6cb70697bf943784b"
 HALVES: dict[str, Any] = {"kernel": 3, "stride": 2, "padding": 1}      # a side of n becomes one of ⌈n/2⌉
 
 
-class Classifier(Model):
+class Classifier(ExactModel):
     """p(y|x): three convolutions that halve the image, a layer of features, and a softmax.
 
     side       of the square images, in pixels
@@ -66,8 +67,7 @@ class Classifier(Model):
         x, y = as_batch(data).x, as_batch(data).y
         if x.ndim != 2 or len(x) == 0 or x.shape[1] != self.pixels:
             raise ValueError(f"{name}: got shape {x.shape}, expected (N, {self.pixels}) with N at least 1")
-        if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= self.classes:
-            raise ValueError(f"y: got {y.dtype} in {y.min()} … {y.max()}, expected whole numbers below {self.classes}")
+        check_labels(y, self.classes, "y")
 
     def label_nll(self, *, x: Array, labels: Array) -> tuple[Array, Pullback]:
         """−log p(y|x)        x (B, X), labels (B,) -> (B,)"""
@@ -81,23 +81,8 @@ class Classifier(Model):
 
         return nll, pullback
 
-    def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
-        """One step up the mean of log p(y|x), which is called the ELBO: without latents the bound is exact."""
-        batch = as_batch(batch)
-        weight = 1.0 / len(batch)
-
-        def share(model: Classifier, rows: slice) -> tuple[Array, ...]:
-            nll, pullback = model.label_nll(x=batch.x[rows], labels=batch.y[rows])
-            pullback(np.full_like(nll, weight))
-            return (-weight * nll.sum(),)
-
-        return dict(zip(("elbo",), self.workers.step(share, len(batch))))
-
-    def terms(self, batch: Data, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
-        """−log p(y|x), and 0 for the KL of no latents, (B,) (B,)"""
-        batch = as_batch(batch)
-        nll = self.label_nll(x=batch.x, labels=batch.y)[0]
-        return nll, np.zeros_like(nll)
+    def nll(self, batch: Batch) -> tuple[Array, Pullback]:
+        return self.label_nll(x=batch.x, labels=batch.y)
 
     def features(self, x: Array) -> Array:
         """The last hidden layer, before its relu        (N, X) -> (N, features)"""

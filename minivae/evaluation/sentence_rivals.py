@@ -13,16 +13,17 @@ from collections.abc import Callable
 import numpy as np
 
 from minivae.backend import Array, Device, Generator, Pullback, to_numpy
-from minivae.batch import as_batch
+from minivae.batch import Batch, as_batch, check_labels
 from minivae.distributions import categorical_nll
-from minivae.nn import Data, Model, Optimizer
-from minivae.parts.sentences import PAD, Writer, codes_in, shortened, told_before
+from minivae.evaluation.exact import ExactModel
+from minivae.nn import Data, Optimizer
+from minivae.parts.sentences import PAD, Writer, codes_in, in_parts, shortened, told_before
 from minivae.variants.text_sizes import classifier, say_as_often, words_of
 
 AT_ONCE = 100              # sentences, where all are only looked at
 
 
-class SentenceClassifier(Model):
+class SentenceClassifier(ExactModel):
     """p(y|x): the vectors of words, an LSTM that reads, a softmax.  Trains on x (B, T), codes, and y (B,)."""
 
     needs = ("x", "y")
@@ -41,9 +42,7 @@ class SentenceClassifier(Model):
         super().check(data, name)
         batch = as_batch(data)
         codes_in(batch.x, name, self.words)
-        if batch.y.dtype.kind not in "iu" or not 0 <= batch.y.min() <= batch.y.max() < self.classes:
-            raise ValueError(f"{name}.y: got {batch.y.dtype} in {batch.y.min()} … {batch.y.max()}, expected whole "
-                             f"numbers below {self.classes}")
+        check_labels(batch.y, self.classes, f"{name}.y")
 
     def class_nll(self, *, x: Array, labels: Array) -> tuple[Array, Pullback]:
         """−log p(y|x)        (B, T) (B,) -> (B,)"""
@@ -55,32 +54,15 @@ class SentenceClassifier(Model):
 
         return nll, pullback
 
-    def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
-        """One step up the mean of log p(y|x), which is called the ELBO: without latents the bound is exact."""
-        batch = as_batch(batch)
-        batch = batch.but(x=shortened(batch.x))
-        weight = 1.0 / len(batch)
-
-        def share(model: SentenceClassifier, rows: slice) -> tuple[Array, ...]:
-            nll, pullback = model.class_nll(x=batch.x[rows], labels=batch.y[rows])
-            pullback(np.full_like(nll, weight))
-            return (-weight * nll.sum(),)
-
-        return dict(zip(("elbo",), self.workers.step(share, len(batch))))
-
-    def terms(self, batch: Data, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
-        """−log p(y|x), and 0 for the KL of no latents, (B,) (B,)"""
-        batch = as_batch(batch)
-        nll = self.class_nll(x=batch.x, labels=batch.y)[0]
-        return nll, np.zeros_like(nll)
+    def nll(self, batch: Batch) -> tuple[Array, Pullback]:
+        return self.class_nll(x=shortened(batch.x), labels=batch.y)
 
     def classify(self, x: Array) -> Array:
         """The likeliest class        (B, T) -> (B,)"""
-        parts = [shortened(x[i:i + AT_ONCE]) for i in range(0, len(x), AT_ONCE)]
-        return np.concatenate([self.network_of(x=part)[0].argmax(axis=1) for part in parts])
+        return np.concatenate([self.network_of(x=part)[0].argmax(axis=1) for part in in_parts(x, AT_ONCE)])
 
 
-class LanguageModel(Model):
+class LanguageModel(ExactModel):
     """p(x) = Π_t p(x_t | x_1 … x_t−1), by the writer of a TextM2 whose code is 0.  Trains on x (B, T).
 
     sentences   codes (N, T) whose words it says as often at first; None: all words alike
@@ -115,22 +97,11 @@ class LanguageModel(Model):
 
         return nll, pullback
 
-    def train_step(self, batch: Data, rng: Generator) -> dict[str, Array]:
-        x = shortened(as_batch(batch).x)
-        weight = 1.0 / len(x)
-
-        def share(model: LanguageModel, rows: slice) -> tuple[Array, ...]:
-            nll, pullback = model.sentence_nll(x=x[rows])
-            pullback(np.full_like(nll, weight))
-            return (-weight * nll.sum(),)
-
-        return dict(zip(("elbo",), self.workers.step(share, len(x))))
+    def nll(self, batch: Batch) -> tuple[Array, Pullback]:
+        return self.sentence_nll(x=shortened(batch.x))
 
     def terms(self, batch: Data, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
-        """−log p(x), and 0 for the KL of no latents, (B,) (B,)"""
-        x = as_batch(batch).x
-        parts = [shortened(x[i:i + AT_ONCE]) for i in range(0, len(x), AT_ONCE)]
-        nll = np.concatenate([self.sentence_nll(x=part)[0] for part in parts])
+        nll = np.concatenate([self.sentence_nll(x=part)[0] for part in in_parts(as_batch(batch).x, AT_ONCE)])
         return nll, np.zeros_like(nll)
 
 

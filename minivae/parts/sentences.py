@@ -28,6 +28,11 @@ def shortened(x: Array) -> Array:
     return x[:, :max(1, np.count_nonzero((x != PAD).any(axis=0)))] if array_module(x) is np else x
 
 
+def in_parts(x: Array, rows: int) -> list[Array]:
+    """At most so many sentences at a time, each part without the columns that it does not use        (N, T)"""
+    return [shortened(x[i:i + rows]) for i in range(0, len(x), rows)]
+
+
 def told_before(x: Array, *, forget: Array | None = None) -> Array:
     """What a writer is told at each step: the code before; END, before the first        (B, T) -> (B, T)
 

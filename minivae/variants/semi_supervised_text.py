@@ -42,7 +42,7 @@ from minivae.distributions import (
 )
 from minivae.nn import Data, Model, Optimizer, Parameter
 from minivae.ops import concat, log_softmax, logsumexp, one_hot
-from minivae.parts.sentences import Reading, Writer, codes_in, shortened, told_before
+from minivae.parts.sentences import Reading, Writer, codes_in, in_parts, shortened, told_before
 
 AT_ONCE = 50               # sentences, where all are only looked at: their logits are C · T · V numbers each
 
@@ -200,7 +200,7 @@ class TextM2(Model):
     def terms(self, batch: Data, rng: Generator, samples: int = 1) -> tuple[Array, Array]:
         """nll and kl of U(x): as if no label were known; every word is told"""
         x = as_batch(batch).x
-        drawn = [self.mean_of([self._terms(part, rng) for _ in range(samples)]) for part in self._parts(x)]
+        drawn = [self.mean_of([self._terms(part, rng) for _ in range(samples)]) for part in in_parts(x, AT_ONCE)]
         nll, kl = (np.concatenate(term) for term in zip(*drawn))
         return nll, kl
 
@@ -212,7 +212,7 @@ class TextM2(Model):
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log Σ_y p(x, y, z_y) / q(z_y|x, y) for K draws of a z for each class: no guess of y is needed    -> (K, B)"""
         each = [np.stack([self._log_weight(part, rng) for _ in range(samples)])
-                for part in self._parts(as_batch(batch).x)]
+                for part in in_parts(as_batch(batch).x, AT_ONCE)]
         return np.concatenate(each, axis=1)
 
     def _log_weight(self, x: Array, rng: Generator) -> Array:
@@ -224,14 +224,11 @@ class TextM2(Model):
         log_ratio = standard_normal_log_prob(z)[0] - gaussian_log_prob(z, *q)[0] - nll
         return logsumexp(log_ratio.reshape(C, B).T + self.log_prior(eps))[0]
 
-    def _parts(self, x: Array) -> list[Array]:
-        return [shortened(x[i:i + AT_ONCE]) for i in range(0, len(x), AT_ONCE)]
-
     # ── predictions ───────────────────────────────────────────────────────────────────────────────
 
     def class_log_prob(self, x: Array) -> Array:
         """log q(y|x)        (B, T) -> (B, C)"""
-        return np.concatenate([log_softmax(self.classifier(x=part)[0])[0] for part in self._parts(x)])
+        return np.concatenate([log_softmax(self.classifier(x=part)[0])[0] for part in in_parts(x, AT_ONCE)])
 
     def classify(self, x: Array) -> Array:
         """The likeliest class        (B, T) -> (B,)"""
