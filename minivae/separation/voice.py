@@ -56,7 +56,8 @@ class Voice:
         self.gain = power.mean()
         loudness = (power.T / self.gain).astype(model.dtype)
         self.z = model.q(power=loudness, c=self._told(self.a, len(loudness)))[0][0]
-        self.logvar = self._decoded(self.z, self.a)[0]
+        self.pull_logvar: Pullback | None              # of self.logvar; None: frames of two decodings
+        self.logvar, self.pull_logvar = self._decoded(self.z, self.a)
         self._set_gain(power)
 
     @property
@@ -81,11 +82,12 @@ class Voice:
     def _climb(self, power: Array) -> None:
         """One step of z, frame by frame, then one of a        (N, F)"""
         nll, pull_nll = complex_gaussian_nll(self.logvar, power=power)
-        _, pull_logvar = self._decoded(self.z, self.a)
+        pull_logvar = self.pull_logvar or self._decoded(self.z, self.a)[1]
         dz, da = pull_logvar(pull_nll(-np.ones_like(nll)))
         z = self.z + self.stride * dz
-        logvar, moved = self._surprise(z, self.a, power)
+        (logvar, pull_logvar), moved = self._surprise(z, self.a, power)
         rose = (moved < nll)[:, None]
+        self.pull_logvar = pull_logvar if rose.all() else None       # else some frames stay where another one was
         self.z, self.logvar = np.where(rose, z, self.z), np.where(rose, logvar, self.logvar)
         self.stride *= np.where(rose, GROW, SHRINK).astype(self.stride.dtype)
         if self.free:
@@ -93,17 +95,17 @@ class Voice:
 
     def _climb_c(self, power: Array, da: Array, before: float) -> None:
         a = self.a + self.stride_c * da
-        logvar, moved = self._surprise(self.z, a, power)
+        decoded, moved = self._surprise(self.z, a, power)
         rose = moved.sum() < before
         if rose:
-            self.a, self.logvar = a, logvar
+            self.a, (self.logvar, self.pull_logvar) = a, decoded
         self.stride_c *= GROW if rose else SHRINK
 
-    def _surprise(self, z: Array, a: Array, power: Array) -> tuple[Array, Array]:
-        """log σ² (N, F) there, and −log p of every frame (N,): not finite, so no rise, if the step was far too long"""
+    def _surprise(self, z: Array, a: Array, power: Array) -> tuple[tuple[Array, Pullback], Array]:
+        """Decoded there, and −log p of every frame (N,): not finite, so no rise, if the step was far too long"""
         with np.errstate(over="ignore", invalid="ignore"):
-            logvar = self._decoded(z, a)[0]
-            return logvar, complex_gaussian_nll(logvar, power=power)[0]
+            decoded = self._decoded(z, a)
+            return decoded, complex_gaussian_nll(decoded[0], power=power)[0]
 
     def _told(self, a: Array, frames: int) -> Array:
         c = np.exp(log_softmax(a)[0]).astype(self.model.dtype)
