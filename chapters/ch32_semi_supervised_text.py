@@ -55,6 +55,7 @@ from minivae.ops import lstm
 from minivae.parts.sentences import PAD, told_before
 from minivae.training import fit
 from minivae.variants import TextM2Config
+from minivae.variants.text_sizes import shares
 
 WORDS, LENGTH, UNITS, LATENTS, BATCH = 1500, 25, 64, 16, 32
 RATE, FORGET, WARM_UP, MAX_NORM = 2e-3, 0.3, 2, 20.0
@@ -207,8 +208,8 @@ def units(opt):
 def train_m2(corpus, labels, opt, seed, *, conditional=True, watch=True, progress=False):
     """The semi-supervised model; after each epoch the accuracies of its classifier and of its writer, percent"""
     told = HiddenSentenceLabels(labels, seed).ask(corpus.train)
-    seen = 1.0 + np.bincount(told.labels[:labels], minlength=corpus.sizes[1])
-    model = TextM2Config(*corpus.sizes, units(opt), units(opt), LATENTS, conditional, tuple(seen / seen.sum())).build(
+    prior = tuple(shares(told.labels[:labels], corpus.sizes[1]))          # p(y): how often the labels that are told are y
+    model = TextM2Config(*corpus.sizes, units(opt), units(opt), LATENTS, conditional, prior).build(
         seed=seed, on=opt.device, optimizer=Adam(RATE, max_norm=MAX_NORM), sentences=corpus.train.x, forget=FORGET,
         labelled_share=labels / len(corpus.train), warm_up=WARM_UP * -(-len(told) // BATCH))
     few, curve = plots.spread(corpus.test, 200), []

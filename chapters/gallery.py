@@ -35,7 +35,7 @@ from minivae.cli.judged import Judged, judge_model, unpaired
 from minivae.data import Dataset
 from minivae.evaluation import Estimate, terms_by_image
 from minivae.training import Recipe, fit
-from minivae.training.models import question
+from minivae.training.batches import question
 from minivae.variants import DeepLatentConfig
 from minivae.variants.probabilistic_pca import as_vae, probabilistic_pca
 

@@ -18,7 +18,7 @@ from minivae.evaluation import SampleQuality, active_units, log_likelihoods, sam
 from minivae.parts import Likelihood
 from minivae.runs import read_history
 from minivae.training import Recipe, load_run
-from minivae.training.recipe import OF_SOME_MODELS
+from minivae.training.settings import OF_SOME_MODELS
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from minivae.evaluation import (
     over_parts,
 )
 from minivae.training import Recipe
-from minivae.training.models import question
+from minivae.training.batches import question
 
 Pictures = Iterator[tuple[str, Figure]]                # (name of the file, picture)
 

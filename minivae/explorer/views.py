@@ -18,7 +18,7 @@ from minivae.nn import Layer, Sequential
 from minivae.ops import one_hot, split
 from minivae.parts import Bernoulli, GaussianFixed, GaussianMixture, Likelihood, Prior
 from minivae.training import Recipe
-from minivae.training.models import question
+from minivae.training.batches import question
 from minivae.vae import VAE
 
 DRAWS = 200                # Gaussians that stand for the prior of a two-stage VAE

@@ -1,8 +1,8 @@
-"""What a recipe's model is: how its batches are made of a data set, and how it is built.
+"""What a recipe's model is: which batches it asks for, and how it is built.
 
 A new model is a row of MODELS: `ask(recipe, dataset, part)` gives the batch that the model needs of a part of the data
-set, `build(recipe, dataset, train, on)` the untrained model for the training batch `train`.  A model that is judged on
-other batches than it learns from says so with `judge(recipe, dataset, part)`.
+set, one of training.batches, `build(recipe, dataset, train, on)` the untrained model for the training batch `train`.  A
+model that is judged on other batches than it learns from says so with `judge(recipe, dataset, part)`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from minivae.backend import Device
 from minivae.batch import Batch
-from minivae.data import ByLabel, DataError, Dataset, HiddenLabels, HiddenSentenceLabels, Quadrants, Sentences
+from minivae.data import DataError, Dataset
 from minivae.nn import Model
+from minivae.training.batches import (
+    Recipe,
+    as_it_is,
+    classes_of,
+    hide_labels,
+    hide_sentence_labels,
+    number_images,
+    question,
+    show_labels,
+    tell_labels,
+)
 from minivae.training.clusters import start_at_clusters
 from minivae.variants import (
     CVAEConfig,
@@ -31,35 +40,11 @@ from minivae.variants import (
     StructuredVAEConfig,
     TextM2Config,
     TwoStageConfig,
-    VAEConfig,
     VAEGANConfig,
     VQVAEConfig,
 )
 from minivae.variants.cvae_gan import PLAYERS
-
-OF_SOME_MODELS = {                     # the settings that mean something to some of the models alone
-    ("vae", "vae_gan"): ("network", "filters", "dense"),
-    ("vae",): ("posterior", "prior", "objective", "beta", "free_bits", "capacity", "gamma"),
-    ("vae", "m2_text"): ("warm_up",),
-    ("m2_text",): ("words", "length", "units", "writer", "forget"),
-    ("vae", "gmvae"): ("scale",),
-    ("vae", "gmvae", "structured"): ("samples",),
-    ("vae", "gmvae", "infinite"): ("components",),
-    ("cvae",): ("given", "observed", "baseline_epochs", "alpha"),
-    ("two_stage",): ("second_hidden",),
-    ("two_stage", "m1m2", "infinite", "structured", "vq_vae"): ("first_epochs",),
-    ("vae_gan", "cvae_gan"): ("features",),
-    ("vae_gan",): ("likeness", "margin"),
-    ("cvae_gan",): ("weights",),
-    ("vq_vae",): ("levels", "codes", "prior_channels", "prior_blocks", "by_class"),
-    ("structured",): ("fixed_epochs",),
-    ("infinite",): ("concentration",),
-    ("m2", "m1m2", "m2_text"): ("labels", "label_weight"),
-    ("m1m2",): ("m1_latents",),
-    ("gmvae",): ("w_latents", "vae_epochs", "information"),
-}
-OF_SENTENCES = ("m2_text",)
-Recipe = Any                                           # training.recipe's, which is built upon this file
+from minivae.variants.text_sizes import shares
 
 
 class Kind(NamedTuple):
@@ -71,26 +56,12 @@ class Kind(NamedTuple):
     judge: Callable[[Recipe, Dataset, Batch], Batch] | None = None     # None: ask
 
 
-def as_it_is(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
-    """The images, and their labels if there are any."""
-    return part
-
-
 def build_vae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The VAE, fully connected or convolutional."""
     steps = recipe.steps(train)
     return recipe.vae(dataset.image_shape).build(
         seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, steps), samples=recipe.samples,
         images=train.x, objective=recipe.new_objective(steps))
-
-
-def question(recipe: Recipe, dataset: Dataset) -> Quadrants | ByLabel:
-    """What is given, and what is to be predicted.  Raises DataError for labels that are not there."""
-    if recipe.given == "quadrants":
-        return Quadrants(dataset.image_shape, recipe.observed)
-    if dataset.train_labels is None:
-        raise DataError(f"given: {dataset.name} has no labels; choose another data set, or --given quadrants")
-    return ByLabel(int(dataset.train_labels.max()) + 1, math.prod(dataset.image_shape))
 
 
 def build_cvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
@@ -103,38 +74,23 @@ def build_cvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mo
     return sizes.build(seed=recipe.seed, on=on, optimizers=optimizers, targets=train.y, baseline_steps=first * steps)
 
 
-def hide_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
-    """Of a training part: images without labels, and beside each one that has."""
-    classes_of(dataset)
-    return HiddenLabels(recipe.labels, recipe.seed).ask(part)
+def labelled_share(recipe: Recipe, train: Batch) -> float:
+    """Which part of the images has a label: a row of the batch is an image without."""
+    return recipe.labels / (len(train) + recipe.labels)
 
 
-def show_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
-    """Of a part that is judged on: all images, and all labels."""
-    classes_of(dataset)
-    return HiddenLabels.judge(part)
-
-
-def tell_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
-    """Of a training part: all images, each with its label."""
-    classes_of(dataset)
-    return Batch(x=part.x, labels=part.y)
-
-
-def classes_of(dataset: Dataset) -> int:
-    """How many labels there are.  Raises DataError for a data set without."""
-    if dataset.train_labels is None:
-        raise DataError(f"model: {dataset.name} has no labels, and this model needs some; choose another data set, or "
-                        "--model vae")
-    return int(dataset.train_labels.max()) + 1
+def m2_sizes(recipe: Recipe, dataset: Dataset) -> M2Config:
+    """Of networks that are told the class, or guess it."""
+    return M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
+                    recipe.activation, recipe.likelihood)
 
 
 def build_m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """M2, which hears all images and few labels."""
-    sizes = M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
-                     recipe.activation, recipe.likelihood)
-    return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, recipe.steps(train)),
-                       images=train.x, labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight)
+    optimizer = recipe.new_optimizer(recipe.epochs, recipe.steps(train))
+    return m2_sizes(recipe, dataset).build(
+        seed=recipe.seed, on=on, optimizer=optimizer, images=train.x, labelled_share=labelled_share(recipe, train),
+        label_weight=recipe.label_weight)
 
 
 def build_m1m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
@@ -148,44 +104,22 @@ def build_m1m2(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Mo
                        labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight)
 
 
-def labelled_share(recipe: Recipe, train: Batch) -> float:
-    """Which part of the images has a label: a row of the batch is an image without."""
-    return recipe.labels / (len(train) + recipe.labels)
-
-
-def hide_sentence_labels(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
-    """Of a training part: sentences without labels, and beside each one that has."""
-    return HiddenSentenceLabels(recipe.labels, recipe.seed).ask(part)
-
-
 def build_m2_text(recipe: Recipe, dataset: Any, train: Batch, on: Device) -> Model:
     """M2 of sentences.  What it knows of p(y) is how often the labels that it is told are y."""
-    told = 1.0 + np.bincount(train.labels[:recipe.labels], minlength=len(dataset.classes))
-    sizes = TextM2Config(len(dataset.vocabulary), len(dataset.classes), recipe.units, recipe.units,
-                         recipe.latents, recipe.writer == "conditional", tuple((told / told.sum()).tolist()))
+    classes = len(dataset.classes)
+    sizes = TextM2Config(len(dataset.vocabulary), classes, recipe.units, recipe.units, recipe.latents,
+                         recipe.writer == "conditional", tuple(shares(train.labels[:recipe.labels], classes)))
     steps = recipe.steps(train)
     return sizes.build(seed=recipe.seed, on=on, optimizer=recipe.new_optimizer(recipe.epochs, steps), sentences=train.x,
                        labelled_share=labelled_share(recipe, train), label_weight=recipe.label_weight,
                        warm_up=recipe.warm_up * steps, forget=recipe.forget)
 
 
-def check_kind(recipe: Recipe, dataset: Any) -> None:
-    """Raise DataError for sentences where a model is of images, or the other way round."""
-    if isinstance(dataset, Sentences) != (recipe.model in OF_SENTENCES):
-        has, wants = ("sentences", "m2_text") if isinstance(dataset, Sentences) else ("images", "vae")
-        raise DataError(f"model: {dataset.name} has {has}, which model {recipe.model} does not know; choose another "
-                        f"data set, or a model of {has}, such as --model {wants}")
-    if recipe.binarize and recipe.model in OF_SENTENCES:
-        raise ValueError("binarize: got a model of sentences, which have no pixels to draw")
-
-
 def build_two_stage(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The two-stage VAE: some epochs for the first, the others for the second."""
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
     optimizers = recipe.new_optimizer(first, steps), recipe.new_optimizer(recipe.epochs - first, steps)
-    sizes = VAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
-                      recipe.likelihood)
-    return TwoStageConfig(sizes, tuple(recipe.second_hidden)).build(
+    return TwoStageConfig(recipe.vae(dataset.image_shape), tuple(recipe.second_hidden)).build(
         seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, first_steps=first * steps)
 
 
@@ -199,17 +133,10 @@ def build_gmvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> M
                        objective=MixtureBound(recipe.information, min(recipe.vae_epochs, recipe.epochs) * steps))
 
 
-def number_images(recipe: Recipe, dataset: Dataset, part: Batch) -> Batch:
-    """The images, and which each is: a model that remembers something of each has to know."""
-    return part.but(index=np.arange(len(part)))
-
-
 def build_infinite(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The infinite VAE: some epochs for the base, the others for a sweep each and the components."""
     steps, first = recipe.steps(train), min(recipe.first_epochs, recipe.epochs)
-    sizes = VAEConfig(math.prod(dataset.image_shape), tuple(recipe.hidden), recipe.latents, recipe.activation,
-                      recipe.likelihood)
-    return InfiniteVAEConfig(sizes, recipe.components, recipe.concentration).build(
+    return InfiniteVAEConfig(recipe.vae(dataset.image_shape), recipe.components, recipe.concentration).build(
         examples=len(train), seed=recipe.seed, on=on, images=train.x, first_steps=first * steps,
         optimizer=lambda: recipe.new_optimizer(recipe.epochs, steps))
 
@@ -255,12 +182,9 @@ def build_vae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) ->
 
 def build_cvae_gan(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:
     """The CVAE-GAN, told the label of every image."""
-    steps = recipe.steps(train)
-    sizes = M2Config(math.prod(dataset.image_shape), classes_of(dataset), tuple(recipe.hidden), recipe.latents,
-                     recipe.activation, recipe.likelihood)
-    optimizers = {name: recipe.new_optimizer(recipe.epochs, steps) for name in PLAYERS}
-    return CVAEGANConfig(sizes, recipe.features).build(seed=recipe.seed, on=on, optimizers=optimizers, images=train.x,
-                                                       weights=tuple(recipe.weights))
+    optimizers = {name: recipe.new_optimizer(recipe.epochs, recipe.steps(train)) for name in PLAYERS}
+    return CVAEGANConfig(m2_sizes(recipe, dataset), recipe.features).build(
+        seed=recipe.seed, on=on, optimizers=optimizers, images=train.x, weights=tuple(recipe.weights))
 
 
 def build_mvae(recipe: Recipe, dataset: Dataset, train: Batch, on: Device) -> Model:

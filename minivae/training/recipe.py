@@ -6,10 +6,10 @@ The command line and chapter 10 both cook from it.  It is kept as config.json in
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -20,9 +20,11 @@ from minivae.batch import Batch
 from minivae.data import Dataset, hold_out, load, load_sentences
 from minivae.data.spectra import load_frames
 from minivae.distributions import bernoulli_sample
-from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_pair, check_scale, warm_up
+from minivae.parts import IWAE, Capacity, DReG, FreeBits, Objective, WeightedKL, check_scale, warm_up
+from minivae.training.batches import check_kind
 from minivae.training.loop import Callback, Record, fit
-from minivae.training.models import MODELS, OF_SOME_MODELS, check_kind
+from minivae.training.models import MODELS
+from minivae.training.settings import check_settings
 from minivae.training.vocabulary import keep_vocabulary, kept_vocabulary
 from minivae.vae import VAE
 from minivae.variants import ConvVAEConfig, VAEConfig
@@ -167,43 +169,7 @@ class Recipe:
     """of the weights, the order of the images and the noise"""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents",
-                     "w_latents", "levels", "codes", "prior_channels", "prior_blocks", "features", "size", "words",
-                     "length", "units"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected a whole number of at least 1")
-        for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
-                     "label_weight", "vae_epochs", "information", "fixed_epochs", "likeness", "margin", "forget"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 0")
-        if self.model == "structured" and self.likelihood != "gaussian_pixel":
-            raise ValueError(f"likelihood: got {self.likelihood!r}; model structured wants gaussian_pixel, to which it "
-                             "adds off-diagonals")
-        if not self.concentration > 0:
-            raise ValueError(f"concentration: got {self.concentration}, expected a number > 0")
-        for name, hint in get_type_hints(Recipe).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(get_args(hint))}")
-        for models, names in OF_SOME_MODELS.items():
-            changed = [f.name for f in fields(self) if f.name in names and getattr(self, f.name) != f.default]
-            if changed and self.model not in models:
-                raise ValueError(f"{changed[0]}: got {getattr(self, changed[0])!r}, which means nothing to model "
-                                 f"{self.model}: it is of model {' or '.join(models)}")
-        self._check_objective()
-
-    def _check_objective(self) -> None:
-        """Raise ValueError for settings that exclude each other."""
-        weighted = self.capacity is None and (self.warm_up > 0 or self.beta != 1.0)
-        if weighted + (self.free_bits > 0) + (self.capacity is not None) + (self.objective != "elbo") > 1:
-            raise ValueError("objective, beta (with warm_up), capacity, free_bits: each is an objective of its own, "
-                             "expected at most one")
-        if self.capacity is not None and self.beta != 1.0:
-            raise ValueError(f"beta: got {self.beta}; with a capacity the KL's price is gamma")
-        if self.posterior != "diagonal" and (self.free_bits or self.objective == "dreg"):
-            raise ValueError(f"posterior: got {self.posterior!r}; free_bits and dreg are for the diagonal one")
-        check_pair(self.posterior, self.prior)
-        if self.prior != "standard" and self.free_bits:
-            raise ValueError(f"prior: got {self.prior!r}; free_bits are for the standard one: each latent has a KL")
+        check_settings(self)
 
     def config(self) -> dict[str, Any]:
         return asdict(self)

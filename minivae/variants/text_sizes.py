@@ -70,11 +70,16 @@ def words_of(words: int, dimensions: int, rng: Generator) -> Embedding:
     return table
 
 
+def shares(codes: np.ndarray, kinds: int) -> np.ndarray:
+    """p(k) ∝ 1 + how often k is among the codes        whole numbers in 0 … kinds − 1 -> (kinds,)"""
+    counts = np.bincount(codes, minlength=kinds) + 1.0
+    return counts / counts.sum()
+
+
 def say_as_often(writer: Writer, sentences: np.ndarray) -> None:
     """Let an untrained writer say every word as often as these sentences do, and one time more        codes (N, T)"""
     bias = writer.say.b.value
-    counts = np.bincount(sentences[sentences != PAD] - 1, minlength=len(bias)) + 1.0
-    bias[...] = np.log(counts / counts.sum())
+    bias[...] = np.log(shares(sentences[sentences != PAD] - 1, len(bias)))
 
 
 def classifier(table: Embedding, units: int, classes: int, rng: Generator) -> Reading:

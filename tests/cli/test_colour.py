@@ -14,7 +14,8 @@ from minivae.cli import main
 from minivae.data import load
 from minivae.explorer.views import VIEWS
 from minivae.training import load_run
-from minivae.training.models import MODELS, OF_SENTENCES
+from minivae.training.batches import OF_SENTENCES
+from minivae.training.models import MODELS
 
 SMALL = ("--size", "8", "--hidden", "12", "--latents", "2", "--batch-size", "50", "--epochs", "2", "--device", "cpu")
 OPTIONS = {
