@@ -46,7 +46,7 @@ from minivae.variants.probabilistic_pca import log_p, probabilistic_pca
 # ## Exact EM: probabilistic PCA
 #
 # In chapter 7 the model $x = \mu + z W + \sigma \varepsilon$ was solved by eigenvectors.  EM needs no eigenvectors (Tipping and
-# Bishop 1999, section 3).  Let $y = x - \mu$, with $\mu$ the average image, which is already the best.
+# Bishop 1999).  Let $y = x - \mu$, with $\mu$ the average image, which is already the best.
 #
 # **E step.**  $\log p(x, z)$ is quadratic in $z$: $-\tfrac12 z (I + W W^\top / \sigma^2) z^\top + z\, W y^\top / \sigma^2 + \ldots$  So the posterior is
 # Gaussian, with

@@ -35,7 +35,7 @@ What you'll see  the five arms of a spiral told apart, and the same model that n
 #
 # ## The conditional prior term and its pullback
 #
-# The second term (eq. 5 of the paper) is the new one: an average of $\mathrm{KL}_c$, whose weights $r = \mathrm{softmax}(a)$
+# The second term is the new one: an average of $\mathrm{KL}_c$, whose weights $r = \mathrm{softmax}(a)$
 # learn as well.  From $\partial r_j / \partial a_c = r_j(\delta_{jc} - r_c)$ the average $y = \sum_c r_c \mathrm{KL}_c$ has
 #
 # $$ \frac{\partial y}{\partial \mathrm{KL}_c} = r_c, \qquad \frac{\partial y}{\partial a_c} = r_c\, (\mathrm{KL}_c - y) : $$

@@ -32,7 +32,7 @@ What you'll see  samples of a VAE, of a Gaussian fitted to its codes, and of the
 # *Why should the second do better?*  Images lie near a surface of few dimensions in a space of many, and a density on it is
 # not a density in it: a VAE finds the surface ($\gamma \to 0$), but not how images are spread over it.  Codes have no such
 # trouble: $q(z \mid x)$ has a width in every direction, the codes fill their space, and a VAE with as many latents as
-# numbers can fit any density (their theorem 1).  That is also why a third stage would have nothing left to do.
+# numbers can fit any density (they prove it).  That is also why a third stage would have nothing left to do.
 #
 # ## One bound for both
 #

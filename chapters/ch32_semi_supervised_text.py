@@ -73,7 +73,8 @@ RATE, FORGET, WARM_UP, MAX_NORM = 2e-3, 0.3, 2, 20.0
 # c_t &= f \odot c_{t-1} + i \odot g, & h_t &= o \odot \tanh c_t .
 # \end{aligned} \tag{3} $$
 #
-# Backwards, from the last step to the first.  Two cotangents come from the step after, $dh$ and $dc$, and $dh$ hears whoever looked at $h_t$:
+# Backwards, from the last step to the first.  Two cotangents come from the step after, $dh$ and $dc$; to $dh$ is added what whoever looked at
+# $h_t$ sends back.  Then
 #
 # $$ \begin{aligned}
 # dc &\mathrel{+}= dh \odot o \odot (1 - \tanh^2 c_t) & & h_t \text{ shows } c_t \\
@@ -83,7 +84,8 @@ RATE, FORGET, WARM_UP, MAX_NORM = 2e-3, 0.3, 2, 20.0
 # \end{aligned} \tag{4} $$
 #
 # The last line is the point: along $c$ a gradient is multiplied by $f$, and by nothing else.  The weights were used at every step, so
-# $dW = \sum_t x_t^\top da_t$, $dU = \sum_t h_{t-1}^\top da_t$, $db = \sum_t da_t$: one product each, over all steps together.
+# $dW = \sum_t x_t^\top da_t$, $dU = \sum_t h_{t-1}^\top da_t$, $db = \sum_t da_t$, over all sequences as well; and $dx_t = da_t W^\top$.  `ops.lstm` makes
+# one product of all steps of each.
 
 # %%
 def sigma(a):
@@ -152,16 +154,16 @@ def padding_changes(rng):
 # ## Who is told the label, and when
 #
 # A writer that is told $y$ and $z$ as the state that it begins with has to carry them through the sentence; and it is told all words before, which
-# say most of what there is to say.  Xu et al. found that it learns not to listen: $\mathcal L(x, y)$ is then the same for all $y$.  Look at what the
-# classifier hears of a sentence without a label,
+# say most of what there is to say.  Xu et al. found that with such a writer the model fails: if it does not listen, $\mathcal L(x, y)$ is the same for
+# all $y$.  Look at what the classifier hears of a sentence without a label,
 #
 # $$ \frac{\partial \mathcal U}{\partial a_y} = q(y \mid x) \bigl( \mathcal L(x, y) - \log q(y \mid x) - \mathcal U(x) \bigr) : \tag{5} $$
 #
-# if all $\mathcal L(x, y)$ are alike, it is told to be undecided.  Sentences without labels then do harm!  Their cure is plain: the
-# **conditional LSTM** adds $y V$ to the gates *at every step*, so that the label costs nothing to remember.  In `ops.lstm` that is a $b$ for each
-# sentence, $b + yV$.
+# if all $\mathcal L(x, y)$ are alike, it is told to be undecided: all that sentences without labels can then do is harm.  Their cure is plain:
+# say the label *at every step*, so that it costs nothing to remember.  Our **conditional LSTM** adds $y V$ to the gates; in `ops.lstm` that is a
+# $b$ for each sentence, $b + yV$.
 #
-# How far does a writer listen?  Let it classify: $\arg\max_y \mathcal L(x, y)$.  A writer that does not listen is right as often as a coin.
+# How far does a writer listen?  Let it classify: $\arg\max_y \mathcal L(x, y)$.  A writer that does not listen is right as often as a guess.
 
 # %%
 @dataclass
@@ -248,7 +250,7 @@ def rivals(corpus, labels, opt, seed):
     x, points = bag_of_words(few.x, V), bag_of_words(test.x, V)
     reader = SentenceClassifier(V, C, device=opt.device, dimensions=units(opt), units=units(opt), seed=seed,
                                 optimizer=Adam(RATE, max_norm=MAX_NORM))
-    epochs = 2 if opt.quick else max(10, 6000 // labels)                  # about 190 steps, of 32: then it knows them by heart
+    epochs = 2 if opt.quick else max(10, 6000 // labels)                  # some 200 steps of 32: then it knows them by heart
     fit(reader, few, epochs=epochs, batch_size=BATCH, seed=seed, progress=False)
     return {"naive Bayes": 100.0 * np.mean(naive_bayes(x, few.y, classes=C)(points) == test.y),
             "logistic regression": 100.0 * np.mean(logistic_regression(x, few.y, classes=C).predict(points) == test.y),
@@ -271,7 +273,8 @@ def draw_curves(models, found, labels):
             ax.plot(np.arange(1, len(curve) + 1), curve[:, place], color=colour, marker="o", markersize=3, label=name)
         ax.axhline(found["an LSTM of the same size"], color="black", ls="--", lw=1, label=f"an LSTM, of {labels} labels alone")
         ax.set(xlabel="epoch", title=title)
-    axes[0].set(ylabel="right, percent")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].set(ylabel="unseen sentences right, percent")
     axes[0].legend(fontsize=8)
     return fig
 
@@ -279,9 +282,9 @@ def draw_curves(models, found, labels):
 # %% [markdown]
 # ## Why z says nothing, and what helps
 #
-# In these models z is there to say what the class leaves open.  But a writer that is told the words before needs it little, and at first, when
-# z is noise, to listen to it only costs: the KL falls to zero, and with it the only wish to listen (chapter 12; Bowman et al. 2016 met it
-# with sentences).  Their two remedies: **warm-up**, in which the KL of z costs nothing at first; and **word dropout**: a part of the
+# In these models $z$ is there to say what the class leaves open.  But a writer that is told the words before needs it little, and at first, when
+# $z$ is noise, to listen to it only costs: the KL falls to zero, and from then on $z$ says nothing that could be heard (chapter 12; Bowman et al.
+# 2016 met it with sentences).  Their two remedies: **warm-up**, in which the KL of z costs nothing at first; and **word dropout**: a part of the
 # words that the writer is *told* is replaced by UNKNOWN, so that it needs to hear the rest from z.  Words are replaced, whole; not entries of
 # their vectors; not those that it has to *say*; and only in training.
 #
@@ -334,13 +337,13 @@ def between(model, corpus, steps=5):
 # %% [markdown]
 # ## A draw instead of a sum
 #
-# The sum in (2) sends every sentence through encoder and writer $C$ times.  Xu et al. draw one $y \sim q(y \mid x)$ instead, and give the classifier
+# The sum in (2) sends every sentence through encoder and writer $C$ times.  Xu et al. also draw one $y \sim q(y \mid x)$ instead, and give the classifier
 # chapter 9's score function with a baseline $\beta$, $(\mathcal L(x, y) - \log q(y \mid x) - \beta)\, \nabla \log q(y \mid x)$.  On average that is eq. 5, whatever $\beta$ is.
 # But how noisy?  For few classes the variance is a sum, and no draw is needed to know it.
 
 # %%
 def noise_of_a_draw(model, x):
-    """Root mean square of the noise over that of the gradient in the logits: β = 0, a mean over sentences, a mean for each length"""
+    """Root mean square of the noise over that of the gradient in the logits: β = 0, the mean of U, a line in the length, each U itself"""
     L = each_class(model, x)
     log_q = to_numpy(model.class_log_prob(model.device.asarray(x))).astype(float)
     q, reward = np.exp(log_q), L - log_q

@@ -22,8 +22,8 @@ What it needs    spoken_digits, a verified download of 12 MB; without them voice
 # What tells the words from the rest?  *Time.*  From one fifth of a second to the next the words change; the speaker, the room and the
 # noise do not.
 #
-# (Of the paper we had the abstract and the beginning before us, not its equations: segments of 20 frames, means over a recording, replacement and perturbation are
-# its ideas; the networks, the recordings of ten words and all constants are ours.)
+# (Of the paper we had the abstract and the beginning before us, not its equations.  Its idea is this: a VAE of all speech, and latents that are moved.  Replacement and
+# perturbation are its two ways, as others tell them; the networks, the recordings of ten words and all constants are ours.)
 
 # %%
 from collections import namedtuple
@@ -227,7 +227,7 @@ def vectors(model, task):
 # %% [markdown]
 # ## Elsewhere
 #
-# Two ways, as in the paper.  **Replacement**: every clean word gets the vector of a noisy recording, drawn at random, in place of that of its own (2).
+# Two ways.  **Replacement**: every clean word gets the vector of a noisy recording, drawn at random, in place of that of its own (2).
 # **Perturbation**: find the directions $e_d$ in which the vectors of all recordings differ, and by how much, $\sigma_d$ (principal components); then move by a
 # draw of that size,
 #
@@ -259,7 +259,8 @@ def truly_noisy(task, rng):
 # ## A recogniser
 #
 # The convolutional classifier of the package, anew, on spectrograms stretched to 40 frames.  Each learns from the clean words; one from nothing
-# else, one from a copy that the VAE decoded as it was, one each from three copies replaced, perturbed, truly noisy.  All take as many steps.
+# else, one from a copy that the VAE decoded as it was, one each from three copies replaced, perturbed, truly noisy.  All take
+# about as many steps.
 
 # %%
 def images(spectrograms):
@@ -353,7 +354,7 @@ def draw_vectors(task, mu, names):
             ax.scatter(*at[labels == value].T, s=22, color=colour, alpha=0.8, lw=0, label=value)
         ax.set(title=title, xlabel="first direction")
         ax.legend(fontsize=8)
-    axes[0].set_ylabel("second")
+    axes[0].set_ylabel("second direction")
     return fig
 
 
@@ -370,7 +371,7 @@ def draw_accuracy(rows):
         ax.plot(ASKED, row[1:], style, ms=5, label=f"{name} (clean speech: {row[0]:.0f})")
     ax.invert_xaxis()
     ax.set(xlabel="speech over noise in decibels: louder noise to the right", ylabel="digits right, %", ylim=(0, 101))
-    ax.legend(fontsize=8, loc="lower left")
+    ax.legend(fontsize=8, loc="lower left", title="learned from clean speech", title_fontsize=8)
     return fig
 
 
@@ -412,8 +413,8 @@ def show_one_word(task, model, mu, opt):
 # ## What comes of it
 #
 # Over five seeds (`--seeds 5`, README.md's table), among noise of 15 to 0 decibels, a recogniser of clean speech alone gets $48.0 \pm 2.3\%$ of the digits
-# right, with replaced copies $68.5 \pm 1.5\%$, with perturbed ones $64.5 \pm 1.2\%$, and as many of clean speech as before; labels of noisy speech would make it
-# $84.0 \pm 0.3\%$.  (Chance is 10%.)  Seed by seed replacement adds $20.6 \pm 3.6$: noisy speech without a label is worth more than half of what its labels would be.
+# right, with replaced copies $68.5 \pm 1.5\%$, with perturbed ones $64.5 \pm 1.1\%$, and as many of clean speech as before; labels of noisy speech would make it
+# $84.1 \pm 0.3\%$.  (Chance is 10%.)  Seed by seed replacement adds $20.5 \pm 3.6$ points: noisy speech without a label is worth more than half of what its labels would be.
 # It is not the decoding that helps: with copies that are decoded as they were it is $46.4 \pm 1.4\%$.
 #
 # What is missing can be seen above.  A decoded word is a *mean*: its quiet places are filled, evenly, where real noise rustles and real

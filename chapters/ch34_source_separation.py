@@ -24,7 +24,8 @@ What you'll see  an objective that never falls; spectrograms before and after; v
 # matrix analysis* (ILRMA, Kitamura et al. 2016) knows that a sound is a few spectra that come and go.  The *multichannel VAE* (MVAE,
 # Kameoka et al. 2019) knows what people sound like: a conditional VAE has learned it from clean speech, and $c$ says who speaks.
 #
-# We know the paper by its abstract and by what others say of it; what is ours is said in `minivae/separation/voice.py`.
+# We know the paper by its abstract, by what others say of it, and by its authors' program; what is ours is said in
+# `minivae/separation/voice.py`.
 
 # %%
 from itertools import count
@@ -191,7 +192,7 @@ def as_waves(separation, x):
 # %% [markdown]
 # ## The alternation
 #
-# Whatever the model of a source is, three kinds of steps follow each other, and each is a step up (2):
+# With voices, three kinds of steps follow each other, and each is a step up (2):
 #
 # | | |
 # |---|---|
@@ -243,7 +244,7 @@ def draw_steps(told):
 #
 # The estimate is split into the true voice (in any filter of 512 samples: nobody asks for the room to be undone), what is left of the
 # others, and what is neither.  SDR is the voice against all else, SIR against the others, SAR what was made up, all in
-# decibels (Vincent et al. 2006): 10 dB are a tenth of the power, 20 dB a hundredth.
+# decibels (Vincent et al. 2006): at 10 dB what is wrong has a tenth of the voice's power, at 20 dB a hundredth.
 
 # %%
 def separated(x, model, speakers, opt, seed):
@@ -395,7 +396,7 @@ def main(argv=None):
     falls = {name: min(np.diff([value for _, value in steps])) for name, steps in told.items()}
     print("\nthe least rise of a step, in nats: " + ", ".join(f"{name} {fall:.2g}" for name, fall in falls.items()))
     opt.save(draw_steps(told), "steps", alt="Two curves, log p(x) of ILRMA and of the MVAE after every step, learning and projecting: both rise "
-             "steeply, then slowly, and never fall.")
+             "steeply, then slowly.")
     estimates = separated(x, model, speakers, opt, opt.seed)
     opt.save(draw_spectrograms(x, images, estimates, names), "spectrograms", alt="Spectrograms in two columns: what the two microphones hear; "
              "below, each voice alone, as ILRMA finds it, and as the MVAE finds it.")
@@ -411,7 +412,7 @@ def main(argv=None):
         table(over_mixtures(spoken, model, opt, opt.seed, voices=3, mixtures=TRIPLES), f"{TRIPLES} mixtures of three voices")
     rival = list(two)[2]
     print(f"\nSeen: voices come out with {two['MVAE'][:, 0].mean():.1f} dB of SDR, where the mixture has {two['the mixture'][:, 0].mean():.1f},"
-          f"\nILRMA {two['ILRMA'][:, 0].mean():.1f} and, {rival.removeprefix('ILRMA, ')}, {two[rival][:, 0].mean():.1f}; no step of either ever fell.")
+          f"\nILRMA {two['ILRMA'][:, 0].mean():.1f} and, {rival.removeprefix('ILRMA, ')}, {two[rival][:, 0].mean():.1f}; the least that a step of either rose by is {min(falls.values()):.2g} nats.")
 
 
 if __name__ == "__main__":

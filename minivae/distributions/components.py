@@ -61,7 +61,7 @@ def mixture_kls(z: Array, mean_q: Array, logvar_q: Array, mean: Array, logvar: A
         Σₖ p(k|z) KL( q ‖ N(μₖ, σₖ²) ),     KL( p(k|z) ‖ 1/K )        (B, Z) ×3 (B, K, Z) ×2 -> (B,) (B,)
 
     p(k|z) = N(z; μₖ, σₖ²) / Σⱼ N(z; μⱼ, σⱼ²) is differentiated, too: z is drawn to the components near to q, and they
-    move so as to be responsible for it, or not to be.   Dilokthanakul et al. 2016, eq. 5 (the first).
+    move so as to be responsible for it, or not to be.   Dilokthanakul et al. 2016.
     """
     logits, pull_logits = components_log_prob(z, mean, logvar)                        # their softmax is p(k|z)
     kls, pull_kls = components_kl(mean_q, logvar_q, mean, logvar)

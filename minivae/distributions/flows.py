@@ -56,7 +56,7 @@ def planar(z: Array, u: Array, w: Array, b: Array, *, offset: float = 0.0) -> tu
     """y = z + û tanh(a),   a = wᵀz + b,   log |det| = log(1 + (1 − tanh² a) wᵀû)     (B, Z) ×3, (B, 1) -> (B, Z) (B,)
 
     It stretches space along û, around the plane wᵀz = −b.  Invertible if wᵀû > −1, so û is u, moved along w until
-    wᵀû = m(wᵀu) = softplus(wᵀu + offset) − 1.   Rezende and Mohamed 2015, eq. 10 and appendix A.1, with offset 0.
+    wᵀû = m(wᵀu) = softplus(wᵀu + offset) − 1.   Rezende and Mohamed 2015, appendix A.1, with offset 0.
     There m(0) = −0.31: with u = 0 space is still squeezed, and û grows like 1/‖w‖.  With offset STILL m(0) = 0.
     """
     alike(z=z, u=u, w=w)

@@ -13,7 +13,7 @@ from minivae.backend import Array, Pullback
 def free_bits(kl: Array, *, least: float) -> tuple[Array, Pullback]:
     """yⱼ = max(λ, (1/B) Σ_b kl_bj): of each latent at least λ nats are charged anyway        (B, Z) -> (Z,)
 
-    Kingma et al. 2016, eq. 16.
+    Kingma et al. 2016, appendix C.8.
     """
     average = kl.mean(axis=0)
 

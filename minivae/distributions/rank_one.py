@@ -7,7 +7,7 @@ and no Z × Z matrix is ever made: with w = D^(−½) u, s = ‖w‖² = uᵀ D�
     log |C| = log η − log |D|                                 (the determinant lemma)
     C = R Rᵀ,   R = D^(−½) (I − c w wᵀ),   c = (1 − √η)/s = 1/(1 + s + √(1 + s)),  which is ½ at u = 0.
 
-Rezende, Mohamed and Wierstra 2014, appendix.  D = diag exp(−logvar), so that u = 0 is the diagonal
+Rezende, Mohamed and Wierstra 2014.  D = diag exp(−logvar), so that u = 0 is the diagonal
 Gaussian of `distributions`.   Shapes: mean, logvar, u, eps all (B, Z).  Nats.
 """
 

@@ -9,7 +9,7 @@ neighbour outside of the image has none.  d_jj = exp(logdiag_j) > 0 is the diago
 
 costs a few passes over the image; the determinant is a sum, and a draw a solve, y with Aᵀ y = ε / d, from the last
 pixel to the first.  Given all later pixels, pixel j has the mean −Σᵢ a_ij rᵢ and the standard deviation 1 / d_jj: the
-numbers of A are coefficients of a regression, in no units.  (Dorta et al. 2018, section 3, let a network say L_ij =
+numbers of A are coefficients of a regression, in no units.  (Dorta et al. 2018 let a network say L_ij =
 a_ij d_jj itself; then whoever is sure of itself divides what it is told by anything.  A and D apart are the modified
 Cholesky decomposition: Pourahmadi 1999.)
 

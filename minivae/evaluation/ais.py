@@ -81,7 +81,8 @@ def hmc(chains: Chains, likelihood: LogLikelihood, *, beta: float, step: float, 
     """One Hamiltonian move that leaves f(z) = p(z) p(x|z)^β as it is; and which chains accepted it, (R,) of 0 and 1.
 
     Energy H(z, p) = −log f(z) + ½ ‖p‖²; the momentum p ~ N(0, I) is drawn anew.  The leapfrog is reversible and keeps
-    volume, so accepting with probability min(1, exp(−ΔH)) is all that is left to do.   Neal 2011, section 5.3.
+    volume, so accepting with probability min(1, exp(−ΔH)) is all that is left to do.
+    Neal 2011, section 5.3 (section 3 on arXiv).
     """
     momentum = rng.standard_normal(chains.z.shape, dtype=chains.z.dtype)
     before = chains.log_density(beta) - 0.5 * (momentum * momentum).sum(axis=1)

@@ -5,7 +5,7 @@
 
 The average of weights is unbiased for p(y|x), both ways; so its logarithm is, in expectation, a lower bound on
 log p(y|x), that grows with S.  q has seen y and looks where it matters: of the two the larger is the nearer.
-Sohn, Lee and Yan 2015, section 4.4.  Nats.
+Sohn, Lee and Yan 2015, section 4.1.  Nats.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def precision_recall(x: np.ndarray, y: np.ndarray, *, k: int = 3) -> tuple[float
     """(precision, recall) of generated features x against real ones y, equally many        (N, D) (N, D)
 
     A point lies among others if it is as near to one of them as that one's k-th neighbour of its own kind, or nearer.
-    Kynkäänniemi et al. 2019, eqs. 1 and 2 (there k = 3, and as many of one kind as of the other, as here).
+    Kynkäänniemi et al. 2019 (there k = 3, and as many of one kind as of the other, as here).
     Raises ValueError for sets that do not fit, or k < 1, or k + 1 > N.
     """
     at_least_one(k=k)

@@ -4,7 +4,7 @@
 
 Were q the true posterior, this would be Gibbs sampling of (ξ, x_missing) given x_observed, and x̃ would tend to a draw
 of p(x_missing | x_observed), whatever it started from.  With the encoder's q it tends to something near.
-Rezende, Mohamed and Wierstra 2014, appendix F.
+Rezende, Mohamed and Wierstra 2014.
 """
 
 from __future__ import annotations

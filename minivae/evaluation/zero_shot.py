@@ -87,7 +87,7 @@ class ESZSL:
 def eszsl(x: np.ndarray, y: np.ndarray, attributes: np.ndarray, *, gamma: float, ridge: float) -> ESZSL:
     """V = (XᵀX + γ I)⁻¹ Xᵀ Y S (SᵀS + λ I)⁻¹,   Y = ±1, S the attributes of the classes in y        (ridge: λ)
 
-    That V minimises ‖X V Sᵀ − Y‖² + γ ‖V Sᵀ‖² + λ ‖X V‖² + γ λ ‖V‖²   (Romera-Paredes and Torr 2015, section 3).
+    That V minimises ‖X V Sᵀ − Y‖² + γ ‖V Sᵀ‖² + λ ‖X V‖² + γ λ ‖V‖²   (Romera-Paredes and Torr 2015).
     Raises ValueError for weights not above 0.
     """
     if not (gamma > 0.0 and ridge > 0.0):

@@ -112,7 +112,7 @@ class Momentum(Optimizer):
 class AdaGrad(Optimizer):
     """s ← s + g²,   θ ← θ − lr g / (√s + ε)        (Duchi et al. 2011)
 
-    The optimizer of Kingma and Welling 2013, with lr 0.01 or 0.02.
+    The optimizer of Kingma and Welling 2013, with an lr of 0.01, 0.02 or 0.1.
     """
 
     moments = ("squares",)

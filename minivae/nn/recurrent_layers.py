@@ -16,7 +16,7 @@ class LSTM(Layer):
     """ops.lstm over x (T, B, inputs) from the states h and c (B, units) -> h of every step (T, B, units), the last c
 
     mask       (T, B) bool, False where a sequence has no such step
-    y          (B, condition): y V is added to what the gates of every step hear (the CLSTM-I of Xu et al. 2017)
+    y          (B, condition): y V is added to what the gates of every step hear (a conditional LSTM: Xu et al. 2017)
     condition  numbers of y; 0: it hears none
 
     The pullback returns (dx, dh, dc).  At first the forget gate is open, at b = 1 (Jozefowicz et al. 2015): so what is

@@ -59,7 +59,8 @@ class WeightedKL(Objective):
 class FreeBits(Objective):
     """loss = nll + Σⱼ max(λ, mean over the batch of klⱼ): the first λ nats of every latent are free.
 
-    Kingma et al. 2016 (IAF), eq. 16.  The maximum is taken of the whole batch's mean, so one thread computes the step.
+    Kingma et al. 2016 (IAF), appendix C.8.  The maximum is taken of the whole batch's mean, so one thread computes the
+    step.
 
     nats   λ, per latent
     """
@@ -128,7 +129,7 @@ class DReG(IWAE):
     """The same loss with the doubly-reparameterized gradient: the encoder's has the same mean, and less variance.
 
     The encoder hears Σₖ w̃ₖ² (∂log wₖ/∂zₖ)(∂zₖ/∂φ), with log q's own parameters held still; the decoder as before.
-    For a diagonal Gaussian posterior.   Tucker et al. 2019, eq. 8.
+    For a diagonal Gaussian posterior.   Tucker et al. 2019.
     """
 
     def __call__(self, model: Any, *, x: Array, eps: Array, weight: float, step: int) -> Terms:

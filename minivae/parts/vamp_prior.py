@@ -9,7 +9,7 @@ Of all priors the best for a given q is the aggregated posterior, (1/N) Σₙ q(
 N encoders a step, and would remember the training images; K pseudo-inputs stand for them.  The encoder hears the loss
 twice, for the images and for the pseudo-inputs: derivatives add.  The pseudo-inputs hear it through the encoder.
 
-Tomczak and Welling 2018, section 3.   Shapes: B codes, K pseudo-inputs, X pixels, Z latents.  Nats.
+Tomczak and Welling 2018.   Shapes: B codes, K pseudo-inputs, X pixels, Z latents.  Nats.
 """
 
 from __future__ import annotations

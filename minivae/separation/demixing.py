@@ -9,7 +9,7 @@ By the change of variables (a complex matrix counts twice: it turns real and ima
     log p(x) = 2N Σ_f log |det W(f)|  −  Σ_{j,f,n} ( log v_j + |y_j|² / v_j + log π )
 
 Row j of W is w_jᴴ.  With all other rows held, what it may change is N (2 log |det W| − w_jᴴ V_j w_j) with
-V_j = (1/N) Σ_n x xᴴ / v_j, and its maximum is known in closed form (iterative projection: Ono 2011, eqs. 9 and 10):
+V_j = (1/N) Σ_n x xᴴ / v_j, and its maximum is known in closed form (iterative projection: Ono 2011):
 
     w_j ← (W V_j)⁻¹ e_j,        w_j ← w_j / √(w_jᴴ V_j w_j)
 

@@ -4,8 +4,9 @@ T (F, K) are spectra, V (K, N) says when each of them sounds.  −Σ (log v + |y
 
     T ← T ∘ √( (P/v²) Vᵀ / (1/v) Vᵀ ),     V ← V ∘ √( Tᵀ (P/v²) / Tᵀ (1/v) ),        P = |y|²
 
-a majoriser's minimum each time, so that it never falls (Févotte and Idier 2011, table 2, β = 0; Kitamura et al. 2016,
-section III, "without partitioning").  ε is a pattern that does not learn: no v is below it, and the proof is untouched.
+a majoriser's minimum each time, so that it never falls (Févotte and Idier 2011, β = 0: the Itakura-Saito divergence;
+Kitamura et al. 2016, without their partitioning function).  ε is a pattern that does not learn: no v is below it, and
+the proof is untouched.
 
 Shapes: F frequencies, N frames, K patterns.
 """

@@ -78,7 +78,8 @@ def separate(x: Array, models: Sequence[Source], *, sweeps: int, W: Array | None
 def ilrma(x: Array, *, rng: Generator, patterns: int = 2, sweeps: int = 50, watch: Watch | None = None) -> Separation:
     """Independent low-rank matrix analysis: every source is a few spectra that come and go        (J, F, N)
 
-    Kitamura et al. 2016; their K is 2 for speech.
+    patterns   K of each source: few, for the more there are, the more depends on the first ones
+    Kitamura et al. 2016.
     """
     models = [Patterns(*x.shape[1:], patterns=patterns, rng=rng) for _ in x]
     return separate(x, models, sweeps=sweeps, watch=watch)

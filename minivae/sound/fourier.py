@@ -7,7 +7,7 @@ f · rate / window hertz.  Frames are all that touch a sample: n runs from 1 −
 the first sample and after the last is 0.
 
 The inverse is the least squares solution, x = argmin ‖stft(x) − X‖², for whatever X: exact where X is the transform of
-a wave, and the nearest one where it is not (Griffin and Lim 1984, equation 6).
+a wave, and the nearest one where it is not (Griffin and Lim 1984).
 """
 
 from __future__ import annotations

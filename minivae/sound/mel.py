@@ -53,7 +53,7 @@ def griffin_lim(magnitude: Array, *, samples: int, start: Array | None = None, s
     """A wave whose spectrogram has nearly these magnitudes        (window/2 + 1, frames) -> (samples,)
 
     Of a wave every spectrogram is consistent; magnitudes with any phase are not.  So in turn: the nearest wave (istft),
-    its phase, the wanted magnitudes.  ‖ |stft(x)| − magnitude ‖ never rises (Griffin and Lim 1984, section III).
+    its phase, the wanted magnitudes.  ‖ |stft(x)| − magnitude ‖ never rises (Griffin and Lim 1984).
     start   phases to begin with, as the complex spectrogram that has them; all 0 if None
     """
     phase = np.ones_like(magnitude) if start is None else unit(start)

@@ -2,7 +2,7 @@
 
 A filter is a direct sound, a few samples late, and a tail of noise that fades away,
 
-    h[t] = δ[t − delay] + reverberation · e[t] 10^(−3 t / fading)        e white, behind the delay, of length 1
+    h[t] = δ[t − delay] + r[t],    r[t] ∝ e[t] 10^(−3 t / fading),    ‖r‖ = reverberation        e white, t > delay
 
 shorter than the frame of a spectrogram: then to filter is, nearly, to multiply each frequency by a complex number,
 which is what demixing takes a room for.  A real room is longer, and nobody's tail is white; delays are drawn microphone

@@ -14,7 +14,7 @@ The last by Bayes' rule, so that no network has to learn it.  The bound has four
 with one draw of z and w for all of them.  Everybody hears every term that depends on it; p(c|z, w) is differentiated,
 too: by z, by w, and by the components.
 
-The second is read in three ways.  Ours is eq. 5 of the paper and its authors' code: the KL in closed form, over a z of
+The second is read in three ways.  Ours is the paper's and its authors': the KL in closed form, over a z of
 its own, weighed by p(c|z, w) at the z that was drawn.  Others take the drawn z in both places, log q(z|x) −
 log p(z|w, c): then c is summed out, and second and fourth term together are log q(z|x) − log p(z|w).  That is
 `monte_carlo_terms`, and what importance weights are made of; it is the higher bound, by E KL(p(c|z, w) ‖ p(c|z', w)) of
@@ -100,7 +100,7 @@ class GMVAE(VAE):
         """nll and three KLs, of z, of w and of c: −ELBO is their sum        x (B, X), eps (L, B, Z + W) -> (B,) ×4
 
         kl_z = Σ_c p(c|z, w) KL(q(z|x) ‖ p(z|w, c)),   kl_w = KL(q(w|x) ‖ N(0, I)),   kl_c = KL(p(c|z, w) ‖ 1/K),
-        each averaged over the L draws.   Dilokthanakul et al. 2016, eq. 5 for kl_z.
+        each averaged over the L draws.   kl_z is the conditional prior term of Dilokthanakul et al. 2016.
         """
         self._check(x, eps)
         L, B = len(eps), len(x)

@@ -3,7 +3,7 @@
     y ~ p(y)                      a class
     z ~ N(0, I)                   all else
     x ~ p(x|y, z)                 word after word: an LSTM that is told the word before, begins with z and y, and (the
-                                  conditional one) hears y at every step: Xu et al. 2017, CLSTM-I
+                                  conditional one) hears y at every step, as in Xu et al. 2017
     q(y|x), q(z|x, y)             two LSTMs that read x
 
 The bounds are those of M2 (`semi_supervised`; Kingma et al. 2014, eq. 6 and 7), an image now a sentence:

@@ -10,7 +10,7 @@ at every step in the place of x.  U(z₁) of M2 is a bound on log p(z₁).  So f
 
     log p(x)  ≥  E_q(z₁|x)[ log p(x|z₁)  −  log q(z₁|x)  +  U(z₁) ]
 
-Kingma, Rezende, Mohamed and Welling 2014, section 2.1 (M1, and the two stacked; they are trained one after the other
+Kingma, Rezende, Mohamed and Welling 2014, section 2 (M1, and the two stacked; they are trained one after the other
 there, too).   Shapes: B images of X pixels, Z₁ latents of M1, C classes, Z latents of M2.  Nats.
 """
 

@@ -17,7 +17,7 @@ learn in turn:
     then     diagonal and below, the mean and the encoder as they are
     at last  all together
 
-Dorta et al. 2018, sections 3 and 4.   Shapes: B images of height × width = X pixels, Z latents.  Nats.
+Dorta et al. 2018.   Shapes: B images of height × width = X pixels, Z latents.  Nats.
 """
 
 from __future__ import annotations

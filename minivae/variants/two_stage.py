@@ -13,7 +13,7 @@ All in all this is a model of x, and has a bound:
     log p(x)  ≥  E_q(z|x) [ log p(x|z) − log q(z|x) + ELBO₂(z) ],       ELBO₂(z) ≤ log p₂(z)
 
 The first VAE hears its own bound alone, in the first steps; the second ELBO₂ alone, in those after them.
-Dai and Wipf 2019, section 4.   Shapes: B images of X pixels, Z latents in z and in u.  Nats.
+Dai and Wipf 2019.   Shapes: B images of X pixels, Z latents in z and in u.  Nats.
 """
 
 from __future__ import annotations

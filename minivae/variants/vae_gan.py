@@ -21,7 +21,7 @@ generated images go through the discriminator apart, so that no layer could mix 
 
 What a training step reports as the ELBO is the bound of the same encoder and decoder with the pixels' likelihood: a
 true bound on log p(x) that nobody climbs.
-Larsen et al. 2016, algorithm 1 (its γ weighs L_llike against the game).   Shapes: B images of X pixels, Z latents, F
+Larsen et al. 2016 (their γ weighs L_llike against the game).   Shapes: B images of X pixels, Z latents, F
 features.  Nats.
 """
 
