@@ -181,7 +181,10 @@ EXEMPT = {
     "digit_classifier": "loads a Classifier",
     "digit_features": "features of host images, to look at",
     "first_pseudo_inputs": "where a prior starts",
-    "shortened": "cuts padding off", "told_before": "makes a constant", "codes_in": "reads a data set",
+    "shortened": "cuts padding off", "in_parts": "the same", "told_before": "makes a constant",
+    "codes_in": "reads a data set",
+    "Classifier.nll": "label_nll of a batch", "SentenceClassifier.nll": "class_nll of a batch",
+    "LanguageModel.nll": "sentence_nll of a batch",
     "bag_of_words": "counts", "naive_bayes": "counts",
 }
 
