@@ -178,9 +178,9 @@ def draw_alphas(found):
 # two and a garment or two.  A map has room for a few kinds; *which* share one, nothing decides but how it began.  Components are
 # not classes.  (Chapter 23's are, more often: its components share one decoder, and compete for a place in one latent space.)
 #
-# What does the paper do with it?  It classifies, with few labels: a linear classifier reads which component it was and where
-# on its map.  The last table does so: $r_c$ and $r_c\,\mathbb E[z \mid x, c]$ of all components, against a linear classifier on the pixels,
-# and on the codes of the one VAE.
+# What does the paper do with it?  It classifies, with few labels, by what the mixture says of an image.  Here a linear classifier
+# reads which component it was and where on its map: in the last table, $r_c$ and $r_c\,\mathbb E[z \mid x, c]$ of all components, against
+# linear classifiers on the pixels and on the codes of the one VAE.
 
 # %%
 def train_infinite(part, opt, *, seed, epochs, progress=False):

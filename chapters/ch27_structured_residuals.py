@@ -199,7 +199,7 @@ def draw_costs(found):
 #
 # $A$ and $D$ depend on $z$ as $\mu$ does: three networks, for the mean, $\log d$ and the off-diagonals.  A mean that has not learned
 # yet leaves everything in the residual, and a precision that explains it as structure takes the reason to learn away from it.
-# So they learn in turn, as in the paper: mean and diagonal (the off-diagonals are zero: it *is* the VAE of chapter 11);
+# So they learn in turn: mean and diagonal (the off-diagonals are zero: it *is* the VAE of chapter 11);
 # then the precision, with the mean left as it is; then all.  And $\log d_j$ is bounded, or one pixel that never changes would
 # be worth any number of nats; so is every $a_{ij}$, by 1.
 #
