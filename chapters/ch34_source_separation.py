@@ -412,7 +412,7 @@ def main(argv=None):
         table(over_mixtures(spoken, model, opt, opt.seed, voices=3, mixtures=TRIPLES), f"{TRIPLES} mixtures of three voices")
     rival = list(two)[2]
     print(f"\nSeen: voices come out with {two['MVAE'][:, 0].mean():.1f} dB of SDR, where the mixture has {two['the mixture'][:, 0].mean():.1f},"
-          f"\nILRMA {two['ILRMA'][:, 0].mean():.1f} and, {rival.removeprefix('ILRMA, ')}, {two[rival][:, 0].mean():.1f}; the least that a step of either rose by is {min(falls.values()):.2g} nats.")
+          f"\nILRMA {two['ILRMA'][:, 0].mean():.1f} and, {rival.removeprefix('ILRMA, ')}, {two[rival][:, 0].mean():.1f}; the least rise of a step is {min(falls.values()):.1f} nats.")
 
 
 if __name__ == "__main__":
