@@ -23,7 +23,7 @@ What it needs    spoken_digits, a verified download of 12 MB; without them voice
 # noise do not.
 #
 # (Of the paper we had the abstract and the beginning before us, not its equations.  Its idea is this: a VAE of all speech, and latents that are moved.  Replacement and
-# perturbation are its two ways, as others tell them; the networks, the recordings of ten words and all constants are ours.)
+# perturbation are, as far as we know, its two ways; the networks, the recordings of ten words and all constants are ours.)
 
 # %%
 from collections import namedtuple

@@ -2,7 +2,7 @@
 
 What is said changes from segment to segment of a recording; who speaks, into what, and what rustles behind do not.
 So the mean of the latents of all segments of a recording, its *nuisance vector*, has little to do with the words: they
-average out, if there are enough (Hsu, Zhang and Glass 2017).  Nobody has to say who spoke, or where.
+average out, if there are enough (after Hsu, Zhang and Glass 2017).  Nobody has to say who spoke, or where.
 
     replace   the vector of one recording by that of another
     perturb   in the directions in which recordings differ
