@@ -17,6 +17,7 @@ Where to look:
     convolutions     conv2d and its adjoint; larger and smaller images
     masked           convolutions that see a part of their window
     patches          what both of them multiply: what every place sees, as rows
+    products         of many rows with a small matrix
     normalisation    the moments of a batch
     kernels          some of these formulas in one launch, on a GPU
 

@@ -28,7 +28,7 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
         raise ValueError(f"conv2d: x has shape {x.shape}, expected images of at least {k - 2 * padding} pixels a side")
     size = [(n + 2 * padding - k) // stride + 1 for n in x.shape[1:3]]
     taps = window(k, -padding)
-    seen = Patches(x, taps=taps, size=size, stride=stride)
+    seen = Patches(x, taps=taps, size=size, stride=stride, beside=W.shape[-1])
 
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
         if stride == 1 and need_dx:
@@ -38,9 +38,7 @@ def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -
             return dx, None, None
         return dx, heard_by_weights(dy, seen).reshape(W.shape), heard_by_bias(dy)
 
-    y = correlate(seen, W)
-    y += b
-    return y, pullback
+    return correlate(seen, W, b), pullback
 
 
 def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0,

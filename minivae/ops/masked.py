@@ -29,6 +29,4 @@ def masked_conv2d(x: Array, W: Array, b: Array, *, taps: Taps) -> tuple[Array, P
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
         return heard_by_all(dy, x, W, taps=taps, need_dx=need_dx, need_dp=need_dp)
 
-    y = correlate(Patches(x, taps=taps, size=x.shape[1:3]), W)
-    y += b
-    return y, pullback
+    return correlate(Patches(x, taps=taps, size=x.shape[1:3], beside=F), W, b), pullback

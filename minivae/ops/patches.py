@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 
 from minivae.backend import Array, array_module
 from minivae.ops.dense import Cotangents
+from minivae.ops.products import by_rows, over_rows
 
 NEAR = 2**19               # numbers that a core's cache nearly holds; on a GPU all patches are made at once
 
@@ -30,41 +32,60 @@ def window(k: int, first: int) -> Taps:
 class Patches:
     """The patch of place (i, j) = [x[s·i + downₙ, s·j + rightₙ] for all taps n]; outside of the image x is zero
 
-    Iterated over, as often as one likes, it gives (some, rows): a slice of the B images, and (some·H'·W', n·C).
+    Iterated over, as often as one likes, it gives (some, rows): a slice of the B images, and (some·H'·W', n·C).  Rows
+    are to be used before the next ones are asked for: these take their place.
+
+    beside   how many numbers each row is multiplied to, which shall be near as well
     """
 
-    def __init__(self, x: Array, *, taps: Taps, size: Sequence[int], stride: int = 1) -> None:
-        B, C, xp = len(x), x.shape[3], array_module(x)
-        self.shape, self.columns = (B, *size), len(taps) * C
+    def __init__(self, x: Array, *, taps: Taps, size: Sequence[int], stride: int = 1, beside: int = 0) -> None:
+        self.x, self.taps, self.stride = x, taps, stride
+        self.shape, self.columns = (len(x), *size), len(taps) * x.shape[3]
+        numbers = math.prod(self.shape) * (self.columns + beside)
+        parts = max(1, -(-numbers // NEAR)) if array_module(x) is np else 1
+        self.step = max(1, -(-len(x) // parts))
         alone = taps == ((0, 0),) and x.shape[:3] == self.shape                # then a pixel is its own patch
-        self.windows = [x] if alone else _windows(x, taps, size, stride)
-        parts = 1 if alone or xp is not np else -(-math.prod(self.shape) * self.columns // NEAR)
-        self.step = max(1, -(-B // max(1, parts)))
-        self.kept = self._rows(slice(0, B)) if parts <= 1 else None
+        few = next(self._made([slice(0, len(x))])) if parts == 1 and not alone else None
+        self.kept = x.reshape(-1, self.columns) if alone else few
 
     def __iter__(self) -> Iterator[tuple[slice, Array]]:
-        for start in range(0, self.shape[0], self.step):
-            some = slice(start, start + self.step)
-            yield some, self._rows(some) if self.kept is None else self.kept
+        B, places = self.shape[0], math.prod(self.shape[1:])
+        lots = [slice(start, min(start + self.step, B)) for start in range(0, B, self.step)]
+        if self.kept is None:
+            return zip(lots, self._made(lots))
+        return ((some, self.kept[some.start * places:some.stop * places]) for some in lots)
 
-    def _rows(self, some: slice) -> Array:
-        boxes = [windows[some].reshape(-1, math.prod(windows.shape[3:])) for windows in self.windows]
-        return boxes[0] if len(boxes) == 1 else np.concatenate(boxes, axis=1)
+    def _made(self, lots: Sequence[slice]) -> Iterator[Array]:
+        """The rows of some images after the others', in the same memory."""
+        images, windows = _windows(self.x, self.step, self.taps, self.shape[1:], self.stride)
+        rows = np.empty_like(self.x, shape=(self.step, *self.shape[1:], self.columns), order="C")
+        ends = list(accumulate(math.prod(seen.shape[3:]) for seen in windows))
+        copies = [(_runs(room.reshape(seen.shape)), _runs(seen))
+                  for room, seen in zip(np.split(rows, ends[:-1], axis=-1), windows)]
+        for some in lots:
+            n = some.stop - some.start
+            images[:n] = self.x[some]
+            for room, seen in copies:
+                room[:n] = seen[:n]
+            yield rows[:n].reshape(-1, self.columns)
 
 
-def correlate(seen: Patches, W: Array) -> Array:
-    """y[i, j] = Σₙ x[s·i + downₙ, s·j + rightₙ] W[n]        (n, C, F) -> (B, H', W', F)"""
+def correlate(seen: Patches, W: Array, b: Array | None = None) -> Array:
+    """y[i, j] = Σₙ x[s·i + downₙ, s·j + rightₙ] W[n] + b        (n, C, F) (F,) -> (B, H', W', F);  b may be None, 0"""
     kernel = W.reshape(-1, W.shape[-1])
     y = np.empty_like(kernel, shape=(*seen.shape, kernel.shape[1]))
+    everywhere = None if b is None else np.broadcast_to(b, y.shape[1:]).copy()        # NumPy adds long runs sooner
     for some, rows in seen:
-        np.matmul(rows, kernel, out=y[some].reshape(len(rows), -1))
+        by_rows(rows, kernel, out=y[some].reshape(len(rows), -1))
+        if everywhere is not None:
+            y[some] += everywhere
     return y
 
 
 def heard_by_weights(dy: Array, seen: Patches) -> Array:
     """Of the same: ∂y[i, j]/∂W[n] = x[s·i + downₙ, s·j + rightₙ], for all images and places        -> (n·C, F)"""
     F = dy.shape[3]
-    products = (rows.T @ dy[some].reshape(len(rows), F) for some, rows in seen)
+    products = (over_rows(rows, dy[some].reshape(len(rows), F)) for some, rows in seen)
     return sum(products, np.zeros_like(dy, shape=(seen.columns, F)))
 
 
@@ -84,29 +105,35 @@ def heard_by_all(dy: Array, x: Array, W: Array, *, taps: Taps, need_dx: bool, ne
     n, (C, F) = len(taps), W.shape[-2:]
     kernel = W.reshape(n, C, F)[::-1].transpose(0, 2, 1).reshape(n * F, C)
     dx, products = np.empty_like(x, order="C"), list[Array]()
-    for some, rows in Patches(dy, taps=_opposite(taps), size=x.shape[1:3]):
+    for some, rows in Patches(dy, taps=_opposite(taps), size=x.shape[1:3], beside=C):
         if need_dx:
-            np.matmul(rows, kernel, out=dx[some].reshape(len(rows), C))
+            by_rows(rows, kernel, out=dx[some].reshape(len(rows), C))
         if need_dp:
-            products.append(rows.T @ x[some].reshape(len(rows), C))
+            products.append(over_rows(rows, x[some].reshape(len(rows), C)))
     if not need_dp:
         return dx if need_dx else None, None, None
     dW = sum(products, np.zeros_like(kernel)).reshape(n, F, C)[::-1].transpose(0, 2, 1).reshape(W.shape)
     return dx if need_dx else None, dW, heard_by_bias(dy)
 
 
-def _windows(x: Array, taps: Taps, size: Sequence[int], stride: int) -> list[Array]:
-    """Views of x in a frame of zeros: (B, H', W', rows, columns·C) for every rectangle of taps."""
-    (B, H, W, C), s, (downs, rights) = x.shape, stride, zip(*taps)
+def _windows(x: Array, n: int, taps: Taps, size: Sequence[int], stride: int) -> tuple[Array, list[Array]]:
+    """Room for n images like x in a frame of zeros; and views of both, (n, H', W', rows, columns·C) for every rectangle
+    of taps.
+    """
+    (_, H, W, C), s, (downs, rights) = x.shape, stride, zip(*taps)
     up, left = max(0, -min(downs)), max(0, -min(rights))
-    below, beyond = (max(0, s * (n - 1) + max(steps) + 1 - length)
-                     for n, steps, length in zip(size, (downs, rights), (H, W)))
-    framed = np.zeros_like(x, shape=(B, up + H + below, left + W + beyond, C))
-    framed[:, up:up + H, left:left + W] = x
+    below, beyond = (max(0, s * (places - 1) + max(steps) + 1 - length)
+                     for places, steps, length in zip(size, (downs, rights), (H, W)))
+    framed = np.zeros_like(x, shape=(n, up + H + below, left + W + beyond, C), order="C")
     image, row, pixel, channel = framed.strides
-    return [array_module(x).lib.stride_tricks.as_strided(
-        framed[:, up + down:, left + right:], (B, *size, rows, columns * C),
+    return framed[:, up:up + H, left:left + W], [array_module(x).lib.stride_tricks.as_strided(
+        framed[:, up + down:, left + right:], (n, *size, rows, columns * C),
         (image, s * row, s * pixel, row, channel)) for down, right, rows, columns in _rectangles(taps)]
+
+
+def _runs(a: Array) -> Array:
+    """Its last axis as one item, which NumPy copies as a whole: sooner than number by number."""
+    return a.view(f"V{a.shape[-1] * a.itemsize}")[..., 0] if array_module(a) is np else a
 
 
 @cache

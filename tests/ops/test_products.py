@@ -1,0 +1,53 @@
+"""Products some rows at a time are the products of all rows."""
+
+import numpy as np
+import pytest
+
+from minivae.ops import products
+from minivae.ops.products import FEW, FEW_TO_ADD, SMALL, by_rows, over_rows, rows_at_once
+
+SHAPES = [(0, 3, 2), (1, 3, 2), (1960, 288, 32), (107, 288, 32), (109, 288, 32), (64, 512, 64), (500, 100, 150),
+          (2, 1200, 900), (3001, 32, 48)]
+
+
+@pytest.fixture(params=[False, True], ids=["all at once", "some at a time"])
+def loops(request, monkeypatch):
+    """As where OpenBLAS has loops for small matrices, and as where it has none."""
+    monkeypatch.setattr(products, "has_small_loops", lambda: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize(("N", "K", "F"), SHAPES)
+def test_they_are_the_products_of_all_rows(N, K, F, loops):
+    rng = np.random.default_rng(N)
+    a, b, c = rng.standard_normal((N, K)), rng.standard_normal((K, F)), rng.standard_normal((N, F))
+    for matrix in (a, np.repeat(a, 2, axis=1)[:, ::2], np.asfortranarray(a)):
+        out = np.full((N, F), np.nan)
+        by_rows(matrix, b, out=out)
+        np.testing.assert_allclose(out, a @ b, rtol=1e-12, atol=1e-11)
+        np.testing.assert_allclose(over_rows(matrix, c), a.T @ c, rtol=1e-12, atol=1e-10)
+
+
+@pytest.mark.parametrize(("N", "K", "F"), SHAPES)
+@pytest.mark.parametrize("few", [FEW, FEW_TO_ADD])
+def test_lots_are_equal_and_small_or_there_is_one(N, K, F, few, loops):
+    m = rows_at_once(np.zeros((N, K)), K * F, few)
+    if not loops or K * F * few > SMALL or K * F * N <= SMALL:
+        assert m == N
+    else:
+        assert few // 2 <= m <= SMALL / (K * F)
+        assert N % m < -(-N // m), "a rest of at most a row for each lot"
+
+
+def test_on_a_gpu_all_rows_are_taken_at_once(cupy_standin, monkeypatch):
+    monkeypatch.setattr(products, "has_small_loops", lambda: True)
+    assert rows_at_once(cupy_standin.zeros((5000, 3)), 300, FEW) == 5000
+
+
+@pytest.mark.parametrize(("libraries", "has"), [
+    ([], False), ([{"internal_api": "openblas", "architecture": "SkylakeX"}], True),
+    ([{"internal_api": "openblas", "architecture": "Haswell"}], False), ([{"internal_api": "mkl"}], False),
+    ([{"internal_api": "openmp"}, {"internal_api": "openblas", "architecture": "Cooperlake"}], True)])
+def test_who_has_small_loops(libraries, has, monkeypatch):
+    monkeypatch.setattr(products, "threadpool_info", lambda: libraries)
+    assert products.has_small_loops.__wrapped__() is has
