@@ -89,7 +89,7 @@ TANH_PULLBACK = Elementwise("tanh_pullback", "T y, T dy", "T dx", "dx = (T(1) - 
 
 
 def relu(x: Array) -> tuple[Array, Pullback]:
-    """y = max(x, 0)        2 launches, plain 3"""
+    """y = max(x, 0)        2 launches, plain 4"""
     y = np.maximum(x, 0.0)
     return y, lambda dy: RELU_PULLBACK(y, dy)
 
