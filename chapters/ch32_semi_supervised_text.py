@@ -69,7 +69,7 @@ RATE, FORGET, WARM_UP, MAX_NORM = 2e-3, 0.3, 2, 20.0
 # is, unless a **gate** $f$ says that it be erased, or a gate $i$ that something be written:
 #
 # $$ \begin{aligned}
-# i, f, o &= \sigma(a_i), \sigma(a_f), \sigma(a_o), & g &= \tanh a_g, & a &= x_t W + h_{t-1} U + b, \\
+# i, f, o &= \sigma(a_i), \sigma(a_f), \sigma(a_o), & g &= \tanh a_g, & a_k &= x_t W_k + h_{t-1} U_k + b_k, \\
 # c_t &= f \odot c_{t-1} + i \odot g, & h_t &= o \odot \tanh c_t .
 # \end{aligned} \tag{3} $$
 #
@@ -80,23 +80,23 @@ RATE, FORGET, WARM_UP, MAX_NORM = 2e-3, 0.3, 2, 20.0
 # dc &\mathrel{+}= dh \odot o \odot (1 - \tanh^2 c_t) & & h_t \text{ shows } c_t \\
 # da_i &= dc \odot g \odot i (1 - i), & da_f &= dc \odot c_{t-1} \odot f (1 - f), \\
 # da_o &= dh \odot \tanh c_t \odot o (1 - o), & da_g &= dc \odot i \odot (1 - g^2), \\
-# dh &\leftarrow da\, U^\top, & dc &\leftarrow dc \odot f .
+# dh &\leftarrow \textstyle\sum_k da_k\, U_k^\top, & dc &\leftarrow dc \odot f .
 # \end{aligned} \tag{4} $$
 #
 # The last line is the point: along $c$ a gradient is multiplied by $f$, and by nothing else.  The weights were used at every step, so
-# $dW = \sum_t x_t^\top da_t$, $dU = \sum_t h_{t-1}^\top da_t$, $db = \sum_t da_t$, over all sequences as well; and $dx_t = da_t W^\top$.  `ops.lstm` makes
-# one product of all steps of each.
+# $dW_k = \sum_t x_t^\top da_{k,t}$, $dU_k = \sum_t h_{t-1}^\top da_{k,t}$, $db_k = \sum_t da_{k,t}$, over all sequences as well; and
+# $dx_t = \sum_k da_{k,t} W_k^\top$.  `ops.lstm` makes one product of all steps of each.
 
 # %%
 def sigma(a):
     return 1.0 / (1.0 + np.exp(-a))
 
 
-def by_hand(x, h, c, W, U, b):                          # (T, B, I) (B, H) (B, H) (I, 4H) (H, 4H) (4H,) -> (T, B, H)
+def by_hand(x, h, c, W, U, b):                          # (T, B, I) (B, H) (B, H) (4, I, H) (4, H, H) (4, H) -> (T, B, H)
     """The states of an LSTM, eq. 3 as it is written"""
     steps = []
     for x_t in x:
-        i, f, o, g = np.split(x_t @ W + h @ U + b, 4, axis=1)
+        i, f, o, g = x_t @ W + h @ U + b[:, None]       # four products at once
         i, f, o, g = sigma(i), sigma(f), sigma(o), np.tanh(g)
         steps.append((x_t, h, c, i, f, o, g))
         c = f * c + i * g
@@ -110,10 +110,10 @@ def by_hand(x, h, c, W, U, b):                          # (T, B, I) (B, H) (B, H
             x_t, before, c_before, i, f, o, g, _, shown = steps[t]
             dh = dh + dh_all[t]
             dc = dc + dh * o * (1.0 - shown**2)
-            da = np.concatenate([dc * g * i * (1.0 - i), dc * c_before * f * (1.0 - f), dh * shown * o * (1.0 - o),
-                                 dc * i * (1.0 - g**2)], axis=1)
-            dx[t], dW, dU, db = da @ W.T, dW + x_t.T @ da, dU + before.T @ da, db + da.sum(axis=0)
-            dh, dc = da @ U.T, dc * f
+            da = np.stack([dc * g * i * (1.0 - i), dc * c_before * f * (1.0 - f), dh * shown * o * (1.0 - o),
+                           dc * i * (1.0 - g**2)])
+            dx[t], dW, dU, db = (da @ W.swapaxes(1, 2)).sum(axis=0), dW + x_t.T @ da, dU + before.T @ da, db + da.sum(axis=1)
+            dh, dc = (da @ U.swapaxes(1, 2)).sum(axis=0), dc * f
         return dx, dh, dc, dW, dU, db
 
     return np.stack([step[7] for step in steps]), pullback
@@ -121,7 +121,7 @@ def by_hand(x, h, c, W, U, b):                          # (T, B, I) (B, H) (B, H
 
 def checked(rng):
     """The largest difference between ours and minivae's, values and gradients"""
-    parts = [rng.standard_normal(shape) for shape in ((5, 3, 2), (3, 4), (3, 4), (2, 16), (4, 16), (16,))]
+    parts = [rng.standard_normal(shape) for shape in ((5, 3, 2), (3, 4), (3, 4), (4, 2, 4), (4, 4, 4), (4, 4))]
     print(gradcheck(by_hand, *parts, name="an LSTM by hand"))
     (ours, pull), ((theirs, _), pull_theirs) = by_hand(*parts), lstm(*parts)
     dh = rng.standard_normal(ours.shape)
@@ -139,7 +139,7 @@ def checked(rng):
 # %%
 def padding_changes(rng):
     """By how much a gradient changes if three steps of noise are added, masked; and if they are not masked"""
-    parts = [rng.standard_normal(shape) for shape in ((4, 2, 3), (2, 4), (2, 4), (3, 16), (4, 16), (16,))]
+    parts = [rng.standard_normal(shape) for shape in ((4, 2, 3), (2, 4), (2, 4), (4, 3, 4), (4, 4, 4), (4, 4))]
     longer = [np.concatenate([parts[0], rng.standard_normal((3, 2, 3))]), *parts[1:]]
     grads = []
     for inputs, mask in ((parts, None), (longer, np.arange(7)[:, None] + np.zeros((1, 2)) < 4), (longer, None)):

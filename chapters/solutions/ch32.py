@@ -75,7 +75,7 @@ def careless(x, h, c, W, U, b, *, mask):
     return states, pullback
 
 
-parts = [rng.standard_normal(shape) for shape in ((3, 2, 2), (2, 2), (2, 2), (2, 8), (2, 8), (8,))]
+parts = [rng.standard_normal(shape) for shape in ((3, 2, 2), (2, 2), (2, 2), (4, 2, 2), (4, 2, 2), (4, 2))]
 mask = np.array([[True, True], [True, False], [True, False]])
 states, pull = careless(*parts, mask=mask)
 (ours, _), pull_ours = lstm(*parts, mask=mask)

@@ -42,10 +42,10 @@ class Twins:
             K, D = layer.table.value.shape
             return self._with(nn.Embedding(K, D), weight=self.weight(layer.table, same, same))
         if isinstance(layer, ours.LSTM):
-            return self._with(nn.LSTM(layer.inputs, layer.units), bias_ih_l0=self.weight(layer.b, swapped, swapped),
+            return self._with(nn.LSTM(layer.inputs, layer.units), bias_ih_l0=self.weight(layer.b, flat_gates, gates),
                               bias_hh_l0=nn.Parameter(torch.zeros(4 * layer.units)),
-                              weight_ih_l0=self.weight(layer.W, turned, turned_back),
-                              weight_hh_l0=self.weight(layer.U, turned, turned_back))
+                              weight_ih_l0=self.weight(layer.W, flat_gate_weights, gate_weights),
+                              weight_hh_l0=self.weight(layer.U, flat_gate_weights, gate_weights))
         if isinstance(layer, ours.MaskedConv2d):
             return self._masked(layer)
         if isinstance(layer, ours.Linear):
@@ -115,20 +115,27 @@ def same(a: Array) -> Array:
     return a
 
 
-def swapped(a: Array) -> Array:
-    """The gates i, f, o, g as i, f, g, o, and back"""
-    i, f, o, g = np.split(a, 4, axis=-1)
-    return np.concatenate([i, f, g, o], axis=-1)
+THEIR_ORDER = [0, 1, 3, 2]             # of an LSTM's gates: i, f, g, o; the same again gives ours
 
 
-def turned(a: Array) -> Array:
-    """(I, 4H) as PyTorch's (4H, I)"""
-    return swapped(a).T
+def flat_gates(b: Array) -> Array:
+    """(4, H) as PyTorch's (4H,)"""
+    return b[THEIR_ORDER].ravel()
 
 
-def turned_back(a: Array) -> Array:
+def gates(b: Array) -> Array:
     """And back"""
-    return swapped(a.T)
+    return b.reshape(4, -1)[THEIR_ORDER]
+
+
+def flat_gate_weights(W: Array) -> Array:
+    """(4, I, H) as PyTorch's (4H, I)"""
+    return W[THEIR_ORDER].swapaxes(1, 2).reshape(-1, W.shape[1])
+
+
+def gate_weights(W: Array) -> Array:
+    """And back"""
+    return W.reshape(4, -1, W.shape[1])[THEIR_ORDER].swapaxes(1, 2)
 
 
 def transposed(a: Array) -> Array:

@@ -55,6 +55,33 @@ def _bernoulli_nll_pullback(e, logits, x, dnll, dlogits):                      #
             dlogits[b, i] = (mean - x[b, i]) * dnll[b]
 
 
+@loop
+def _lstm_written_at(t, gates, cells):                                         # type: ignore[no-untyped-def]
+    half = cells.dtype.type(0.5)
+    past, cell = cells[t].reshape(-1), cells[t + 1].reshape(-1)
+    i, f, o, g = (gates[0, t].reshape(-1), gates[1, t].reshape(-1), gates[2, t].reshape(-1), gates[3, t].reshape(-1))
+    for n in range(cell.size):
+        i[n] = i[n] * half + half
+        f[n] = f[n] * half + half
+        o[n] = o[n] * half + half
+        cell[n] = f[n] * past[n] + i[n] * g[n]
+
+
+@loop
+def _lstm_heard_at(t, gates, cells, shown, dh, dc, da):                        # type: ignore[no-untyped-def]
+    one = dc.dtype.type(1.0)
+    past, show, dh, dc = cells[t].reshape(-1), shown[t].reshape(-1), dh.reshape(-1), dc.reshape(-1)
+    i, f, o, g = (gates[0, t].reshape(-1), gates[1, t].reshape(-1), gates[2, t].reshape(-1), gates[3, t].reshape(-1))
+    da_i, da_f, da_o, da_g = (da[0, t].reshape(-1), da[1, t].reshape(-1), da[2, t].reshape(-1), da[3, t].reshape(-1))
+    for n in range(dc.size):
+        dc_n = dc[n] + (one - show[n] * show[n]) * o[n] * dh[n]
+        da_i[n] = dc_n * g[n] * (i[n] - i[n] * i[n])
+        da_f[n] = dc_n * past[n] * (f[n] - f[n] * f[n])
+        da_o[n] = dh[n] * show[n] * (o[n] - o[n] * o[n])
+        da_g[n] = dc_n * i[n] * (one - g[n] * g[n])
+        dc[n] = dc_n * f[n]
+
+
 def adam(value: Array, grad: Array, m: Array, s: Array, *, beta1: float, beta2: float, eps: float, rate: float) -> None:
     """θ, m and s of `nn.Adam`, in place; eps is its ε / c₂, rate its lr c₁ / c₂        one pass, plain ten"""
     T = value.dtype.type
@@ -82,9 +109,22 @@ def bernoulli_nll_pullback(e: Array, logits: Array, x: Array, dnll: Array) -> Ar
     return dlogits
 
 
+def lstm_written_at(t: int, gates: Array, cells: Array) -> None:
+    """`ops.recurrent._written_at`        one pass, plain four"""
+    _lstm_written_at(t, gates, cells)
+
+
+def lstm_heard_at(t: int, gates: Array, cells: Array, shown: Array, dh: Array, dc: Array, da: Array) -> None:
+    """`ops.recurrent._heard_at`        one pass, plain fifteen"""
+    _lstm_heard_at(t, gates, cells, shown, dh, dc, da)
+
+
 def compile_all() -> None:
     """Compile every loop for both dtypes, or read it from the disk.  Raises whatever Numba raises."""
     for dtype in (np.float32, np.float64):
         a = np.ones((1, 1), dtype)
         adam(a[0].copy(), a[0], a[0].copy(), a[0].copy(), beta1=0.9, beta2=0.999, eps=1e-8, rate=1e-3)
         relu_pullback(a, a), tanh_pullback(a, a), bernoulli_nll_pullback(a, a, a, a[0])
+        gates, cells, one = np.ones((4, 1, 1, 1), dtype), np.ones((2, 1, 1), dtype), np.ones((1, 1), dtype)
+        lstm_written_at(0, gates, cells)
+        lstm_heard_at(0, gates, cells, cells, one, one.copy(), gates.copy())

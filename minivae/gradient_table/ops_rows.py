@@ -60,7 +60,7 @@ def op_cases(rng: Generator) -> list[Case]:
 def recurrent_cases(rng: Generator) -> list[Case]:
     """ops/recurrent.py"""
     def states(T: int, B: int, I: int, H: int, *each: int) -> list[Any]:
-        shapes = (T, B, I), (B, H), (B, H), (I, 4 * H), (H, 4 * H), (*each, 4 * H)
+        shapes = (T, B, I), (B, H), (B, H), (4, I, H), (4, H, H), (4, *each, H)
         return [rng.standard_normal(shape) for shape in shapes]
 
     gaps = np.array([[True, False, True], [True, False, False], [False, False, True], [True, False, True]])

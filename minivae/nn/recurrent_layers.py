@@ -9,7 +9,7 @@ import numpy as np
 from minivae import ops
 from minivae.backend import Array, Generator, Pullback, at_least_one
 from minivae.nn.layers import Layer, glorot
-from minivae.nn.parameter import Parameter, Product
+from minivae.nn.parameter import Parameter
 
 
 class LSTM(Layer):
@@ -29,26 +29,26 @@ class LSTM(Layer):
         if condition < 0:
             raise ValueError(f"condition: got {condition}, expected at least 0")
         self.inputs, self.units, self.condition = inputs, units, condition
-        self.W = Parameter(np.concatenate([glorot(inputs, units, rng) for _ in range(4)], axis=1))
-        self.U = Parameter(np.concatenate([glorot(units, units, rng) for _ in range(4)], axis=1))
-        self.b = Parameter(np.repeat([0.0, 1.0, 0.0, 0.0], units))
+        self.W = Parameter(np.stack([glorot(inputs, units, rng) for _ in range(4)]))
+        self.U = Parameter(np.stack([glorot(units, units, rng) for _ in range(4)]))
+        self.b = Parameter(np.outer([0.0, 1.0, 0.0, 0.0], np.ones(units)))
         if condition:
-            self.V = Parameter(np.concatenate([glorot(condition, units, rng) for _ in range(4)], axis=1))
+            self.V = Parameter(np.stack([glorot(condition, units, rng) for _ in range(4)]))
 
     def __call__(self, x: Array, h: Array, c: Array, *, mask: Array | None = None,
                  y: Array | None = None) -> tuple[tuple[Array, Array], Pullback]:
         if (y is None) != (self.condition == 0):
             raise ValueError(f"y: got {'none' if y is None else y.shape}, expected "
                              f"{f'(B, {self.condition})' if self.condition else 'none'}")
-        b = self.b.value if y is None else self.b.value + y @ self.V.value
+        b = self.b.value if y is None else self.b.value[:, None] + y @ self.V.value
         states, pull = ops.lstm(x, h, c, self.W.value, self.U.value, b, mask=mask)
 
         def pullback(dh_all: Array, dc_last: Array, need_dx: bool = True, need_dp: bool = True) -> tuple[Any, ...]:
-            dx, dh, dc, dW, dU, db = pull(dh_all, dc_last, need_dx=need_dx, matmul=Product)
+            dx, dh, dc, dW, dU, db = pull(dh_all, dc_last, need_dx=need_dx)
             if need_dp:
                 self.W.add(dW)
                 self.U.add(dU)
-                self.b.add(db if y is None else db.sum(axis=0))
+                self.b.add(db if y is None else db.sum(axis=1))
                 if y is not None:
                     self.V.add(y.T @ db)
             return dx, dh, dc

@@ -112,11 +112,34 @@ def test_adam_is_the_plain_one(size, dtype, loops, monkeypatch):
             same(a, b)
 
 
+def lstm_parts(T, B, I, H, dtype):
+    rng = np.random.default_rng(H)
+    shapes = (T, B, I), (B, H), (B, H), (4, I, H), (4, H, H), (4, H)
+    return [3.0 * rng.standard_normal(shape).astype(dtype) for shape in shapes], rng.random((T, B)) < 0.7
+
+
+@numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 5, 2, 7), (4, 3, 2, 129), (6, 32, 8, 64)])
+def test_an_lstm_is_the_plain_one(sizes, dtype, loops, monkeypatch):
+    parts, mask = lstm_parts(*sizes, dtype)
+
+    def all_of_it(layout, mask):
+        (h, c), pullback = ops.lstm(*(laid_out(p, layout) for p in parts), mask=mask)
+        return h, c, *pullback(laid_out(h * h, layout), c)
+
+    for layout in LAYOUTS:
+        for seen in (None, mask):
+            plain = plainly(monkeypatch, lambda layout=layout, seen=seen: all_of_it(layout, seen))
+            for ours, theirs in zip(all_of_it(layout, seen), plain, strict=True):
+                same(ours, theirs)
+
+
 @numba
 def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     offered = {name for name, f in vars(loops).items() if callable(f) and getattr(f, "__module__", "") == loops.__name__
                and not name.startswith("_")} - {"compile_all", "loop"}
-    assert offered == {*PULLBACKS, "adam"}
+    assert offered == {*PULLBACKS, "adam", "lstm_written_at", "lstm_heard_at"}
     used = []
     spy = SimpleNamespace(**{name: lambda *a, name=name, **o: used.append(name) for name in offered})
     monkeypatch.setattr(fast, "_loops", lambda: spy)
@@ -126,10 +149,12 @@ def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     adam = Adam()
     adam.steps = 1
     adam.update(*np.ones((5, 9)), lr=1e-3)
-    assert used == [*PULLBACKS, "adam"]
+    (h, c), pullback = ops.lstm(*lstm_parts(1, 2, 3, 4, np.float32)[0])
+    pullback(h, c)
+    assert used == [*PULLBACKS, "adam", "lstm_written_at", "lstm_heard_at"]
     monkeypatch.setattr(fast, "LEAST", 16)             # for so few it is not worth it
     ops.relu(x)[1](x)
-    assert len(used) == 4
+    assert len(used) == 6
 
 
 def trained(threads):

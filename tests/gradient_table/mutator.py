@@ -66,13 +66,14 @@ def unchanged(module: ModuleType) -> Mutant:
 
 
 def pullbacks(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """(owner, function) for every function called `pullback`, or `heard_…` of several.
+    """(owner, function) for every function called `pullback`, or `heard_…` or `_heard_…` of several.
 
     A class owns its __call__'s and private methods'.
     """
     def inside(node: ast.AST, path: tuple[str, ...]) -> Iterator[tuple[str, ast.FunctionDef]]:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef) and (child.name == "pullback" or child.name.startswith("heard_")):
+            name = child.name.lstrip("_") if isinstance(child, ast.FunctionDef) else ""
+            if name == "pullback" or name.startswith("heard_"):
                 yield ".".join(takewhile(lambda name: not name.startswith("_"), path)), child
             elif isinstance(child, (ast.FunctionDef, ast.ClassDef)):
                 yield from inside(child, (*path, child.name))

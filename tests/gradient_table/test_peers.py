@@ -154,16 +154,15 @@ def masked_conv(x, W, b, taps):
 
 def lstm(x, h, c, W, U, b, mask=None):
     """PyTorch's own, whose gates come as i, f, g, o; by hand where each sequence has a b, or a step may be none."""
-    if mask is None and b.ndim == 1:
-        i, f, o, g = torch.arange(4 * h.shape[1]).chunk(4)
-        order, names = torch.cat([i, f, g, o]), ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        weights = W.T[order], U.T[order], b[order], torch.zeros_like(b)
+    if mask is None and b.ndim == 2:
+        names = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
+        weights = [(p if p.ndim == 2 else p.mT)[[0, 1, 3, 2]].flatten(0, 1) for p in (W, U, b, torch.zeros_like(b))]
         net = torch.nn.LSTM(x.shape[2], h.shape[1], dtype=x.dtype)
         states, (_, last) = torch.func.functional_call(net, dict(zip(names, weights)), (x, (h[None], c[None])))
         return states, last[0]
     states = []
     for t in range(len(x)):
-        i, f, o, g = (x[t] @ W + h @ U + b).chunk(4, dim=1)
+        i, f, o, g = x[t] @ W + h @ U + (b[:, None] if b.ndim == 2 else b)
         now = f.sigmoid() * c + i.sigmoid() * g.tanh()
         live = torch.ones(len(h), 1, dtype=torch.bool) if mask is None else mask[t][:, None]
         h, c = torch.where(live, o.sigmoid() * now.tanh(), h), torch.where(live, now, c)

@@ -13,15 +13,15 @@ from minivae.ops import arrays, embedding, lstm, one_hot, sigmoid
 def states(T=4, B=3, I=2, H=3, seed=0, dtype=float):
     rng = np.random.default_rng(seed)
     return [rng.standard_normal(shape).astype(dtype) for shape in (
-        (T, B, I), (B, H), (B, H), (I, 4 * H), (H, 4 * H), (4 * H,))]
+        (T, B, I), (B, H), (B, H), (4, I, H), (4, H, H), (4, H))]
 
 
 def textbook(x, h, c, W, U, b):
     """One gate after the other, one step after the other, as it is printed"""
-    H, found = h.shape[1], []
+    found = []
     for x_t in x:
-        i, f, o = (sigmoid(x_t @ W[:, k:k + H] + h @ U[:, k:k + H] + b[k:k + H])[0] for k in (0, H, 2 * H))
-        c = f * c + i * np.tanh(x_t @ W[:, 3 * H:] + h @ U[:, 3 * H:] + b[3 * H:])
+        i, f, o = (sigmoid(x_t @ W[k] + h @ U[k] + b[k])[0] for k in range(3))
+        c = f * c + i * np.tanh(x_t @ W[3] + h @ U[3] + b[3])
         h = o * np.tanh(c)
         found.append(h)
     return np.stack(found), c
@@ -35,7 +35,7 @@ def test_it_computes_what_the_textbook_says():
 def test_one_step_by_hand():
     """All weights 1 but that of the cell, x = ln 3, h = 0, c = 2: σ(ln 3) = ¾, tanh(ln 3) = 0.8"""
     x, h, c = np.full((1, 1, 1), math.log(3.0)), np.zeros((1, 1)), np.full((1, 1), 2.0)
-    (shown, cell), pullback = lstm(x, h, c, np.ones((1, 4)), np.ones((1, 4)), np.zeros(4))
+    (shown, cell), pullback = lstm(x, h, c, np.ones((4, 1, 1)), np.ones((4, 1, 1)), np.zeros((4, 1)))
     assert cell[0, 0] == pytest.approx(0.75 * 2.0 + 0.75 * 0.8)
     assert shown[0, 0, 0] == pytest.approx(0.75 * math.tanh(2.1))
     _, _, dc, *_ = pullback(np.zeros((1, 1, 1)), np.ones((1, 1)))
@@ -84,16 +84,17 @@ def test_what_comes_after_the_end_reaches_the_last_step():
 
 def test_a_condition_is_a_b_for_each_sequence():
     *parts, b = states()
-    (one, _), pull = lstm(*parts, np.tile(b, (3, 1)))
+    (one, _), pull = lstm(*parts, np.repeat(b[:, None], 3, axis=1))
     (all_alike, _), pull_all = lstm(*parts, b)
     np.testing.assert_array_equal(one, all_alike)
     dh, dc = np.ones_like(one), np.zeros((3, 3))
-    np.testing.assert_allclose(pull(dh, dc)[5].sum(axis=0), pull_all(dh, dc)[5], rtol=1e-13)
+    np.testing.assert_allclose(pull(dh, dc)[5].sum(axis=1), pull_all(dh, dc)[5], rtol=1e-13)
 
 
 @pytest.mark.parametrize(("at", "shape", "says"), [
     (0, (4, 3, 5), "x has shape"), (0, (0, 3, 2), "T at least 1"), (1, (2, 3), "h has shape"), (2, (3, 4), "c has"),
-    (3, (2, 11), "W has"), (4, (3, 11), "U has"), (5, (3,), r"expected \(12,\) or \(3, 12\)")])
+    (3, (3, 2, 3), "W has"), (3, (2, 12), "W has"), (4, (4, 2, 3), "U has"),
+    (5, (12,), r"expected \(4, 3\) or \(4, 3, 3\)")])
 def test_what_does_not_fit_is_named(at, shape, says):
     parts = states()
     parts[at] = np.zeros(shape)
