@@ -47,7 +47,7 @@ if __name__ == "__main__":
     ids, said = Ids(), io.StringIO()
     with contextlib.redirect_stdout(said):
         code = pytest.main(["--collect-only", "-qq", "-n", "0", "-m", "", "-p", "no:randomly", "-p",
-                            "no:cacheprovider"], plugins=[ids])
+                            "no:cacheprovider", "--assert", "plain"], plugins=[ids])
     if code:
         raise SystemExit(said.getvalue()[-3000:])
     print("\n".join(ids.found))

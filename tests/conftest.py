@@ -62,8 +62,12 @@ def traced_memory() -> Iterator[Callable[[], int]]:
         tracemalloc.stop()
 
 
-def pytest_collection_modifyitems(items):
+COLLECTED = pytest.StashKey[list[str]]()               # the ids of all tests that were found here, in their order
+
+
+def pytest_collection_modifyitems(config, items):
     """Tests marked `gpu` run where a GPU answers, and say why they did not where none does."""
+    config.stash[COLLECTED] = [item.nodeid for item in items]
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and (reason := _no_gpu()):
         for item in gpu:

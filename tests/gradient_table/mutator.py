@@ -45,19 +45,24 @@ def owners(module: ModuleType) -> list[str]:
 def mutants(module: ModuleType, *only: str) -> list[Mutant]:
     """Every mutant of the module, or of these owners' pullbacks in it, and none twice."""
     tree = ast.parse(inspect.getsource(module))
-    found: dict[tuple[str, str], Mutant] = {}
+    return [Mutant(module, owner, what, compile(tree, f"<mutant of {module.__name__}>", "exec"))
+            for owner, what in planted(tree, *only)]
+
+
+def planted(tree: ast.Module, *only: str) -> Iterator[tuple[str, str]]:
+    """(owner, what) for every mistake, while it stands in the tree, and none twice."""
+    found: set[tuple[str, str]] = set()
     for owner, pullback in pullbacks(tree):
         if only and owner not in only:
             continue
         right = ast.unparse(pullback)
         for parent, field, index, old, new in edits(pullback):
             _put(parent, field, index, ast.fix_missing_locations(ast.copy_location(new, old)))
-            what = f"line {old.lineno}: {_text(old)} → {_text(new)}"
             key = owner, ast.unparse(pullback)
             if key not in found and key[1] != right:                  # (None, None) swapped is no mistake
-                found[key] = Mutant(module, owner, what, compile(tree, f"<mutant of {module.__name__}>", "exec"))
+                found.add(key)
+                yield owner, f"line {old.lineno}: {_text(old)} → {_text(new)}"
             _put(parent, field, index, old)
-    return list(found.values())
 
 
 def unchanged(module: ModuleType) -> Mutant:
