@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -20,7 +21,9 @@ MATHS = ("ops.", "distributions.", "nn.layers", "nn.image_layers", "nn.batch_nor
          "variants.conv_vae")
 
 
+@cache
 def tree(path: Path) -> ast.Module:
+    """A file, read once for all: not to be changed."""
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
@@ -40,6 +43,12 @@ def imports(module: ast.AST) -> set[str]:
 def of_the_house(module: ast.AST) -> set[str]:
     """The house's own files among them: "ops.dense"; a folder's name is its __init__.py."""
     return {name.removeprefix("minivae.") for name in imports(module)} & FILES.keys()
+
+
+@cache
+def uses(name: str) -> set[str]:
+    """The same of a file of the house."""
+    return of_the_house(tree(FILES[name]))
 
 
 def floor(name: str) -> str:
@@ -68,12 +77,12 @@ def test_whoever_lists_the_house_sees_its_floors():
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_imports_only_from_floors_below(name):
     above = FLOORS[FLOORS.index(floor(name)) + 1:]
-    assert {other for other in of_the_house(tree(FILES[name])) if floor(other) in above} == set()
+    assert {other for other in uses(name) if floor(other) in above} == set()
 
 
 @pytest.mark.parametrize("name", FLOORS)
 def test_inside_a_folder_files_form_no_circle(name):
-    inside = {file: {other for other in of_the_house(tree(FILES[file])) if floor(other) == name}
+    inside = {file: {other for other in uses(file) if floor(other) == name}
               for file in FILES if floor(file) == name}
     list(TopologicalSorter(inside).static_order())     # raises CycleError, which names the circle
     users = {file for file, others in inside.items() if name in others and file != name}
@@ -82,7 +91,7 @@ def test_inside_a_folder_files_form_no_circle(name):
 
 @pytest.mark.parametrize("wing", WINGS)
 def test_wings_do_not_know_each_other_and_only_the_command_line_knows_them(wing):
-    users = {floor(name) for name in FILES if wing in map(floor, of_the_house(tree(FILES[name])))}
+    users = {floor(name) for name in FILES if wing in map(floor, uses(name))}
     assert users <= {wing, "cli"}
 
 
@@ -120,7 +129,7 @@ def test_only_the_backend_knows_cupy():
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith(MATHS)])
 def test_the_maths_never_waits_for_a_gpu(name):
     """float(x) and x.item() wait; np.asarray and np.array of a device array raise.  Checks of whole data sets may."""
-    module = tree(FILES[name])
+    module = tree.__wrapped__(FILES[name])                      # of its own
     for function in ast.walk(module):
         if isinstance(function, ast.FunctionDef) and function.name in ("check", "check_images"):
             function.body = []
