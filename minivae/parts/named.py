@@ -56,7 +56,9 @@ def prior(name: str, latents: int, *, components: int, rng: Generator, encoder: 
 
 
 def check_pair(posterior: str, prior: str) -> None:
-    """Raise ValueError for names that do not go together."""
+    """Raise ValueError for names that are not known, or do not go together."""
+    _known("posterior", posterior, POSTERIORS)
+    _known("prior", prior, PRIORS)
     if prior == "vamp" and posterior != "diagonal":
         raise ValueError(f"prior: got 'vamp' with the posterior {posterior!r}; a VampPrior is a mixture of what the "
                          "encoder says, which must be diagonal Gaussians")

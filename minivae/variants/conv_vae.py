@@ -15,8 +15,6 @@ from minivae.backend import Device, Generator, device
 from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Planes, Reshape, Sequential, he
 from minivae.nn.layers import Op
 from minivae.parts import (
-    POSTERIORS,
-    PRIORS,
     DiagonalGaussian,
     Likelihood,
     Objective,
@@ -73,9 +71,6 @@ class ConvVAEConfig:
         for name, size in sizes:
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
-        for name, known in (("posterior", POSTERIORS), ("prior", PRIORS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
         check_pair(self.posterior, self.prior)
         likelihood(self.likelihood)
         for name, size in sizes[:2]:

@@ -12,8 +12,6 @@ import numpy as np
 from minivae.backend import Device, Generator, device
 from minivae.nn import Layer, Linear, Optimizer, Sequential, mlp
 from minivae.parts import (
-    POSTERIORS,
-    PRIORS,
     DiagonalGaussian,
     InUnits,
     Likelihood,
@@ -75,9 +73,6 @@ class VAEConfig:
                            *(("hidden", h) for h in self.hidden)):
             if not isinstance(size, Integral) or size < 1:
                 raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
-        for name, known in (("posterior", POSTERIORS), ("prior", PRIORS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
         check_pair(self.posterior, self.prior)
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
