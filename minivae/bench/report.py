@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from minivae import plots
 from minivae.bench.against import compared
 from minivae.bench.figures import PEER, Result, cell, ratio, summary
+from minivae.plots.style import Figure
 from minivae.runs import write_atomically
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.backend import Generator, to_numpy
@@ -31,6 +30,7 @@ from minivae.evaluation import (
     importance_weighted_bound,
     over_parts,
 )
+from minivae.plots.style import Figure
 from minivae.training import Recipe
 from minivae.training.batches import question
 

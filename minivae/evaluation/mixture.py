@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivae import plots
 from minivae.backend import Array, Generator, to_numpy
@@ -23,6 +22,7 @@ from minivae.evaluation.bounds import Estimate, over_parts
 from minivae.evaluation.clustering import clustering_accuracy, normalised_mutual_information
 from minivae.nn import Data
 from minivae.ops import log_softmax
+from minivae.plots.style import Figure
 from minivae.variants.gmvae import GMVAE
 
 

@@ -8,11 +8,10 @@ from textwrap import wrap
 from typing import Any, TypeVar
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivae.backend import to_numpy
 from minivae.batch import Batch
-from minivae.plots.style import figure
+from minivae.plots.style import Figure, figure
 
 Rows = TypeVar("Rows", np.ndarray, Batch)
 STRIP = (20, 8)                        # of models side by side: images in a line of samples, and of reconstructions

@@ -7,15 +7,12 @@ from itertools import zip_longest
 from statistics import NormalDist
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
 
 from minivae.backend import device_of, to_numpy
 from minivae.parts import MixturePrior
 from minivae.plots.images import image_grid, mosaic, seen, show_page
-from minivae.plots.style import COLOURS, TEN, figure
+from minivae.plots.style import COLOURS, TEN, Figure, figure
 
 MANY, FINE = 30, 160                   # components of a prior that are drawn one by one; lines of a grid for contours
 
@@ -76,6 +73,8 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = Non
     prior   if it is a mixture, the ellipse that holds 95% of each component instead, the fainter the rarer; if its
             components are many, contours that hold 50%, 80% and 95% of its draws
     """
+    from matplotlib.patches import Circle, Ellipse  # not needed by those who do not draw
+
     means, labels = to_numpy(means), to_numpy(labels)
     if means.shape != (len(labels), 2):
         raise ValueError(f"means: got shape {means.shape}, expected ({len(labels)}, 2), one point for each label")
@@ -95,7 +94,7 @@ def latent_scatter(means: Any, labels: Any, *, title: str = "", prior: Any = Non
                                  alpha=float(max(share / prior.weights().max(), 0.2))))
         ax.autoscale_view()
     else:
-        ax.add_patch(plt.Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
+        ax.add_patch(Circle((0, 0), ring, fill=False, color="grey", lw=1, ls="--"))
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal", title=title)
     return fig
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivae.plots.images import image_grid, is_table, reconstructions, seen, spread
 from minivae.plots.latents import interpolation, latent_scatter, manifold
-from minivae.plots.style import COLOURS, figure
+from minivae.plots.style import COLOURS, Figure, figure
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:

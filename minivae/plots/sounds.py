@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from minivae.backend import Array
-from minivae.plots.style import figure
+from minivae.plots.style import Figure, figure
 
 DEEPEST = -60.0                        # decibels, that are drawn as blank paper
 

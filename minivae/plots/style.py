@@ -6,12 +6,14 @@ import io
 import re
 from html import escape
 from pathlib import Path
-from typing import Any
-
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from minivae.runs import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any                       # Matplotlib takes as long to load as all else: who draws nothing does without
 
 # Okabe and Ito's colours: told apart by everybody, in print as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -23,24 +25,30 @@ STYLE: dict[Any, Any] = {
     "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "grid.linewidth": 0.6, "lines.linewidth": 1.8, "axes.axisbelow": True,
-    "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.formatter.useoffset": False,
+    "axes.prop_cycle": f"cycler(color={list(COLOURS)})", "axes.formatter.useoffset": False,
 }
 
 
 def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.0,
            **options: Any) -> tuple[Figure, Any]:
     """A figure with rows × columns axes in the project's style; sizes in inches."""
+    import matplotlib.pyplot as plt
+
     with plt.rc_context(STYLE):
         return plt.subplots(rows, columns, figsize=(width, height), **options)
 
 
 def use_style() -> None:
     """Make the project's style matplotlib's own from here on (the chapters do, for their own axes)."""
+    import matplotlib.pyplot as plt
+
     plt.rcParams.update(STYLE)
 
 
 def save(fig: Figure, path: Path) -> Path:
     """Write the figure as PNG, whole or not at all, and release it."""
+    import matplotlib.pyplot as plt
+
     png = io.BytesIO()
     try:
         with plt.rc_context(STYLE):
@@ -56,6 +64,8 @@ def save_for_slides(fig: Figure, path: Path, *, alt: str) -> None:
 
     alt   what there is to see, in words: the file's title, for those who cannot see it
     """
+    import matplotlib.pyplot as plt
+
     for ending, dates in ((".svg", {"Date": None}), (".pdf", {"CreationDate": None})):
         content = io.BytesIO()
         with plt.rc_context(STYLE | {"svg.hashsalt": alt}):
@@ -69,6 +79,8 @@ def svg(fig: Figure, *, alt: str) -> str:
     alt   what there is to see, in words
     Raises ValueError if these are missing.
     """
+    import matplotlib.pyplot as plt
+
     if not alt.strip():
         raise ValueError("alt: got nothing, expected what the picture shows, in words")
     for image in (image for ax in fig.axes for image in ax.images):

@@ -17,7 +17,6 @@ Aldous 1985; Neal 2000, algorithm 8 for the sweep.  Whole numbers on the host: n
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
 
 
 def crp_log_prob(seats: np.ndarray, *, concentration: float) -> float:
@@ -25,6 +24,8 @@ def crp_log_prob(seats: np.ndarray, *, concentration: float) -> float:
 
     Raises ValueError for a concentration that is not above 0.
     """
+    from scipy.special import gammaln  # which takes long to load, and only this one asks for it
+
     check_concentration(concentration)
     _, sizes = np.unique(seats, return_counts=True)
     together = len(sizes) * np.log(concentration) + gammaln(sizes).sum()

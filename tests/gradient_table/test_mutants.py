@@ -28,10 +28,12 @@ OWNERS = [(module, owner) for module in MODULES for owner in owners(module)]    
 @contextmanager
 def installed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Meanwhile the module is the mutated one, for all who imported from it, too."""
+    things = mutant.names()
+    house = [module for path, module in sys.modules.items() if path.startswith("minivae.")]
     with monkeypatch.context() as patch:
-        for name, thing in mutant.names().items():
+        for name, thing in things.items():
             right = getattr(mutant.module, name)
-            for module in [m for path, m in sys.modules.items() if path.startswith("minivae.")]:
+            for module in house:
                 if vars(module).get(name) is right:
                     patch.setattr(module, name, thing)
         yield
