@@ -11,6 +11,7 @@ import platform
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -128,6 +129,14 @@ def at_least_one(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name}: got {size}, expected at least 1")
+
+
+def whole_numbers(**sizes: Any) -> None:
+    """Raise ValueError, naming it, unless each is a whole number of at least 1, or a list or tuple of some."""
+    for name, size in sizes.items():
+        for one in size if isinstance(size, Sequence) else [size]:
+            if not isinstance(one, Integral) or one < 1:
+                raise ValueError(f"{name}: got {one!r}, expected a whole number of at least 1")
 
 
 def processor() -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Array, Generator, to_numpy
+from minivae.backend import Array, Generator, to_numpy, whole_numbers
 from minivae.batch import Batch, as_batch
 from minivae.evaluation.bounds import ROWS, Estimate, over_parts
 from minivae.nn import Data
@@ -120,7 +120,7 @@ def annealed_importance_sampling(model: Any, x: Data, *, chains: int = 16, tempe
     they are fixed, because chains that adapt while they are weighed have no exact mean.
     Raises ValueError for chains, temperatures or leapfrog below 1, and for images that the model cannot explain.
     """
-    _check(chains=chains, temperatures=temperatures, leapfrog=leapfrog)
+    whole_numbers(chains=chains, temperatures=temperatures, leapfrog=leapfrog)
     model.check(x)
     betas = schedule(temperatures)
     with model.still():
@@ -158,7 +158,7 @@ def bidirectional(model: Any, *, images: int = 100, chains: int = 16, temperatur
     prior has weights whose reciprocals have the mean 1/p(x), so −log (1/C) Σ 1/w is a stochastic upper bound.  If the
     two nearly meet, AIS is to be trusted on this model.   Grosse, Ghahramani and Adams 2015.
     """
-    _check(images=images, chains=chains, temperatures=temperatures, leapfrog=leapfrog)
+    whole_numbers(images=images, chains=chains, temperatures=temperatures, leapfrog=leapfrog)
     with model.still():
         return _both_ways(model, images, chains, temperatures, leapfrog, seed, progress)
 
@@ -217,9 +217,3 @@ def _likelihood(model: Any, x: Array) -> LogLikelihood:
         return -nll, pull_decoder(doutputs, need_dp=False)
 
     return likelihood
-
-
-def _check(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"{name}: got {number!r}, expected a whole number of at least 1")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from minivae.backend import Array, Generator, rng_state, to_numpy
+from minivae.backend import Array, Generator, rng_state, to_numpy, whole_numbers
 from minivae.batch import Batch, as_batch
 from minivae.distributions import bernoulli_sample
 from minivae.evaluation import evaluate
@@ -243,9 +243,7 @@ def _validate(model: Model, held_out: Batch | None, seed: int) -> Record:
 
 def _check_arguments(model: Any, data: Any, valid: Any, epochs: int, batch_size: int, binarize: bool,
                      seed: int) -> None:
-    for name, number in (("epochs", epochs), ("batch_size", batch_size)):
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"{name}: got {number!r}, expected a whole number of at least 1")
+    whole_numbers(epochs=epochs, batch_size=batch_size)
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed: got {seed!r}, expected a whole number of at least 0")
     model.check(data, "images")

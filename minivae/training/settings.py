@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from minivae.backend import whole_numbers
 from minivae.parts import check_pair
 
 Recipe = Any                                           # training.recipe's, which is built upon this file
@@ -37,8 +38,8 @@ def check_settings(recipe: Recipe) -> None:
     for name in ("epochs", "batch_size", "samples", "latents", "components", "dense", "labels", "m1_latents",
                  "w_latents", "levels", "codes", "prior_channels", "prior_blocks", "features", "size", "words",
                  "length", "units"):
-        if getattr(recipe, name) is not None and getattr(recipe, name) < 1:
-            raise ValueError(f"{name}: got {getattr(recipe, name)}, expected a whole number of at least 1")
+        if getattr(recipe, name) is not None:
+            whole_numbers(**{name: getattr(recipe, name)})
     for name in ("seed", "warm_up", "free_bits", "beta", "capacity", "baseline_epochs", "alpha", "first_epochs",
                  "label_weight", "vae_epochs", "information", "fixed_epochs", "likeness", "margin", "forget"):
         if (getattr(recipe, name) or 0) < 0:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 
 import numpy as np
 
 from minivae import ops
-from minivae.backend import Device, Generator, device
+from minivae.backend import Device, Generator, device, whole_numbers
 from minivae.nn import Activation, Conv2d, ConvTranspose2d, Layer, Linear, Optimizer, Planes, Reshape, Sequential, he
 from minivae.nn.layers import Op
 from minivae.parts import (
@@ -66,14 +65,11 @@ class ConvVAEConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.filters, Sequence) or not self.filters:
             raise ValueError(f"filters: got {self.filters!r}, expected at least one number, such as (32, 64)")
-        sizes = (("height", self.height), ("width", self.width), ("channels", self.channels), ("dense", self.dense),
-                 ("latents", self.latents), ("components", self.components), *(("filters", f) for f in self.filters))
-        for name, size in sizes:
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
+        whole_numbers(height=self.height, width=self.width, channels=self.channels, dense=self.dense,
+                      latents=self.latents, components=self.components, filters=self.filters)
         check_pair(self.posterior, self.prior)
         likelihood(self.likelihood)
-        for name, size in sizes[:2]:
+        for name, size in (("height", self.height), ("width", self.width)):
             if size % 2 ** len(self.filters):
                 raise ValueError(f"{name}: got {size}, expected a multiple of {2 ** len(self.filters)}, "
                                  f"for {len(self.filters)} convolutions that halve it")

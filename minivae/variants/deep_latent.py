@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 
 import numpy as np
 
-from minivae.backend import Array, Device, Generator, Pullback, device
+from minivae.backend import Array, Device, Generator, Pullback, device, whole_numbers
 from minivae.nn import Layer, Optimizer, Parameter, Sequential, glorot, mlp
 from minivae.ops import split
 from minivae.parts import DiagonalGaussian, Objective, Posterior, RankOne
@@ -102,9 +101,7 @@ class DeepLatentConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.stochastic, Sequence) or not self.stochastic:
             raise ValueError(f"stochastic: got {self.stochastic!r}, expected at least one size, such as (50, 100)")
-        for size in self.stochastic:
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"stochastic: got {size!r}, expected whole numbers of at least 1")
+        whole_numbers(stochastic=self.stochastic)
         if self.posterior not in ("diagonal", "rank_one"):
             raise ValueError(f"posterior: got {self.posterior!r}, expected diagonal or rank_one")
         self.shallow()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from minivae.backend import Device, Generator, device
+from minivae.backend import Device, Generator, device, whole_numbers
 from minivae.nn import Layer, Linear, Optimizer, Sequential, mlp
 from minivae.parts import (
     DiagonalGaussian,
@@ -69,10 +68,7 @@ class VAEConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, Sequence) or not self.hidden:
             raise ValueError(f"hidden: got {self.hidden!r}, expected at least one size, such as (400,)")
-        for name, size in (("pixels", self.pixels), ("latents", self.latents), ("components", self.components),
-                           *(("hidden", h) for h in self.hidden)):
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
+        whole_numbers(pixels=self.pixels, latents=self.latents, components=self.components, hidden=self.hidden)
         check_pair(self.posterior, self.prior)
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,

@@ -21,11 +21,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 
-from minivae.backend import Array, Device, Generator, Pullback, array_module, at_least_one, device
+from minivae.backend import (
+    Array,
+    Device,
+    Generator,
+    Pullback,
+    array_module,
+    at_least_one,
+    device,
+    whole_numbers,
+)
 from minivae.batch import as_batch, check_labels
 from minivae.distributions import (
     complex_gaussian_nll,
@@ -181,10 +189,7 @@ class SourceVAEConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, Sequence) or not self.hidden:
             raise ValueError(f"hidden: got {self.hidden!r}, expected at least one size, such as (128,)")
-        for name, size in (("frequencies", self.frequencies), ("speakers", self.speakers), ("latents", self.latents),
-                           *(("hidden", h) for h in self.hidden)):
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(f"{name}: got {size!r}, expected a whole number of at least 1")
+        whole_numbers(frequencies=self.frequencies, speakers=self.speakers, latents=self.latents, hidden=self.hidden)
 
     def build(self, *, seed: int = 0, on: Device | None = None, dtype: type = np.float32,
               optimizer: Optimizer | None = None, powers: np.ndarray | None = None) -> SourceVAE:

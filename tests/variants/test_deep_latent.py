@@ -269,8 +269,8 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
 @pytest.mark.parametrize(("how", "said"), [
     ({"stochastic": ()}, r"stochastic: got \(\), expected at least one size"),
     ({"stochastic": 3}, "stochastic: got 3, expected at least one size"),
-    ({"stochastic": (3, 0)}, "stochastic: got 0, expected whole numbers of at least 1"),
-    ({"stochastic": (2.5,)}, "stochastic: got 2.5, expected whole numbers of at least 1"),
+    ({"stochastic": (3, 0)}, "stochastic: got 0, expected a whole number of at least 1"),
+    ({"stochastic": (2.5,)}, "stochastic: got 2.5, expected a whole number of at least 1"),
     ({"posterior": "full"}, "posterior: got 'full', expected diagonal or rank_one"),
     ({"hidden": ()}, r"hidden: got \(\), expected at least one size"),
     ({"pixels": 0}, "pixels: got 0, expected a whole number of at least 1"),
