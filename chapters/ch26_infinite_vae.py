@@ -243,7 +243,7 @@ def over_seeds(part, test, opt, seeds, epochs, data):
     print(f"\n{len(test):,} unseen images, {seeds} seeds: mean ± standard error")
     for name, column in zip(names, np.array(rows).T):
         print(f"{name:44} {Estimate.of(column)}")
-    grown = [np.count_nonzero(find_lines(0.1, opt, seed=seed).sizes > 5) for seed in range(opt.seed, opt.seed + seeds)]
+    grown = [int(np.count_nonzero(find_lines(0.1, opt, seed=seed).sizes > 5)) for seed in range(opt.seed, opt.seed + seeds)]
     print(f"three lines, α = 0.1: components of more than five points {grown}")
     columns = dict(zip(("NLL of the infinite VAE", "of one VAE of as many parameters", "difference", "components"), np.array(rows).T))
     opt.record("infinite", columns | {"components of three lines": grown}, accepted, data=data, seeds=seeds)
