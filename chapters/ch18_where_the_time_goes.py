@@ -177,7 +177,8 @@ def race(models, images, batch, steps, bursts):
 #
 # Two cores do not halve the step.  Only one thread at a time may run Python: whoever does holds its **lock**.  NumPy gives
 # the lock away while it works on more than 500 numbers, and must have it back before the next line.  If another thread
-# holds it then, ours sleeps until it is woken, and that takes longer than the other's line did.
+# holds it then, ours sleeps until it is woken, and that takes longer than the other's line did.  By then the lock may be gone
+# again; so after five milliseconds, a whole step, Python tells the other to wait.  `Team` makes that a tenth of a millisecond.
 #
 # So what counts is not only how much a call computes, but how often one is made: few and large calls.  Here each of two
 # threads multiplies arrays of its own, which share nothing but that lock, beside one thread alone.  (From Python 3.13 on

@@ -7,6 +7,7 @@ matrix products alone.  Those then use one thread each (`quiet_blas`).
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 from minivae.backend import at_least_one
 
 R = TypeVar("R")
+PATIENCE = 1e-4            # seconds
 MOST = 8                   # threads that share a minibatch of a hundred images before each has too little
 
 
@@ -38,6 +40,16 @@ def quiet_blas() -> int:
     return before
 
 
+def hand_over_soon() -> None:
+    """From now on a thread of this process that waits for Python asks for it after a tenth of a millisecond.
+
+    NumPy lets go of Python while it computes, and takes it back for the next call.  Whoever waits is woken when it is
+    let go, but is often too late: the other's call was short.  Then it asks, and is given its turn; by default after
+    five milliseconds, a whole step.  (Whoever wants these back: `sys.setswitchinterval`.)
+    """
+    sys.setswitchinterval(min(sys.getswitchinterval(), PATIENCE))
+
+
 class Team:
     """`threads` threads (the caller is one of them); matrix products use one thread each, in the whole process.
 
@@ -51,6 +63,7 @@ class Team:
         self.threads = threads or min(quiet_blas(), MOST)
         if self.threads > 1:
             quiet_blas()
+            hand_over_soon()
         self.queues: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(self.threads - 1)]
         for queue in self.queues:
             threading.Thread(target=_serve, args=(queue,), daemon=True).start()
