@@ -59,6 +59,7 @@ from minivae.variants.text_sizes import shares
 
 WORDS, LENGTH, UNITS, LATENTS, BATCH = 1500, 25, 64, 16, 32
 RATE, FORGET, WARM_UP, MAX_NORM = 2e-3, 0.3, 2, 20.0
+WEIGHT = 1.0                                           # α/N, of what the labels themselves teach the classifier
 
 
 # %% [markdown]
@@ -207,13 +208,13 @@ def units(opt):
     return 8 if opt.quick else UNITS
 
 
-def train_m2(corpus, labels, opt, seed, *, conditional=True, watch=True, progress=False):
+def train_m2(corpus, labels, opt, seed, *, conditional=True, watch=True, progress=False, weight=WEIGHT):
     """The semi-supervised model; after each epoch the accuracies of its classifier and of its writer, percent"""
     told = HiddenSentenceLabels(labels, seed).ask(corpus.train)
     prior = tuple(shares(told.labels[:labels], corpus.sizes[1]))          # p(y): how often the labels that are told are y
     model = TextM2Config(*corpus.sizes, units(opt), units(opt), LATENTS, conditional, prior).build(
         seed=seed, on=opt.device, optimizer=Adam(RATE, max_norm=MAX_NORM), sentences=corpus.train.x, forget=FORGET,
-        labelled_share=labels / len(corpus.train), warm_up=WARM_UP * -(-len(told) // BATCH))
+        labelled_share=labels / len(corpus.train), label_weight=weight, warm_up=WARM_UP * -(-len(told) // BATCH))
     few, curve = plots.spread(corpus.test, 200), []
     def look(record, model):
         if watch:
@@ -257,11 +258,12 @@ def rivals(corpus, labels, opt, seed):
             "an LSTM of the same size": right(reader, test)}
 
 
-def accuracies(corpus, labels, opt, seed):
+def accuracies(corpus, labels, opt, seed, weight):
     """Of all, percent right; and the two models with their curves"""
     found, models = rivals(corpus, labels, opt, seed), {}
     for name, conditional in (("vanilla writer", False), ("conditional writer", True)):
-        models[name] = train_m2(corpus, labels, opt, seed, conditional=conditional, watch=opt.watch, progress=not opt.quick and opt.watch)
+        models[name] = train_m2(corpus, labels, opt, seed, conditional=conditional, watch=opt.watch, progress=not opt.quick and opt.watch,
+                                weight=weight)
         found[name] = right(models[name][0], corpus.test)
     return found, models
 
@@ -389,7 +391,7 @@ def over_seeds(corpus, opt, args):
     for labels in args.labels:
         rows = []
         for seed in tqdm(range(opt.seed, opt.seed + args.seeds), unit="seed"):
-            rows.append(accuracies(corpus, labels, opt, seed)[0])
+            rows.append(accuracies(corpus, labels, opt, seed, args.label_weight)[0])
             print(f"\nseed {seed}: " + ", ".join(f"{name} {value:.1f}" for name, value in rows[-1].items()), flush=True)
         print(f"\n{corpus.data.name}, {labels} labels: percent of {len(corpus.test):,} test sentences right, ± over {args.seeds} seeds")
         columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -413,6 +415,7 @@ def accepted(found):
 def main(argv=None):
     arguments = parser("ch32", __doc__, epochs=3, data="auto")
     arguments.add_argument("--labels", type=int, nargs="+", default=[200], help="sentences with a label; several: a table (default: 200)")
+    arguments.add_argument("--label-weight", type=float, default=WEIGHT, help=f"α/N of chapter 22, what labels alone teach the classifier (default: {WEIGHT:g})")
     arguments.add_argument("--seeds", type=int, default=1, help="more than one: the table over so many")
     opt, args = options(arguments, argv)
     rng = np.random.default_rng(opt.seed)
@@ -427,7 +430,7 @@ def main(argv=None):
         over_seeds(texts, opt, args)
         return
     for labels in args.labels:
-        found, models = accuracies(texts, labels, opt, opt.seed)
+        found, models = accuracies(texts, labels, opt, opt.seed, args.label_weight)
         print(f"\n{labels} labels: percent of {len(texts.test):,} test sentences right")
         for name, value in found.items():
             print(f"{name:26} {value:5.1f}")
