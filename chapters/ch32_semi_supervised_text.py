@@ -5,8 +5,8 @@ What is new      an LSTM, its derivative through time by hand; sentences of diff
 What you'll see  padding that changes nothing; a writer that is told the label once and one that is told at every word, and how far each
                  listens; why z stays silent, and what dropped words do; a draw instead of a sum; sentences that nobody wrote.
 
-    python chapters/ch32_semi_supervised_text.py                          SST-2, 200 labels: three minutes
-    python chapters/ch32_semi_supervised_text.py --data trec              questions of six kinds
+    python chapters/ch32_semi_supervised_text.py                          SST-2, 200 labels: two minutes
+    python chapters/ch32_semi_supervised_text.py --data trec --label-weight 30      questions of six kinds
     python chapters/ch32_semi_supervised_text.py --labels 100 200 500 1000       beside rivals, for each number of labels
     python chapters/ch32_semi_supervised_text.py --seeds 5                README.md's table
     minivae train --model m2_text --data sst2 --labels 200 --lr 2e-3      on the command line
