@@ -31,11 +31,11 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
     _check(x, h, c, W, U, b, mask)
     (T, B, I), H, idle = x.shape, h.shape[1], None if mask is None else ~mask[:, :, None]
     gates, states, cells, shown = _forwards(x, h, c, W, U, b, idle)
-    back = U.swapaxes(1, 2).copy()     # transposed views are slower in products of few rows
     loops = compiled(gates, cells, shown)
 
     def pullback(dh_all: Array, dc_last: Array, need_dx: bool = True) -> tuple[Any, ...]:
         heard = _heard_at if loops is None else loops.lstm_heard_at
+        back = U.swapaxes(1, 2).copy()                # transposed views are slower in products of few rows
         da, parts = np.empty_like(gates), np.empty_like(gates[:, 0])
         dh = np.zeros_like(shown[0])
         dc = dh + dc_last
