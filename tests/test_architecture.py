@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-FLOORS = ("backend", "console", "batch", "fast", "ops", "distributions", "parallel", "nn", "parts", "vae", "variants",
+FLOORS = ("backend", "console", "batch", "fast", "parallel", "ops", "distributions", "nn", "parts", "vae", "variants",
           "separation", "runs", "sound", "plots", "evaluation", "data", "training", "gradcheck", "gradient_table",
           "chapter", "coursework", "explorer", "bench", "cli", "__main__")
 WINGS = ("coursework", "explorer", "bench")            # they use the house; only the command line knows them

@@ -35,7 +35,7 @@ class SentenceClassifier(ExactModel):
         self.words, self.classes = words, classes
         self.network_of = classifier(words_of(words, dimensions, rng), units, classes, rng)
         self.learns(classifier=self.parameters(), optimizers={"classifier": optimizer} if optimizer else None,
-                    device=device, dtype=dtype, uses=8)
+                    device=device, dtype=dtype)
 
     def check(self, data: Data, name: str = "x") -> None:
         """Raise ValueError unless there are codes (N, T) and labels below `classes`."""

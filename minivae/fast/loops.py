@@ -58,28 +58,44 @@ def _bernoulli_nll_pullback(e, logits, x, dnll, dlogits):                      #
 @loop
 def _lstm_written_at(t, gates, cells):                                         # type: ignore[no-untyped-def]
     half = cells.dtype.type(0.5)
-    past, cell = cells[t].reshape(-1), cells[t + 1].reshape(-1)
-    i, f, o, g = (gates[0, t].reshape(-1), gates[1, t].reshape(-1), gates[2, t].reshape(-1), gates[3, t].reshape(-1))
+    for k in range(3):
+        gate = gates[k, t].reshape(-1)
+        for n in range(gate.size):
+            gate[n] = gate[n] * half + half
+    past, cell, i, f, g = (cells[t].reshape(-1), cells[t + 1].reshape(-1), gates[0, t].reshape(-1),
+                           gates[1, t].reshape(-1), gates[3, t].reshape(-1))
     for n in range(cell.size):
-        i[n] = i[n] * half + half
-        f[n] = f[n] * half + half
-        o[n] = o[n] * half + half
         cell[n] = f[n] * past[n] + i[n] * g[n]
 
 
 @loop
-def _lstm_heard_at(t, gates, cells, shown, dh, dc, da):                        # type: ignore[no-untyped-def]
-    one = dc.dtype.type(1.0)
-    past, show, dh, dc = cells[t].reshape(-1), shown[t].reshape(-1), dh.reshape(-1), dc.reshape(-1)
-    i, f, o, g = (gates[0, t].reshape(-1), gates[1, t].reshape(-1), gates[2, t].reshape(-1), gates[3, t].reshape(-1))
-    da_i, da_f, da_o, da_g = (da[0, t].reshape(-1), da[1, t].reshape(-1), da[2, t].reshape(-1), da[3, t].reshape(-1))
-    for n in range(dc.size):
-        dc_n = dc[n] + (one - show[n] * show[n]) * o[n] * dh[n]
-        da_i[n] = dc_n * g[n] * (i[n] - i[n] * i[n])
-        da_f[n] = dc_n * past[n] * (f[n] - f[n] * f[n])
-        da_o[n] = dh[n] * show[n] * (o[n] - o[n] * o[n])
-        da_g[n] = dc_n * i[n] * (one - g[n] * g[n])
-        dc[n] = dc_n * f[n]
+def _lstm_slopes(slopes, gates, cells, shown, start, stop):                    # type: ignore[no-untyped-def]
+    one = slopes.dtype.type(1.0)
+    for t in range(start, stop):
+        past, show = cells[t].reshape(-1), shown[t].reshape(-1)
+        i, f, o, g = (gates[0, t].reshape(-1), gates[1, t].reshape(-1), gates[2, t].reshape(-1),
+                      gates[3, t].reshape(-1))
+        slopes[0, t] = gates[1, t]
+        for k, gate, other in ((1, i, g), (2, f, past), (3, o, show)):
+            d = slopes[k, t].reshape(-1)
+            for n in range(d.size):
+                d[n] = (gate[n] - gate[n] * gate[n]) * other[n]
+        for k, gate, other in ((4, g, i), (5, show, o)):
+            d = slopes[k, t].reshape(-1)
+            for n in range(d.size):
+                d[n] = (one - gate[n] * gate[n]) * other[n]
+
+
+@loop
+def _lstm_heard(t, slopes, dh, dc):                                            # type: ignore[no-untyped-def]
+    dh, dc, d_o, d_c = dh.reshape(-1), dc.reshape(-1), slopes[3, t].reshape(-1), slopes[5, t].reshape(-1)
+    for n in range(dh.size):
+        d_o[n] *= dh[n]
+        d_c[n] = d_c[n] * dh[n] + dc[n]
+    for k in (0, 1, 2, 4):
+        d = slopes[k, t].reshape(-1)
+        for n in range(d.size):
+            d[n] *= d_c[n]
 
 
 def adam(value: Array, grad: Array, m: Array, s: Array, *, beta1: float, beta2: float, eps: float, rate: float) -> None:
@@ -114,9 +130,14 @@ def lstm_written_at(t: int, gates: Array, cells: Array) -> None:
     _lstm_written_at(t, gates, cells)
 
 
-def lstm_heard_at(t: int, gates: Array, cells: Array, shown: Array, dh: Array, dc: Array, da: Array) -> None:
-    """`ops.recurrent._heard_at`        one pass, plain fifteen"""
-    _lstm_heard_at(t, gates, cells, shown, dh, dc, da)
+def lstm_slopes(slopes: Array, gates: Array, cells: Array, shown: Array, block: slice) -> None:
+    """`ops.recurrent._slopes`        one pass, plain eleven"""
+    _lstm_slopes(slopes, gates, cells, shown, block.start, block.stop)
+
+
+def lstm_heard(t: int, slopes: Array, dh: Array, dc: Array) -> None:
+    """`ops.recurrent._heard`        one pass, plain four"""
+    _lstm_heard(t, slopes, dh, np.ascontiguousarray(dc))
 
 
 def compile_all() -> None:
@@ -127,4 +148,6 @@ def compile_all() -> None:
         relu_pullback(a, a), tanh_pullback(a, a), bernoulli_nll_pullback(a, a, a, a[0])
         gates, cells, one = np.ones((4, 1, 1, 1), dtype), np.ones((2, 1, 1), dtype), np.ones((1, 1), dtype)
         lstm_written_at(0, gates, cells)
-        lstm_heard_at(0, gates, cells, cells, one, one.copy(), gates.copy())
+        slopes = np.ones((6, 1, 1, 1), dtype)
+        lstm_slopes(slopes, gates, cells[:1], cells[1:], slice(0, 1))
+        lstm_heard(0, slopes, one, one)

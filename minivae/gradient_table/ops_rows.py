@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from minivae import ops
 from minivae.backend import Generator
+from minivae.gradcheck import Function
 from minivae.gradient_table.case import Case, off_zero, row
+from minivae.ops.recurrent import STEPS
+from minivae.parallel import Team, lent
 
 
 def op_cases(rng: Generator) -> list[Case]:
@@ -71,7 +76,37 @@ def recurrent_cases(rng: Generator) -> list[Case]:
         row(ops.lstm, *states(2, 3, 1, 2, 3), note="a b for each sequence"),
         row(ops.lstm, *states(3, 2, 2, 1, 2), mask=np.array([[True, True], [True, False], [True, False]]),
             note="both"),
+        row(beside(ops.lstm), *states(2 * STEPS + 1, 1, 2, 1), note="by two threads"),
+        row(beside(ops.lstm), *states(STEPS + 1, 2, 1, 1, 2), mask=rng.random((STEPS + 1, 2)) < 0.7,
+            note="both, by two threads"),
     ]
+
+
+class Late(Team):
+    """Two threads, of which the other does nothing before somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.threads = 2
+
+    def aside(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        return work
+
+
+def beside(op: Function) -> Function:
+    """An op, where a thread is spare."""
+    @wraps(op)
+    def function(*given: Any, **constants: Any) -> Any:
+        with lent(Late()):
+            value, pullback = op(*given, **constants)
+
+        def late(*dy: Any, **asked: Any) -> Any:
+            with lent(Late()):
+                return pullback(*dy, **asked)
+
+        return value, late
+
+    return function
 
 
 def convolution_cases(rng: Generator) -> list[Case]:

@@ -16,7 +16,8 @@ from minivae.nn.parameter import Parameter
 from minivae.parallel import SOLO, Team, shares
 
 TILE = 2**18               # numbers: worth a call, and still in the cache when they are moved
-LEAST = 2**16              # numbers that are worth a thread
+LEAST = 2**16              # numbers that are worth a thread, if their gradients are to be made;
+MOVED = 2**19              # if they are only to be moved: to wake it takes as long as to move a hundred thousand
 
 
 class Tile(NamedTuple):
@@ -76,7 +77,8 @@ class Arena:
 
     def by_tiles(self, use: Callable[[Tile], None], team: Team) -> None:
         """Each thread makes the gradient of its tiles, one by one, and uses it while it is near."""
-        tiles = self.tiles(team.threads)
+        shared = self.value.size >= MOVED or any(p.pending for p in self.parameters.values())
+        tiles = self.tiles(team.threads if shared else 1)
 
         def work(i: int) -> None:
             for tile in tiles[i]:

@@ -82,9 +82,14 @@ class Parameter:
         self._owed += other._owed
         other._owed = []
 
+    @property
+    def pending(self) -> bool:
+        """Whether something is owed."""
+        return bool(self._owed or self._others)
+
     def make(self, rows: slice = slice(None)) -> None:
         """Make these rows of the gradient: what was added, and what is owed."""
-        if not (self._owed or self._others or self._blank):       # all is there
+        if not (self.pending or self._blank):         # all is there
             return
         room, blank = self._matrix()[rows], self._blank
         if self._owed:

@@ -19,7 +19,7 @@ import numpy as np
 from minivae.backend import Array, Device
 from minivae.nn.network import Network
 from minivae.nn.rehearsal import crossover
-from minivae.parallel import ALONE, SOLO, Processes, Team, keep_memory, quiet_blas, shares
+from minivae.parallel import ALONE, SOLO, Processes, Team, keep_memory, lent, quiet_blas, shares
 
 FEW, MANY = 32, 64         # rows: a product of fewer takes hardly less time; more are worth a thread in any network
 WORK = 2**24               # between: rows × weights.  Right on two AVX2 cores; both hold where nothing was measured
@@ -115,7 +115,7 @@ class Workers:
 
         for model in copies:
             self._zero_grad(model)
-        with self.model.together(copies, self.team):
+        with self.model.together(copies, self.team), lent(self.team if len(copies) == 1 else SOLO):
             values = self.team.run(lambda i: share(copies[i], parts[i]), len(copies))
         for other in copies[1:]:
             for name, network in self.model.networks.items():

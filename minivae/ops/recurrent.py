@@ -6,12 +6,17 @@ those of ops.  The four lie one after the other, each without gaps, for every st
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minivae.backend import Array, Pullback
 from minivae.fast import compiled
+from minivae.parallel import spare_team
+
+STEPS = 8                  # that one thread goes while another makes the products of those before
 
 
 def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
@@ -26,78 +31,113 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
     b       (4, H); or (4, B, H), a row for each sequence: so a condition y, as y V + b, enters the gates at every step
     mask    (T, B) bool, False where a sequence has no such step: then both states are copied.  None: all have
     Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+
+    What no step waits for, x W and the weights' gradients, is made aside, some steps at a time, if a thread is spare.
     Raises ValueError if the shapes do not fit, or for no step at all.
     """
     _check(x, h, c, W, U, b, mask)
     (T, B, I), H, idle = x.shape, h.shape[1], None if mask is None else ~mask[:, :, None]
-    gates, states, cells, shown = _forwards(x, h, c, W, U, b, idle)
+    at_once = STEPS if spare_team().threads > 1 else T
+    blocks = [slice(t, min(t + at_once, T)) for t in range(0, T, at_once)]
+    gates, states, cells, shown = _forwards(x, h, c, W, U, b, idle, blocks)
     loops = compiled(gates, cells, shown)
+    find_slopes, heard = (_slopes, _heard) if loops is None else (loops.lstm_slopes, loops.lstm_heard)
 
     def pullback(dh_all: Array, dc_last: Array, need_dx: bool = True) -> tuple[Any, ...]:
-        heard = _heard_at if loops is None else loops.lstm_heard_at
+        slopes = np.empty_like(gates, shape=(6, T, B, H))
+        da = slopes[1:-1]                             # in the place of four of them
         back = U.swapaxes(1, 2).copy()                # transposed views are slower in products of few rows
-        da, parts = np.empty_like(gates), np.empty_like(gates[:, 0])
-        dh = np.zeros_like(shown[0])
-        dc = dh + dc_last
-        for t in reversed(range(T)):
-            dh += dh_all[t]
-            if idle is not None:                      # a step that was none: what comes goes on, to the step before
-                past_h, past_c = dh * idle[t], dc * idle[t]
-                dh -= past_h
-                dc -= past_c
-            heard(t, gates, cells, shown, dh, dc, da)
-            np.matmul(da[:, t], back, out=parts)      # h_t−1 was heard by four gates: they add
-            parts.sum(axis=0, out=dh)
-            if idle is not None:
-                dh += past_h
-                dc += past_c
-        flat = da.reshape(4, T * B, H)                # all steps together
-        dx = (flat @ W.swapaxes(1, 2)).sum(axis=0).reshape(x.shape) if need_dx else None
-        dW, dU = x.reshape(T * B, I).T @ flat, states[:-1].reshape(T * B, H).T @ flat
-        return dx, dh, dc, dW, dU, flat.sum(axis=1) if b.ndim == 2 else da.sum(axis=1)
+        dWU, db, parts = np.zeros_like(W, shape=(4, I + H, H)), np.zeros_like(b), np.empty_like(gates[:, 0])
+        dh, dc = np.zeros_like(shown[0]), dc_last
+
+        def add_weights(block: slice) -> None:        # all steps of a block together
+            rows = (block.stop - block.start) * B
+            xh = np.concatenate([x[block], states[block]], axis=2).reshape(rows, I + H)
+            dWU[...] += xh.T @ da[:, block].reshape(4, rows, H)
+            db[...] += da[:, block].sum(axis=1 if b.ndim == 3 else (1, 2))
+
+        added = []
+        for block in reversed(blocks):
+            find_slopes(slopes, gates, cells, shown, block)
+            for t in reversed(range(block.start, block.stop)):
+                dh += dh_all[t]
+                if idle is not None:                  # a step that was none: what comes goes on, to the step before
+                    past_h, past_c = dh * idle[t], dc * idle[t]
+                    dh, dc = dh - past_h, dc - past_c
+                heard(t, slopes, dh, dc)
+                dc = slopes[0, t]
+                np.matmul(da[:, t], back, out=parts)  # h_t−1 was heard by four gates: they add
+                parts.sum(axis=0, out=dh)
+                if idle is not None:
+                    dh += past_h
+                    dc += past_c
+            added.append(spare_team().aside(partial(add_weights, block)))
+        dx = (da.reshape(4, T * B, H) @ W.swapaxes(1, 2)).sum(axis=0).reshape(x.shape) if need_dx else None
+        for wait in added:
+            wait()
+        return dx, dh, dc.copy(), dWU[:, :I], dWU[:, I:], db
 
     return (states[1:], cells[T].copy()), pullback
 
 
-def _heard_at(t: int, gates: Array, cells: Array, shown: Array, dh: Array, dc: Array, da: Array) -> None:
-    """What the gates hear at a step, before σ and tanh, into da[:, t]; dc becomes that of the step before."""
-    (i, f, o, g), (da_i, da_f, da_o, da_g) = gates[:, t], da[:, t]
-    through = shown[t] * shown[t]                     # ∂h/∂c = o (1 − tanh² c)
-    np.subtract(1.0, through, out=through)
-    through *= o
-    through *= dh
-    dc += through
-    np.multiply(dc, g, out=da_i)
-    np.multiply(dc, cells[t], out=da_f)
-    np.multiply(dh, shown[t], out=da_o)
-    np.multiply(dc, i, out=da_g)
-    slopes = gates[:, t] * gates[:, t]
-    np.subtract(gates[:3, t], slopes[:3], out=slopes[:3])        # σ' = σ − σ²
-    np.subtract(1.0, slopes[3], out=slopes[3])                   # tanh' = 1 − tanh²
-    da[:, t] *= slopes
-    dc *= f                                           # ∂c_t/∂c_t−1 = f
+def _slopes(slopes: Array, gates: Array, cells: Array, shown: Array, block: slice) -> None:
+    """What every step of a block multiplies a gradient by, before any gradient is known, into slopes[:, block]
+
+        ∂c_t/∂c_t−1 = f,   ∂c/∂a_i = g σ'(a_i),   ∂c/∂a_f = c_t−1 σ'(a_f),   ∂h/∂a_o = tanh c_t σ'(a_o),
+        ∂c/∂a_g = i tanh'(a_g),   ∂h/∂c = o tanh'(c_t),        σ' = σ − σ²,   tanh' = 1 − tanh²
+
+    a, what a gate hears
+    """
+    (i, f, o, g), show, d = gates[:, block], shown[block], slopes[:, block]
+    np.multiply(gates[:, block], gates[:, block], out=d[1:5])
+    np.subtract(gates[:3, block], d[1:4], out=d[1:4])
+    np.subtract(1.0, d[4], out=d[4])
+    for slope, other in zip(d[1:5], (g, cells[block], show, i)):
+        slope *= other
+    np.multiply(show, show, out=d[5])
+    np.subtract(1.0, d[5], out=d[5])
+    d[5] *= o
+    d[0] = f
 
 
-def _forwards(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, idle: Array | None) -> tuple[Array, ...]:
+def _heard(t: int, slopes: Array, dh: Array, dc: Array) -> None:
+    """At one step, where the partial derivatives were: dc_t−1, what the four gates hear, and all of dc_t."""
+    d = slopes[:, t]
+    d[3::2] *= dh                                     # of o, and of c_t through h_t
+    d[5] += dc
+    d[:3] *= d[5]                                     # of c_t−1, i and f
+    d[4] *= d[5]                                      # of g
+
+
+def _forwards(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, idle: Array | None,
+              blocks: list[slice]) -> tuple[Array, ...]:
     """The gates of every step (4, T, B, H); h and c before the first step and after each (T + 1, B, H); tanh c_t"""
-    (T, B, _), H = x.shape, h.shape[1]
+    (T, B, I), H = x.shape, h.shape[1]
     half = np.full_like(W, 0.5, shape=(4, 1, 1))      # σ(a) = ½ + ½ tanh ½a: with ½ in the weights, one tanh serves all
     half[3] = 1.0
-    gates = (x.reshape(T * B, -1) @ (W * half)).reshape(4, T, B, H)               # x W of all steps is one product
-    gates += (b.reshape(4, -1, H) * half)[:, None]
-    states, cells, shown = (np.empty_like(gates, shape=(n, B, H)) for n in (T + 1, T + 1, T))
+    gates, room = np.empty_like(W, shape=(4, T, B, H)), np.empty_like(W, shape=(4, B, H))
+    states, cells, shown = (np.empty_like(W, shape=(n, B, H)) for n in (T + 1, T + 1, T))
     states[0], cells[0] = h, c
-    U_half, room = U * half, np.empty_like(gates[:, 0])
+    W_half, U_half, b_half = W * half, U * half, (b.reshape(4, -1, H) * half)[:, None]
     loops = compiled(gates, cells)
     write = _written_at if loops is None else loops.lstm_written_at
-    for t in range(T):
-        gates[:, t] += np.matmul(states[t], U_half, out=room)
-        np.tanh(gates[:, t], out=gates[:, t])
-        write(t, gates, cells)
-        np.multiply(gates[2, t], np.tanh(cells[t + 1], out=shown[t]), out=states[t + 1])
-        if idle is not None:
-            np.copyto(states[t + 1], states[t], where=idle[t])
-            np.copyto(cells[t + 1], cells[t], where=idle[t])
+
+    def hear(block: slice) -> None:                   # x W of all its steps is one product
+        xW = x[block].reshape(-1, I) @ W_half
+        np.add(xW.reshape(4, -1, B, H), b_half, out=gates[:, block])
+
+    ahead = [spare_team().aside(partial(hear, block)) for block in blocks[1:]]
+    heard: list[Callable[[], None]] = [partial(hear, blocks[0]), *ahead]
+    for block, wait in zip(blocks, heard):
+        wait()
+        for t in range(block.start, block.stop):
+            gates[:, t] += np.matmul(states[t], U_half, out=room)
+            np.tanh(gates[:, t], out=gates[:, t])
+            write(t, gates, cells)
+            np.multiply(gates[2, t], np.tanh(cells[t + 1], out=shown[t]), out=states[t + 1])
+            if idle is not None:
+                np.copyto(states[t + 1], states[t], where=idle[t])
+                np.copyto(cells[t + 1], cells[t], where=idle[t])
     return gates, states, cells, shown
 
 

@@ -9,8 +9,9 @@ Nothing here knows of networks or images: who shares the work of a training step
 
 from minivae.parallel.memory import keep_memory
 from minivae.parallel.mpi import ALONE, Processes, ProcessesError, processes
-from minivae.parallel.team import SOLO, Team, quiet_blas, shares
+from minivae.parallel.team import SOLO, Team, lent, quiet_blas, shares, spare_team
 
 __all__ = [
-    "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "keep_memory", "processes", "quiet_blas", "shares",
+    "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "keep_memory", "lent", "processes", "quiet_blas",
+    "shares", "spare_team",
 ]

@@ -10,7 +10,8 @@ import contextvars
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from queue import SimpleQueue
@@ -87,6 +88,25 @@ class Team:
                 raise error
         return [result for _, result, _ in answers]
 
+    def aside(self, work: Callable[[], R]) -> Callable[[], R]:
+        """Begin work() on another thread, after what was begun there before; without one, do it now.
+
+        Returns who waits for its result; there an error is raised again.
+        """
+        if not self.queues:
+            result = work()
+            return lambda: result
+        finished: SimpleQueue[Any] = SimpleQueue()
+        self.queues[0].put((1, lambda i: work(), finished, contextvars.copy_context()))
+
+        def wait() -> R:
+            _, result, error = finished.get()
+            if error is not None:
+                raise error
+            return result
+
+        return wait
+
 
 def shares(n: int, parts: int) -> list[slice]:
     """0 … n cut into contiguous parts whose sizes differ by at most one; some are empty if n < parts."""
@@ -114,3 +134,27 @@ def _dismiss(queues: list[SimpleQueue[Any]]) -> None:
 
 
 SOLO = Team(1)             # the caller alone
+
+
+class _Lent(threading.local):
+    """To each thread of its own."""
+
+    team = SOLO
+
+
+_lent = _Lent()
+
+
+@contextmanager
+def lent(team: Team) -> Iterator[None]:
+    """Inside, the other threads of a team have nothing to do but what this one gives them (`spare_team`)."""
+    before, _lent.team = _lent.team, team
+    try:
+        yield
+    finally:
+        _lent.team = before
+
+
+def spare_team() -> Team:
+    """This thread, and those that were lent to it: for an op that has something to do aside."""
+    return _lent.team

@@ -139,7 +139,7 @@ def test_an_lstm_is_the_plain_one(sizes, dtype, loops, monkeypatch):
 def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     offered = {name for name, f in vars(loops).items() if callable(f) and getattr(f, "__module__", "") == loops.__name__
                and not name.startswith("_")} - {"compile_all", "loop"}
-    assert offered == {*PULLBACKS, "adam", "lstm_written_at", "lstm_heard_at"}
+    assert offered == {*PULLBACKS, "adam", "lstm_written_at", "lstm_slopes", "lstm_heard"}
     used = []
     spy = SimpleNamespace(**{name: lambda *a, name=name, **o: used.append(name) for name in offered})
     monkeypatch.setattr(fast, "_loops", lambda: spy)
@@ -151,10 +151,10 @@ def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     adam.update(*np.ones((5, 9)), lr=1e-3)
     (h, c), pullback = ops.lstm(*lstm_parts(1, 2, 3, 4, np.float32)[0])
     pullback(h, c)
-    assert used == [*PULLBACKS, "adam", "lstm_written_at", "lstm_heard_at"]
+    assert used == [*PULLBACKS, "adam", "lstm_written_at", "lstm_slopes", "lstm_heard"]
     monkeypatch.setattr(fast, "LEAST", 16)             # for so few it is not worth it
     ops.relu(x)[1](x)
-    assert len(used) == 6
+    assert len(used) == 7
 
 
 def trained(threads):

@@ -2,6 +2,7 @@
 
 import random
 import sys
+import threading
 import time
 import weakref
 from typing import ClassVar
@@ -14,6 +15,7 @@ from minivae.backend import device
 from minivae.nn import Adam, Arena, Linear, Parameter, Workers
 from minivae.nn.arena import Tile
 from minivae.nn.parameter import Product
+from minivae.parallel import Team
 from minivae.variants import VAEConfig
 
 RNG = np.random.default_rng(0)
@@ -254,3 +256,15 @@ def test_no_number_of_a_step_is_longer_than_the_parameters(options, monkeypatch)
     x = np.random.default_rng(1).random((6, 12), dtype=np.float32).round()
     model.train_step(x.view(Watched), WatchedNoise())
     assert Watched.seen == {"float32"}
+
+
+@pytest.mark.parametrize(("numbers", "owes", "threads"), [(2**17, False, 1), (2**17, True, 2), (2**19, False, 2)])
+def test_threads_share_what_is_worth_waking_them(numbers, owes, threads):
+    """To move a hundred thousand numbers takes as long as to wake a thread; to make their gradients, longer."""
+    arena, seen = Arena({"W": Parameter(np.zeros((8, numbers // 8)))}, device("cpu")), set()
+    arena.zero_grad(owes=True)
+    p = arena.parameters["W"]
+    p.add(Product(np.ones((8, 1)), np.ones((1, numbers // 8))) if owes else np.ones_like(p.value))
+    arena.by_tiles(lambda tile: seen.add(threading.get_ident()), Team(2))
+    assert len(seen) == threads
+    assert (arena.grad == 1.0).all()

@@ -1,6 +1,7 @@
 """The value of an LSTM, beside a textbook's loop; what is padded changes nothing, neither value nor gradient."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from minivae.gradcheck import gradcheck
 from minivae.nn import LSTM
 from minivae.ops import arrays, embedding, lstm, one_hot, sigmoid
+from minivae.ops.recurrent import STEPS
+from minivae.parallel import Team, lent, spare_team
 
 
 def states(T=4, B=3, I=2, H=3, seed=0, dtype=float):
@@ -89,6 +92,35 @@ def test_a_condition_is_a_b_for_each_sequence():
     np.testing.assert_array_equal(one, all_alike)
     dh, dc = np.ones_like(one), np.zeros((3, 3))
     np.testing.assert_allclose(pull(dh, dc)[5].sum(axis=1), pull_all(dh, dc)[5], rtol=1e-13)
+
+
+class Slow(Team):
+    """Its other thread comes late to whatever is put aside for it."""
+
+    def __init__(self, rng):
+        super().__init__(2)
+        self.rng = rng
+
+    def aside(self, work):
+        pause = self.rng.random() * 2e-3
+        return super().aside(lambda: (time.sleep(pause), work())[1])
+
+
+def through(team, parts, mask):
+    with lent(team):
+        (h, c), pullback = lstm(*parts, mask=mask)
+        return h, c, *pullback(h * h, c)
+
+
+def test_a_thread_that_is_spare_changes_nothing_but_the_last_digits():
+    rng = np.random.default_rng(0)
+    parts, mask = states(T=3 * STEPS + 1, B=4, I=3, H=5), rng.random((3 * STEPS + 1, 4)) < 0.8
+    alone, once = through(spare_team(), parts, mask), through(Team(2), parts, mask)
+    for a, b in zip(once, alone):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    for _ in range(20):                                # whenever it came to its work: the same bits
+        for a, b in zip(through(Slow(rng), parts, mask), once):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(("at", "shape", "says"), [
