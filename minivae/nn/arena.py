@@ -6,7 +6,7 @@ vectors (on a GPU, one kernel instead of one per parameter).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,26 +77,21 @@ class Arena:
 
     def by_tiles(self, use: Callable[[Tile], None], team: Team) -> None:
         """Each thread makes the gradient of its tiles, one by one, and uses it while it is near."""
-        shared = self.value.size >= MOVED or any(p.pending for p in self.parameters.values())
-        tiles = self.tiles(team.threads if shared else 1)
+        by_tiles([(self, use)], team)
 
-        def work(i: int) -> None:
-            for tile in tiles[i]:
-                tile.make()
-                use(tile)
-
-        team.run(work, len(tiles))
-        for p in self.parameters.values():
-            p.made()
+    def shared(self, team: Team) -> list[list[Tile]]:
+        """The tiles of each thread; of the caller alone, if it would take longer to wake others."""
+        worth = self.value.size >= MOVED or any(p.pending for p in self.parameters.values())
+        return self.tiles(team.threads if worth else 1)
 
     def tiles(self, threads: int) -> list[list[Tile]]:
-        """For each thread (or for fewer) an equal share of the vectors, in tiles of about TILE numbers at most."""
+        """For each thread (or for fewer) an equal share of the vectors, in tiles of about TILE numbers."""
         threads = min(threads, max(1, self.value.size // LEAST))
         if threads not in self._tiles:
             most = TILE if self.device.name == "cpu" else self.value.size
             self._tiles[threads] = [
                 [self._tile(share.start + cut.start, share.start + cut.stop)
-                 for cut in shares(share.stop - share.start, -(-(share.stop - share.start) // most))]
+                 for cut in shares(share.stop - share.start, max(1, round((share.stop - share.start) / most)))]
                 for share in shares(self.value.size, threads)]
         return self._tiles[threads]
 
@@ -149,3 +144,19 @@ class Arena:
                 if not np.isfinite(to_numpy(getattr(p, kind))).all():
                     return f"{'parameter' if kind == 'value' else 'gradient of'} {name}"
         return None
+
+
+def by_tiles(uses: Sequence[tuple[Arena, Callable[[Tile], None]]], team: Team) -> None:
+    """Arena.by_tiles of several arenas, one after the other; no thread waits for others between two of them."""
+    shared = [(arena.shared(team), use) for arena, use in uses]
+
+    def work(i: int) -> None:
+        for tiles, use in shared:
+            for tile in tiles[i] if i < len(tiles) else []:
+                tile.make()
+                use(tile)
+
+    team.run(work, max((len(tiles) for tiles, _ in shared), default=1))
+    for arena, _ in uses:
+        for p in arena.parameters.values():
+            p.made()

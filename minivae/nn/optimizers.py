@@ -7,7 +7,7 @@ function from the step (0, 1, 2, …) to a number.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -40,9 +40,18 @@ class Optimizer:
 
     def step(self, arena: Arena, team: Team = SOLO) -> None:
         """Move `arena.value` once, against `arena.grad`: each thread makes and moves its tiles."""
+        arena.by_tiles(self.begin(arena, team), team)
+
+    def rate(self) -> float:
+        """The learning rate of the next step.  Raises ValueError unless it is finite, and at least 0."""
         lr = self.lr(self.steps) if callable(self.lr) else self.lr
         if not (math.isfinite(lr) and lr >= 0):
             raise ValueError(f"lr: the schedule gave {lr} at step {self.steps}, expected a finite number >= 0")
+        return float(lr)
+
+    def begin(self, arena: Arena, team: Team = SOLO) -> Callable[[Tile], None]:
+        """Begin a step; returns who moves a tile, whose gradient is made."""
+        lr = self.rate()
         for name in self.moments:
             if name not in self.state:
                 self.state[name] = arena.device.xp.zeros_like(arena.value)
@@ -59,9 +68,9 @@ class Optimizer:
 
         def move(tile: Tile) -> None:
             parts = [vector[tile.here] for vector in vectors]
-            self.update(*parts, np.empty_like(parts[0]), lr=float(lr))
+            self.update(*parts, np.empty_like(parts[0]), lr=lr)
 
-        arena.by_tiles(move, team)
+        return move
 
     def update(self, *vectors: Any, **rate: Any) -> None:
         """update(value, grad, *moments, scratch, lr=…): move a part of `value`, given that part of the others."""

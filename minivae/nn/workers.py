@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minivae.backend import Array, Device
+from minivae.nn.arena import by_tiles
 from minivae.nn.network import Network
 from minivae.nn.rehearsal import crossover
 from minivae.parallel import ALONE, SOLO, Processes, Team, keep_memory, lent, quiet_blas, shares
@@ -75,14 +76,16 @@ class Workers:
         """Set the gradients, as below, and let optimizers take a step; return this process's part of the values.
 
         names   of the networks that move; None: all
-        Raises ValueError, before anything changes, for a name that is no network's.
+        Raises ValueError, before anything changes, for a name that is no network's, or a learning rate that is none.
         """
         networks = self.model.networks
         if names is not None and not networks.keys() >= set(names):
             raise ValueError(f"names: got {list(names)}, expected some of {list(networks)}")
+        moving = [networks[name] for name in (networks if names is None else names)]
+        for network in moving:
+            network.optimizer.rate()
         values = self.gradient(as_it_learns(share) if self.by_batch else share, rows)
-        for name in networks if names is None else names:
-            networks[name].optimizer.step(networks[name].arena, self.team)
+        by_tiles([(network.arena, network.optimizer.begin(network.arena, self.team)) for network in moving], self.team)
         return values
 
     def gradient(self, share: Share, rows: int) -> list[Array]:

@@ -1,4 +1,4 @@
-"""Products of many rows with a small matrix: those of convolutions.
+"""Products as OpenBLAS makes them soonest: of many rows with a small matrix, and of few with a turned one.
 
 OpenBLAS first copies what it multiplies into the order in which its loops read it.  Of a convolution's rows each number
 meets few columns, and to copy it takes a seventh of the time.  What is small, of at most 100³ multiplications, it
@@ -18,6 +18,7 @@ from minivae.backend import Array, array_module
 
 SMALL = 100**3             # multiplications: OpenBLAS, kernel/x86_64/sgemm_small_kernel_permit_skylakex.c
 FEW, FEW_TO_ADD = 16, 64   # rows that are not worth it; where each lot's product is to be added to the others
+MANY_TO_TURN, WORTH_TURNING = 96, 256      # rows that are too many for it, and columns that are enough
 WITH_SMALL_LOOPS = ("SkylakeX", "Cooperlake", "SapphireRapids")                # OpenBLAS's names of processors
 
 
@@ -43,6 +44,17 @@ def over_rows(a: Array, b: Array) -> Array:
     even = N - N % m
     lots = a[:even].reshape(-1, m, K).transpose(0, 2, 1) @ b[:even].reshape(-1, m, F)
     return lots.sum(axis=0) + a[even:].T @ b[even:]
+
+
+def with_transposed(a: Array, b: Array) -> Array:
+    """a b, where b is the transpose of what lies in memory, as Wᵀ is of W        (N, O) (O, I) -> (N, I)
+
+    Before it multiplies, OpenBLAS reads all of b column by column, which for few rows takes a third of the time.  So
+    (bᵀ aᵀ)ᵀ: of the two the smaller is turned.
+    """
+    if len(a) > MANY_TO_TURN or len(b) < WORTH_TURNING or array_module(a) is not np or not has_small_loops():
+        return a @ b
+    return (b.T @ a.T).T.copy()
 
 
 def rows_at_once(a: Array, each: int, few: int) -> int:

@@ -154,6 +154,8 @@ TABLE = [
     (lambda: nn.Adam(beta2=float("nan")), ValueError, "beta2: got nan"),
     (lambda: nn.Momentum(beta=-0.1), ValueError, "beta: got -0.1"),
     # ops and densities
+    *((lambda s=s: ops.leaky_relu(ones(2), slope=s), ValueError, rf"slope is {s}, expected a number in \[0, 1\]")
+      for s in (-0.1, 1.5, float("nan"))),
     (lambda: ops.linear(ones(4, 3), ones(2, 5), ones(5)), ValueError, r"x has shape \(4, 3\), expected \(B, 2\)"),
     (lambda: ops.linear(ones(3), ones(3, 5), ones(5)), ValueError, r"x has shape \(3,\), expected \(B, 3\)"),
     (lambda: ops.linear(ones(4, 3), ones(3, 5), ones(4)), ValueError, r"b has shape \(4,\), expected \(5,\)"),

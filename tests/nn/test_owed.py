@@ -16,7 +16,7 @@ from minivae.nn import Adam, Arena, Linear, Parameter, Workers
 from minivae.nn.arena import Tile
 from minivae.nn.parameter import Product
 from minivae.parallel import Team
-from minivae.variants import VAEConfig
+from minivae.variants import VAEConfig, VAEGANConfig
 
 RNG = np.random.default_rng(0)
 
@@ -268,3 +268,15 @@ def test_threads_share_what_is_worth_waking_them(numbers, owes, threads):
     arena.by_tiles(lambda tile: seen.add(threading.get_ident()), Team(2))
     assert len(seen) == threads
     assert (arena.grad == 1.0).all()
+
+
+def test_a_learning_rate_that_is_none_is_refused_before_any_network_moves():
+    model = VAEGANConfig(VAEConfig(4, (3,), 2)).build()
+    last = list(model.networks.values())[-1]
+    last.optimizer.lr = lambda step: float("nan")
+    before = [network.arena.value.copy() for network in model.networks.values()]
+    steps = [network.optimizer.steps for network in model.networks.values()]
+    with pytest.raises(ValueError, match="lr: the schedule gave nan at step 0"):
+        model.train_step(RNG.random((4, 4)).astype(np.float32), np.random.default_rng(0))
+    assert steps == [network.optimizer.steps for network in model.networks.values()]
+    assert all(np.array_equal(a, network.arena.value) for a, network in zip(before, model.networks.values()))

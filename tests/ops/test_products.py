@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minivae.ops import products
-from minivae.ops.products import FEW, FEW_TO_ADD, SMALL, by_rows, over_rows, rows_at_once
+from minivae.ops.products import FEW, FEW_TO_ADD, SMALL, by_rows, over_rows, rows_at_once, with_transposed
 
 SHAPES = [(0, 3, 2), (1, 3, 2), (1960, 288, 32), (107, 288, 32), (109, 288, 32), (64, 512, 64), (500, 100, 150),
           (2, 1200, 900), (3001, 32, 48)]
@@ -37,6 +37,18 @@ def test_lots_are_equal_and_small_or_there_is_one(N, K, F, few, loops):
     else:
         assert few // 2 <= m <= SMALL / (K * F)
         assert N % m < -(-N // m), "a rest of at most a row for each lot"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("N", "O", "I"), [
+    (0, 300, 5), (1, 1, 1), (64, 784, 40), (97, 300, 7), (3, 255, 8), (5, 256, 1)])
+def test_a_product_with_a_transposed_matrix_is_that_product(N, O, I, dtype, loops):
+    rng = np.random.default_rng(N)
+    a, W = rng.standard_normal((N, O)).astype(dtype), rng.standard_normal((I, O)).astype(dtype)
+    found = with_transposed(a, W.T)
+    np.testing.assert_allclose(found, a @ W.T, atol=1e-3 if dtype == np.float32 else 1e-10)
+    assert found.dtype == dtype
+    assert found.flags.c_contiguous
 
 
 def test_on_a_gpu_all_rows_are_taken_at_once(cupy_standin, monkeypatch):
