@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info
 from minivae.backend import Array, array_module
 
 SMALL = 100**3             # multiplications: OpenBLAS, kernel/x86_64/sgemm_small_kernel_permit_skylakex.c
-FEW, FEW_TO_ADD = 16, 64   # rows that are not worth it; where each lot's product is to be added to the others
+FEW, FEW_TO_ADD = 16, 48   # rows that are not worth it; where each lot's product is to be added to the others
 MANY_TO_TURN, WORTH_TURNING = 96, 256      # rows that are too many for it, and columns that are enough
 WITH_SMALL_LOOPS = ("SkylakeX", "Cooperlake", "SapphireRapids")                # OpenBLAS's names of processors
 
@@ -43,7 +43,8 @@ def over_rows(a: Array, b: Array) -> Array:
         return a.T @ b
     even = N - N % m
     lots = a[:even].reshape(-1, m, K).transpose(0, 2, 1) @ b[:even].reshape(-1, m, F)
-    return lots.sum(axis=0) + a[even:].T @ b[even:]
+    total = np.ones_like(lots, shape=len(lots)) @ lots.reshape(len(lots), K * F)          # quicker than a sum
+    return total.reshape(K, F) + a[even:].T @ b[even:]
 
 
 def with_transposed(a: Array, b: Array) -> Array:
@@ -58,11 +59,11 @@ def with_transposed(a: Array, b: Array) -> Array:
 
 
 def rows_at_once(a: Array, each: int, few: int) -> int:
-    """How many rows of a to multiply at a time, if each takes so many multiplications: equal lots, or all."""
+    """How many rows of a to multiply at a time, if each takes so many multiplications; all, if that is not worth it."""
     most = SMALL // each
     if most < few or most >= len(a) or array_module(a) is not np or not has_small_loops():
         return len(a)
-    return len(a) // -(-len(a) // most)
+    return most // 8 * 8                              # eights go through the loops without a rest
 
 
 @cache

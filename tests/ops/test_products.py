@@ -30,13 +30,13 @@ def test_they_are_the_products_of_all_rows(N, K, F, loops):
 
 @pytest.mark.parametrize(("N", "K", "F"), SHAPES)
 @pytest.mark.parametrize("few", [FEW, FEW_TO_ADD])
-def test_lots_are_equal_and_small_or_there_is_one(N, K, F, few, loops):
+def test_lots_are_small_and_of_eights_or_there_is_one(N, K, F, few, loops):
     m = rows_at_once(np.zeros((N, K)), K * F, few)
     if not loops or K * F * few > SMALL or K * F * N <= SMALL:
         assert m == N
     else:
-        assert few // 2 <= m <= SMALL / (K * F)
-        assert N % m < -(-N // m), "a rest of at most a row for each lot"
+        assert few <= m <= SMALL / (K * F) < m + 8
+        assert m % 8 == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
