@@ -1,7 +1,8 @@
 """A team of threads: the same work on different rows, at the same time.
 
 NumPy lets other threads run while it computes, so two threads with half a batch each share all of its work, not the
-matrix products alone.  Those then use one thread each (`quiet_blas`).
+matrix products alone.  Those then use one thread each (`quiet_blas`).  Where a batch is too small for that, the other
+threads are lent to the first, for what it can put aside (`lent`).
 """
 
 from __future__ import annotations
