@@ -97,5 +97,6 @@ def _sums_by_code(dy: Array, codes: Array, K: int) -> Array:
     """
     D = dy.shape[1]
     total = np.zeros_like(dy, shape=(K, D))
-    np.add.at(total.reshape(-1), (codes[:, None] * D + np.arange(D)).ravel(), dy.ravel())
+    places = codes.astype(np.intp)[:, None] * D + np.arange(D)       # codes may be of a type too small for these
+    np.add.at(total.reshape(-1), places.ravel(), dy.ravel())
     return total

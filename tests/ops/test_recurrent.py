@@ -167,6 +167,13 @@ def test_rows_of_a_vocabulary_hear_all_their_uses(K):
     assert pullback(dy.astype(np.float32)).dtype == np.float32
 
 
+def test_codes_may_be_small_numbers_of_a_large_table():
+    codes, dy = np.array([2999, 1, 2999], np.uint16), np.ones((3, 64))
+    heard = embedding(np.zeros((3000, 64)), codes=codes)[1](dy)
+    assert (heard[[1, 2999]] == [[1.0], [2.0]]).all()
+    assert heard.sum() == dy.sum()
+
+
 def test_no_code_at_all():
     _, pullback = embedding(np.ones((300, 2)), codes=np.zeros((0, 4), int))
     assert not pullback(np.zeros((0, 4, 2))).any()
