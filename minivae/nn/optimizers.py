@@ -40,7 +40,7 @@ class Optimizer:
 
     def step(self, arena: Arena, team: Team = SOLO) -> None:
         """Move `arena.value` once, against `arena.grad`: each thread makes and moves its tiles."""
-        arena.by_tiles(self.begin(arena, team), team)
+        arena.by_tiles(self.begin(arena, team, lr=self.rate()), team)
 
     def rate(self) -> float:
         """The learning rate of the next step.  Raises ValueError unless it is finite, and at least 0."""
@@ -49,9 +49,8 @@ class Optimizer:
             raise ValueError(f"lr: the schedule gave {lr} at step {self.steps}, expected a finite number >= 0")
         return float(lr)
 
-    def begin(self, arena: Arena, team: Team = SOLO) -> Callable[[Tile], None]:
-        """Begin a step; returns who moves a tile, whose gradient is made."""
-        lr = self.rate()
+    def begin(self, arena: Arena, team: Team, *, lr: float) -> Callable[[Tile], None]:
+        """Begin a step; returns who moves a tile, once its gradient is made."""
         for name in self.moments:
             if name not in self.state:
                 self.state[name] = arena.device.xp.zeros_like(arena.value)

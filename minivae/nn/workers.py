@@ -76,16 +76,17 @@ class Workers:
         """Set the gradients, as below, and let optimizers take a step; return this process's part of the values.
 
         names   of the networks that move; None: all
-        Raises ValueError, before anything changes, for a name that is no network's, or a learning rate that is none.
+        Raises ValueError for a name that is no network's, before anything changes; and for a learning rate that is
+        none, before anything moves.
         """
         networks = self.model.networks
         if names is not None and not networks.keys() >= set(names):
             raise ValueError(f"names: got {list(names)}, expected some of {list(networks)}")
-        moving = [networks[name] for name in (networks if names is None else names)]
-        for network in moving:
-            network.optimizer.rate()
         values = self.gradient(as_it_learns(share) if self.by_batch else share, rows)
-        by_tiles([(network.arena, network.optimizer.begin(network.arena, self.team)) for network in moving], self.team)
+        moving = [networks[name] for name in (networks if names is None else names)]
+        rates = [network.optimizer.rate() for network in moving]
+        by_tiles([(network.arena, network.optimizer.begin(network.arena, self.team, lr=lr))
+                  for network, lr in zip(moving, rates)], self.team)
         return values
 
     def gradient(self, share: Share, rows: int) -> list[Array]:

@@ -117,14 +117,10 @@ def tanh(x: Array) -> tuple[Array, Pullback]:
 def sigmoid(x: Array) -> tuple[Array, Pullback]:
     """y = 1 / (1 + e⁻ˣ)"""
     e = np.exp(-np.abs(x))                            # in (0, 1]: cannot overflow
-    s = 1.0 + e
-    y = np.maximum(e, x >= 0, dtype=x.dtype) / s      # eˣ / (1 + eˣ) is the same number: used for x < 0
+    y = np.maximum(e, x >= 0, dtype=x.dtype) / (1.0 + e)         # eˣ / (1 + eˣ) is the same number: used for x < 0
 
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = y (1 − y), and 1 − y(x) = y(−x)
-        dx = e / s
-        dx /= s
-        dx *= dy
-        return dx
+        return dy * e / ((1.0 + e) * (1.0 + e))
 
     return y, pullback
 
@@ -134,7 +130,7 @@ def softplus(x: Array) -> tuple[Array, Pullback]:
     e = np.exp(-np.abs(x))
 
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = sigmoid(x)
-        return dy * np.maximum(e, x >= 0, dtype=x.dtype) / (1.0 + e)
+        return dy * np.exp(np.minimum(x, 0.0)) / (1.0 + e)
 
     return np.maximum(x, 0.0) + np.log1p(e), pullback
 
