@@ -1,4 +1,5 @@
-"""Loops that Numba compiles: each formula reads every number once.  Their results are those of NumPy, bit by bit.
+"""Loops that Numba compiles: each formula reads every number once, or again while it is near.  Their results are those
+of NumPy, bit by bit.
 
 So no `fastmath`, which would let the compiler reorder or merge operations: what is gained is the memory that is not
 read and written again.  `error_model="numpy"`: a division may give ∞; else each is watched, and none is vectorised.
@@ -126,17 +127,17 @@ def bernoulli_nll_pullback(e: Array, logits: Array, x: Array, dnll: Array) -> Ar
 
 
 def lstm_written_at(t: int, gates: Array, cells: Array) -> None:
-    """`ops.recurrent._written_at`        one pass, plain four"""
+    """`ops.recurrent._written_at`        once over a step's memory, plain five times"""
     _lstm_written_at(t, gates, cells)
 
 
 def lstm_slopes(slopes: Array, gates: Array, cells: Array, shown: Array, block: slice) -> None:
-    """`ops.recurrent._slopes`        one pass, plain eleven"""
+    """`ops.recurrent._slopes`        once over a step's memory after the other, plain eleven times over all"""
     _lstm_slopes(slopes, gates, cells, shown, block.start, block.stop)
 
 
 def lstm_heard(t: int, slopes: Array, dh: Array, dc: Array) -> None:
-    """`ops.recurrent._heard`        one pass, plain four"""
+    """`ops.recurrent._heard`        once over a step's memory, plain four times"""
     _lstm_heard(t, slopes, dh, np.ascontiguousarray(dc))
 
 

@@ -79,11 +79,6 @@ class Arena:
         """Each thread makes the gradient of its tiles, one by one, and uses it while it is near."""
         by_tiles([(self, use)], team)
 
-    def shared(self, team: Team) -> list[list[Tile]]:
-        """The tiles of each thread; of the caller alone, if it would take longer to wake others."""
-        worth = self.value.size >= MOVED or any(p.pending for p in self.parameters.values())
-        return self.tiles(team.threads if worth else 1)
-
     def tiles(self, threads: int) -> list[list[Tile]]:
         """For each thread (or for fewer) an equal share of the vectors, in tiles of about TILE numbers."""
         threads = min(threads, max(1, self.value.size // LEAST))
@@ -147,8 +142,13 @@ class Arena:
 
 
 def by_tiles(uses: Sequence[tuple[Arena, Callable[[Tile], None]]], team: Team) -> None:
-    """Arena.by_tiles of several arenas, one after the other; no thread waits for others between two of them."""
-    shared = [(arena.shared(team), use) for arena, use in uses]
+    """Arena.by_tiles of several arenas, one after the other; no thread waits for others between two of them.
+
+    The caller does it alone, if it would take longer to wake others.
+    """
+    parameters = [p for arena, _ in uses for p in arena.parameters.values()]
+    worth = sum(arena.value.size for arena, _ in uses) >= MOVED or any(p.pending for p in parameters)
+    shared = [(arena.tiles(team.threads if worth else 1), use) for arena, use in uses]
 
     def work(i: int) -> None:
         for tiles, use in shared:
@@ -157,6 +157,5 @@ def by_tiles(uses: Sequence[tuple[Arena, Callable[[Tile], None]]], team: Team) -
                 use(tile)
 
     team.run(work, max((len(tiles) for tiles, _ in shared), default=1))
-    for arena, _ in uses:
-        for p in arena.parameters.values():
-            p.made()
+    for p in parameters:
+        p.made()
