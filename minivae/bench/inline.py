@@ -14,6 +14,7 @@ import numpy as np
 from minivae.backend import Array
 from minivae.bench.rows import Row, Work, batches, build
 from minivae.distributions import sum_of_logs
+from minivae.ops.products import by_columns
 
 
 class Inline:
@@ -31,14 +32,14 @@ class Inline:
         dW1, dW2, dW3, dW4, dW5, db1, db2, db3, db4, db5 = self.grads
         B = len(x)
         # q(z|x), and a sample of it
-        h = x @ W1; h += b1; h = np.maximum(h, 0.0)
-        mean = h @ W2; mean += b2
-        logvar = h @ W3; logvar += b3
+        h = by_columns(x, W1); h += b1; h = np.maximum(h, 0.0)
+        mean = by_columns(h, W2); mean += b2
+        logvar = by_columns(h, W3); logvar += b3
         noise = np.exp(0.5 * logvar) * eps
         z = mean + noise
         # p(x|z)
-        g = z @ W4; g += b4; g = np.maximum(g, 0.0)
-        logits = g @ W5; logits += b5
+        g = by_columns(z, W4); g += b4; g = np.maximum(g, 0.0)
+        logits = by_columns(g, W5); logits += b5
         nll, dlogits = bernoulli(logits, x, np.full(B, 1.0 / B, x.dtype))
         var = np.exp(logvar)
         kl = 0.5 * (mean * mean + var - logvar - 1.0).sum(axis=-1)

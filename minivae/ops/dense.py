@@ -15,7 +15,7 @@ from minivae.backend import Array, Pullback
 from minivae.fast import twin
 from minivae.ops import kernels
 from minivae.ops.kernels import fused
-from minivae.ops.products import with_transposed
+from minivae.ops.products import by_columns, with_transposed
 
 Cotangents = tuple[Array | None, Array | None, Array | None]       # dx, dW, db; None: nobody asked
 Matmul = Callable[[Array, Array], Any]        # how dW is multiplied out: at once, or later (nn.parameter.Product)
@@ -38,7 +38,7 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
         dW = matmul(x.T, dy)
         return dx, dW, dy.sum(axis=0)                 # b was broadcast over B: sum over B
 
-    y = x @ W
+    y = by_columns(x, W)
     y += b
     return y, pullback
 

@@ -138,7 +138,7 @@ def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
 
 
 def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
-    """Σ softplus(a) − x a        (B, X) -> (B,)        2 launches, plain 31"""
+    """Σ softplus(a) − x a        (B, X) -> (B,)        2 launches, plain 23"""
     alike(logits=logits, x=x)
     return BERNOULLI_NLL(logits, x), lambda dnll: BERNOULLI_NLL_PULLBACK(logits, x, dnll[:, None])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minivae.ops import products
-from minivae.ops.products import FEW, FEW_TO_ADD, SMALL, by_rows, over_rows, rows_at_once, with_transposed
+from minivae.ops.products import FEW, FEW_TO_ADD, SMALL, by_columns, by_rows, over_rows, rows_at_once, with_transposed
 
 SHAPES = [(0, 3, 2), (1, 3, 2), (1960, 288, 32), (107, 288, 32), (109, 288, 32), (64, 512, 64), (500, 100, 150),
           (2, 1200, 900), (3001, 32, 48)]
@@ -40,8 +40,22 @@ def test_lots_are_small_and_of_eights_or_there_is_one(N, K, F, few, loops):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("N", "K", "F"), [
+    (0, 300, 300), (1, 1, 1), (64, 784, 400), (61, 400, 785), (8, 976, 256), (20, 1000, 300), (9, 2000, 257),
+    (257, 300, 300), (30, 0, 300), (10, 255, 300)])
+def test_a_product_by_columns_is_that_product(N, K, F, dtype, loops):
+    rng = np.random.default_rng(N)
+    a, b = rng.standard_normal((N, K)).astype(dtype), rng.standard_normal((K, F)).astype(dtype)
+    for matrix in (a, np.repeat(a, 2, axis=1)[:, ::2], np.asfortranarray(a)):
+        found = by_columns(matrix, b)
+        np.testing.assert_allclose(found, a @ b, atol=1e-3 if dtype == np.float32 else 1e-10)
+        assert found.dtype == dtype
+        assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("N", "O", "I"), [
-    (0, 300, 5), (1, 1, 1), (64, 784, 40), (97, 300, 7), (3, 255, 8), (5, 256, 1)])
+    (0, 300, 5), (1, 1, 1), (64, 784, 40), (97, 300, 7), (3, 255, 8), (5, 256, 1), (64, 300, 131), (40, 512, 99)])
 def test_a_product_with_a_transposed_matrix_is_that_product(N, O, I, dtype, loops):
     rng = np.random.default_rng(N)
     a, W = rng.standard_normal((N, O)).astype(dtype), rng.standard_normal((I, O)).astype(dtype)
