@@ -88,9 +88,12 @@ def _lstm_slopes(slopes, gates, cells, shown, start, stop):                    #
 
 
 @loop
-def _lstm_heard(t, slopes, dh, dc):                                            # type: ignore[no-untyped-def]
-    dh, dc, d_o, d_c = dh.reshape(-1), dc.reshape(-1), slopes[3, t].reshape(-1), slopes[5, t].reshape(-1)
+def _lstm_heard(t, slopes, parts, dh_t, dh, dc):                               # type: ignore[no-untyped-def]
+    i, f, o, g = parts[0].reshape(-1), parts[1].reshape(-1), parts[2].reshape(-1), parts[3].reshape(-1)
+    dh_t, dh, dc, d_o, d_c = (dh_t.reshape(-1), dh.reshape(-1), dc.reshape(-1), slopes[3, t].reshape(-1),
+                              slopes[5, t].reshape(-1))
     for n in range(dh.size):
+        dh[n] = i[n] + f[n] + o[n] + g[n] + dh_t[n]
         d_o[n] *= dh[n]
         d_c[n] = d_c[n] * dh[n] + dc[n]
     for k in (0, 1, 2, 4):
@@ -136,9 +139,9 @@ def lstm_slopes(slopes: Array, gates: Array, cells: Array, shown: Array, block: 
     _lstm_slopes(slopes, gates, cells, shown, block.start, block.stop)
 
 
-def lstm_heard(t: int, slopes: Array, dh: Array, dc: Array) -> None:
-    """`ops.recurrent._heard`        once over a step's memory, plain four times"""
-    _lstm_heard(t, slopes, dh, np.ascontiguousarray(dc))
+def lstm_heard(t: int, slopes: Array, parts: Array, dh_t: Array, dh: Array, dc: Array) -> None:
+    """`ops.recurrent._heard`        once over a step's memory, plain six times"""
+    _lstm_heard(t, slopes, parts, np.ascontiguousarray(dh_t), dh, np.ascontiguousarray(dc))
 
 
 def compile_all() -> None:
@@ -151,4 +154,4 @@ def compile_all() -> None:
         lstm_written_at(0, gates, cells)
         slopes = np.ones((6, 1, 1, 1), dtype)
         lstm_slopes(slopes, gates, cells[:1], cells[1:], slice(0, 1))
-        lstm_heard(0, slopes, one, one)
+        lstm_heard(0, slopes, gates[:, 0], one, one.copy(), one)

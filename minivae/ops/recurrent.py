@@ -47,8 +47,8 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
         slopes = np.empty_like(gates, shape=(6, T, B, H))
         da = slopes[1:-1]                             # in the place of four of them
         back = U.swapaxes(1, 2).copy()                # transposed views are slower in products of few rows
-        dWU, db, parts = np.zeros_like(W, shape=(4, I + H, H)), np.zeros_like(b), np.empty_like(gates[:, 0])
-        dh, dc = np.zeros_like(shown[0]), dc_last
+        dWU, db, parts = np.zeros_like(W, shape=(4, I + H, H)), np.zeros_like(b), np.zeros_like(gates[:, 0])
+        dh, dc = np.empty_like(shown[0]), dc_last
 
         def add_weights(block: slice) -> None:        # all steps of a block together
             rows = (block.stop - block.start) * B
@@ -59,23 +59,19 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
         added = []
         for block in reversed(blocks):
             find_slopes(slopes, gates, cells, shown, block)
+            if idle is not None:                      # a step that was none: c goes on, and no gate was heard
+                np.copyto(slopes[:, block], np.eye(1, 6, dtype=b.dtype).reshape(6, 1, 1, 1), where=idle[block])
             for t in reversed(range(block.start, block.stop)):
-                dh += dh_all[t]
-                if idle is not None:                  # a step that was none: what comes goes on, to the step before
-                    past_h, past_c = dh * idle[t], dc * idle[t]
-                    dh, dc = dh - past_h, dc - past_c
-                heard(t, slopes, dh, dc)
+                heard(t, slopes, parts, dh_all[t], dh, dc)
                 dc = slopes[0, t]
-                np.matmul(da[:, t], back, out=parts)  # h_t−1 was heard by four gates: they add
-                parts.sum(axis=0, out=dh)
-                if idle is not None:
-                    dh += past_h
-                    dc += past_c
+                np.matmul(da[:, t], back, out=parts)
+                if idle is not None:                  # and h goes on
+                    parts[0] += dh * idle[t]
             added.append(spare_team().aside(partial(add_weights, block)))
         dx = (da.reshape(4, T * B, H) @ W.swapaxes(1, 2)).sum(axis=0).reshape(x.shape) if need_dx else None
         for wait in added:
             wait()
-        return dx, dh, dc.copy(), dWU[:, :I], dWU[:, I:], db
+        return dx, parts.sum(axis=0), dc.copy(), dWU[:, :I], dWU[:, I:], db
 
     return (states[1:], cells[T].copy()), pullback
 
@@ -100,8 +96,13 @@ def _slopes(slopes: Array, gates: Array, cells: Array, shown: Array, block: slic
     d[0] = f
 
 
-def _heard(t: int, slopes: Array, dh: Array, dc: Array) -> None:
-    """At one step, where the partial derivatives were: dc_t−1, what the four gates hear, and all of dc_t."""
+def _heard(t: int, slopes: Array, parts: Array, dh_t: Array, dh: Array, dc: Array) -> None:
+    """At one step, where the partial derivatives were: dc_t−1, what the four gates hear, and all of dc_t.
+
+    h_t was heard by four gates of the step after it, whose parts add, and by whoever asked for it.
+    """
+    parts.sum(axis=0, out=dh)
+    dh += dh_t
     d = slopes[:, t]
     d[3::2] *= dh                                     # of o, and of c_t through h_t
     d[5] += dc
