@@ -14,6 +14,7 @@ import numpy as np
 
 from minivae.backend import Array, Pullback
 from minivae.fast import compiled
+from minivae.ops.products import by_rows
 from minivae.parallel import spare_team
 
 STEPS = 8                  # that one thread goes while another makes the products of those before
@@ -53,14 +54,24 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
         def add_weights(block: slice) -> None:        # all steps of a block together
             rows = (block.stop - block.start) * B
             xh = np.concatenate([x[block], states[block]], axis=2).reshape(rows, I + H)
-            dWU[...] += xh.T @ da[:, block].reshape(4, rows, H)
+            for gate, da_k in zip(dWU, da[:, block].reshape(4, rows, H)):
+                room = np.empty_like(gate)
+                by_rows(xh.T, da_k, out=room)
+                gate += room
             db[...] += da[:, block].sum(axis=1 if b.ndim == 3 else (1, 2))
 
-        added = []
-        for block in reversed(blocks):
+        def slopes_of(block: slice) -> None:
             find_slopes(slopes, gates, cells, shown, block)
             if idle is not None:                      # a step that was none: c goes on, and no gate was heard
                 np.copyto(slopes[:, block], np.eye(1, 6, dtype=b.dtype).reshape(6, 1, 1, 1), where=idle[block])
+
+        first, *others = reversed(blocks)
+        later = [partial(slopes_of, block) for block in others]
+        if loops is None:                             # compiled, they take less than to fetch them from another core
+            later = [spare_team().aside(work) for work in later]
+        added = []
+        for block, find in zip(reversed(blocks), [partial(slopes_of, first), *later]):
+            find()
             for t in reversed(range(block.start, block.stop)):
                 heard(t, slopes, parts, dh_all[t], dh, dc)
                 dc = slopes[0, t]
@@ -68,7 +79,7 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
                 if idle is not None:                  # and h goes on
                     parts[0] += dh * idle[t]
             added.append(spare_team().aside(partial(add_weights, block)))
-        dx = (da.reshape(4, T * B, H) @ W.swapaxes(1, 2)).sum(axis=0).reshape(x.shape) if need_dx else None
+        dx = _all_heard(da.reshape(4, T * B, H), W).reshape(x.shape) if need_dx else None
         for wait in added:
             wait()
         return dx, parts.sum(axis=0), dc.copy(), dWU[:, :I], dWU[:, I:], db
@@ -110,6 +121,14 @@ def _heard(t: int, slopes: Array, parts: Array, dh_t: Array, dh: Array, dc: Arra
     d[4] *= d[5]                                      # of g
 
 
+def _all_heard(da: Array, W: Array) -> Array:
+    """dx = Σ daₖ Wₖᵀ: four gates heard it        (4, N, H) (4, I, H) -> (N, I)"""
+    parts = np.empty_like(da, shape=(4, da.shape[1], W.shape[1]))
+    for da_k, W_k, part in zip(da, W, parts):
+        by_rows(da_k, W_k.T.copy(), out=part)         # turned: quicker than as it lies
+    return parts.sum(axis=0)
+
+
 def _forwards(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, idle: Array | None,
               blocks: list[slice]) -> tuple[Array, ...]:
     """The gates of every step (4, T, B, H); h and c before the first step and after each (T + 1, B, H); tanh c_t"""
@@ -124,16 +143,18 @@ def _forwards(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, idle: 
     write = _written_at if loops is None else loops.lstm_written_at
 
     def hear(block: slice) -> None:                   # x W of all its steps is one product
-        xW = x[block].reshape(-1, I) @ W_half
-        np.add(xW.reshape(4, -1, B, H), b_half, out=gates[:, block])
+        for W_k, gate in zip(W_half, gates):
+            by_rows(x[block].reshape(-1, I), W_k, out=gate[block].reshape(-1, H))
+        gates[:, block] += b_half
 
     ahead = [spare_team().aside(partial(hear, block)) for block in blocks[1:]]
     heard: list[Callable[[], None]] = [partial(hear, blocks[0]), *ahead]
     for block, wait in zip(blocks, heard):
         wait()
         for t in range(block.start, block.stop):
-            gates[:, t] += np.matmul(states[t], U_half, out=room)
-            np.tanh(gates[:, t], out=gates[:, t])
+            heard_now = gates[:, t]
+            heard_now += np.matmul(states[t], U_half, out=room)
+            np.tanh(heard_now, out=heard_now)
             write(t, gates, cells)
             np.multiply(gates[2, t], np.tanh(cells[t + 1], out=shown[t]), out=states[t + 1])
             if idle is not None:
