@@ -65,12 +65,11 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
             if idle is not None:                      # a step that was none: c goes on, and no gate was heard
                 np.copyto(slopes[:, block], np.eye(1, 6, dtype=b.dtype).reshape(6, 1, 1, 1), where=idle[block])
 
-        first, *others = reversed(blocks)
-        later = [partial(slopes_of, block) for block in others]
+        finds: list[Callable[[], None]] = [partial(slopes_of, block) for block in reversed(blocks)]
         if loops is None:                             # compiled, they take less than to fetch them from another core
-            later = [spare_team().aside(work) for work in later]
+            finds[1:] = [spare_team().aside(find) for find in finds[1:]]
         added = []
-        for block, find in zip(reversed(blocks), [partial(slopes_of, first), *later]):
+        for block, find in zip(reversed(blocks), finds):
             find()
             for t in reversed(range(block.start, block.stop)):
                 heard(t, slopes, parts, dh_all[t], dh, dc)

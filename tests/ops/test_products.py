@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minivae.ops import products
-from minivae.ops.products import FEW, FEW_TO_ADD, SMALL, by_columns, by_rows, over_rows, rows_at_once, with_transposed
+from minivae.ops.products import EIGHT, FEW, ROWS, SMALL, by_columns, by_rows, over_rows, rows_at_once, with_transposed
 
 SHAPES = [(0, 3, 2), (1, 3, 2), (1960, 288, 32), (107, 288, 32), (109, 288, 32), (64, 512, 64), (500, 100, 150),
           (2, 1200, 900), (3001, 32, 48)]
@@ -29,14 +29,15 @@ def test_they_are_the_products_of_all_rows(N, K, F, loops):
 
 
 @pytest.mark.parametrize(("N", "K", "F"), SHAPES)
-@pytest.mark.parametrize("few", [FEW, FEW_TO_ADD])
-def test_lots_are_small_and_of_eights_or_there_is_one(N, K, F, few, loops):
+@pytest.mark.parametrize("few", [FEW, EIGHT])
+def test_lots_are_small_and_go_through_without_a_rest_or_there_is_one(N, K, F, few, loops):
     m = rows_at_once(np.zeros((N, K)), K * F, few)
     if not loops or K * F * few > SMALL or K * F * N <= SMALL:
         assert m == N
     else:
-        assert few <= m <= SMALL / (K * F) < m + 8
-        assert m % 8 == 0
+        size = ROWS if SMALL // (K * F) >= ROWS else EIGHT
+        assert EIGHT <= m <= SMALL / (K * F) < m + size
+        assert m % size == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
