@@ -89,11 +89,12 @@ def rows_at_once(a: Array, each: int, few: int) -> int:
 
 
 def small_loops_for(a: Array) -> bool:
-    """Whether NumPy's products with a are OpenBLAS's, and of small matrices are made as these lie."""
+    """Whether a lies where they are."""
     return array_module(a) is np and has_small_loops()
 
 
 @cache
 def has_small_loops() -> bool:
+    """Whether NumPy's products are OpenBLAS's, and of small matrices are made as these lie."""
     return any(library["internal_api"] == "openblas" and library.get("architecture") in WITH_SMALL_LOOPS
                for library in threadpool_info())

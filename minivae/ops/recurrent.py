@@ -51,13 +51,8 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
         dWU, db, parts = np.zeros_like(W, shape=(4, I + H, H)), np.zeros_like(b), np.zeros_like(gates[:, 0])
         dh, dc = np.empty_like(shown[0]), dc_last
 
-        def add_weights(block: slice) -> None:        # all steps of a block together
-            rows = (block.stop - block.start) * B
-            xh = np.concatenate([x[block], states[block]], axis=2).reshape(rows, I + H)
-            for gate, da_k in zip(dWU, da[:, block].reshape(4, rows, H)):
-                room = np.empty_like(gate)
-                by_rows(xh.T, da_k, out=room)
-                gate += room
+        def add_weights(block: slice) -> None:
+            _add_weights(dWU, np.concatenate([x[block], states[block]], axis=2), da[:, block])
             db[...] += da[:, block].sum(axis=1 if b.ndim == 3 else (1, 2))
 
         def slopes_of(block: slice) -> None:
@@ -118,6 +113,15 @@ def _heard(t: int, slopes: Array, parts: Array, dh_t: Array, dh: Array, dc: Arra
     d[5] += dc
     d[:3] *= d[5]                                     # of c_t−1, i and f
     d[4] *= d[5]                                      # of g
+
+
+def _add_weights(dWU: Array, xh: Array, da: Array) -> None:
+    """Of all steps of a block together: each gate's weights hear xᵀ da and hᵀ da, xh (n, B, I + H), da (4, n, B, H)"""
+    rows = xh.reshape(-1, xh.shape[-1])
+    for gate, da_k in zip(dWU, da):
+        product = np.empty_like(gate)
+        by_rows(rows.T, da_k.reshape(len(rows), -1), out=product)
+        gate += product
 
 
 def _all_heard(da: Array, W: Array) -> Array:
