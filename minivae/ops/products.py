@@ -15,7 +15,6 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from minivae.backend import Array, array_module
-from minivae.parallel import shares
 
 SMALL = 100**3             # multiplications: OpenBLAS, kernel/x86_64/sgemm_small_kernel_permit_skylakex.c
 ROWS, EIGHT = 24, 8        # rows that its loops take without a rest
@@ -56,10 +55,11 @@ def over_rows(a: Array, b: Array) -> Array:
     (N, K), F = a.shape, b.shape[1]
     if N * K * F <= SMALL or F > COLUMNS or not small_loops_for(a):
         return a.T @ b
+    lots = -(-min(K, ROWS) * F * N // SMALL)          # of rows, so short that some of the K go through the loops together
     parts = []
-    for some in shares(N, -(-min(K, ROWS) * F * N // SMALL)):         # so many that few of the K go through the loops
+    for rows, factors in zip(np.array_split(a, lots), np.array_split(b, lots)):
         parts.append(np.empty_like(b, shape=(K, F)))
-        by_rows(a[some].T, b[some], out=parts[-1], few=EIGHT)
+        by_rows(rows.T, factors, out=parts[-1], few=EIGHT)
     return sum(parts[1:], parts[0])
 
 
