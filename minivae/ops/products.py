@@ -55,7 +55,7 @@ def over_rows(a: Array, b: Array) -> Array:
     (N, K), F = a.shape, b.shape[1]
     if N * K * F <= SMALL or F > COLUMNS or not small_loops_for(a):
         return a.T @ b
-    lots = -(-min(K, ROWS) * F * N // SMALL)          # of rows, so short that some of the K go through the loops together
+    lots = -(-min(K, ROWS) * F * N // SMALL)          # so short that some of the K go through together
     parts = []
     for rows, factors in zip(np.array_split(a, lots), np.array_split(b, lots)):
         parts.append(np.empty_like(b, shape=(K, F)))
