@@ -57,8 +57,9 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
 
         def slopes_of(block: slice) -> None:
             find_slopes(slopes, gates, cells, shown, block)
-            if idle is not None:                      # a step that was none: c goes on, and no gate was heard
-                np.copyto(slopes[:, block], np.eye(1, 6, dtype=b.dtype).reshape(6, 1, 1, 1), where=idle[block])
+            if idle is not None:                      # a step that was none: no gate was heard, and c goes on
+                np.copyto(slopes[1:, block], 0.0, where=idle[block])
+                np.copyto(slopes[0, block], 1.0, where=idle[block])
 
         finds: list[Callable[[], None]] = [partial(slopes_of, block) for block in reversed(blocks)]
         if loops is None:                             # compiled, they take less than to fetch them from another core
