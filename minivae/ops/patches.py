@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import accumulate
 
 import numpy as np
 
@@ -59,9 +58,10 @@ class Patches:
         """The rows of some images after the others', in the same memory."""
         images, windows = _windows(self.x, self.step, self.taps, self.shape[1:], self.stride)
         rows = np.empty_like(self.x, shape=(self.step, *self.shape[1:], self.columns), order="C")
-        ends = list(accumulate(math.prod(seen.shape[3:]) for seen in windows))
-        copies = [(_runs(room.reshape(seen.shape)), _runs(seen))
-                  for room, seen in zip(np.split(rows, ends[:-1], axis=-1), windows)]
+        copies, end = list[tuple[Array, Array]](), 0
+        for seen in windows:
+            start, end = end, end + math.prod(seen.shape[3:])
+            copies.append((_runs(rows[..., start:end].reshape(seen.shape)), _runs(seen)))
         for some in lots:
             n = some.stop - some.start
             images[:n] = self.x[some]

@@ -55,11 +55,13 @@ def over_rows(a: Array, b: Array) -> Array:
     (N, K), F = a.shape, b.shape[1]
     if N * K * F <= SMALL or F > COLUMNS or not small_loops_for(a):
         return a.T @ b
-    lots = -(-min(K, ROWS) * F * N // SMALL)          # so short that some of the K go through together
     parts = []
-    for rows, factors in zip(np.array_split(a, lots), np.array_split(b, lots)):
+    each = max(1, SMALL // (min(K, ROWS) * F))        # rows so few that some of the K go through the loops together
+    each = -(-N // -(-N // each))                     # and as many in every part
+    for start in range(0, N, each):
+        some = slice(start, start + each)
         parts.append(np.empty_like(b, shape=(K, F)))
-        by_rows(rows.T, factors, out=parts[-1], few=EIGHT)
+        by_rows(a[some].T, b[some], out=parts[-1], few=EIGHT)
     return sum(parts[1:], parts[0])
 
 
@@ -85,6 +87,15 @@ def rows_at_once(a: Array, each: int, few: int) -> int:
     most = SMALL // max(each, 1)
     if most < few or most >= len(a) or not small_loops_for(a):
         return len(a)
+    return _even(len(a), most)
+
+
+@cache
+def _even(N: int, most: int) -> int:
+    """How many of N rows: eights that leave no rest, if these are more than half of what may be; else what there may be."""
+    for m in range(most // EIGHT * EIGHT, most // 2, -EIGHT):
+        if N % m == 0:
+            return m
     return most // ROWS * ROWS or most // EIGHT * EIGHT
 
 

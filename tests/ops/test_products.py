@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minivae.ops import products
-from minivae.ops.products import EIGHT, FEW, ROWS, SMALL, by_columns, by_rows, over_rows, rows_at_once, with_transposed
+from minivae.ops.products import EIGHT, FEW, SMALL, by_columns, by_rows, over_rows, rows_at_once, with_transposed
 
 SHAPES = [(0, 3, 2), (1, 3, 2), (1960, 288, 32), (107, 288, 32), (109, 288, 32), (64, 512, 64), (500, 100, 150),
           (2, 1200, 900), (3001, 32, 48)]
@@ -35,9 +35,10 @@ def test_lots_are_small_and_go_through_without_a_rest_or_there_is_one(N, K, F, f
     if not loops or K * F * few > SMALL or K * F * N <= SMALL:
         assert m == N
     else:
-        size = ROWS if SMALL // (K * F) >= ROWS else EIGHT
-        assert EIGHT <= m <= SMALL / (K * F) < m + size
-        assert m % size == 0
+        most = SMALL // (K * F)
+        assert most / 2 < m <= most
+        assert m % EIGHT == 0
+        assert N % m == 0 or not [n for n in range(EIGHT, most + 1, EIGHT) if n > most / 2 and N % n == 0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
