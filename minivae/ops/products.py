@@ -92,7 +92,7 @@ def rows_at_once(a: Array, each: int, few: int) -> int:
 
 @cache
 def _even(N: int, most: int) -> int:
-    """How many of N rows: eights that leave no rest, if these are more than half of what may be; else all that may be."""
+    """How many of N rows: eights that leave no rest, if these are over half of what may be; else all that may be."""
     for m in range(most // EIGHT * EIGHT, most // 2, -EIGHT):
         if N % m == 0:
             return m
