@@ -67,6 +67,12 @@ def test_a_product_with_a_transposed_matrix_is_that_product(N, O, I, dtype, loop
     assert found.flags.c_contiguous
 
 
+def test_one_factor_in_float64_makes_the_product_so(loops):
+    a, b = np.ones((64, 400)), np.ones((400, 300), np.float32)
+    assert by_columns(a, b).dtype == with_transposed(a.astype(np.float32), np.ones((300, 400)).T).dtype == np.float64
+    assert over_rows(np.ones((4000, 32)), np.ones((4000, 32), np.float32)).dtype == np.float64
+
+
 def test_on_a_gpu_all_rows_are_taken_at_once(cupy_standin, monkeypatch):
     monkeypatch.setattr(products, "has_small_loops", lambda: True)
     assert rows_at_once(cupy_standin.zeros((5000, 3)), 300, FEW) == 5000
