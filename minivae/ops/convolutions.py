@@ -14,7 +14,7 @@ import numpy as np
 
 from minivae.backend import Array, Pullback
 from minivae.ops.dense import Cotangents
-from minivae.ops.patches import Patches, correlate, heard_by_all, heard_by_bias, heard_by_weights, in_one_pass, window
+from minivae.ops.patches import Patches, correlate, heard_by_all, heard_by_bias, heard_by_weights, window
 
 
 def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Pullback]:
@@ -58,8 +58,10 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
 
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
         seen = Patches(dy, taps=window(k, -padding), size=x.shape[1:3], stride=stride)     # what conv2d would see
-        dx, dW = in_one_pass(seen, W.reshape(-1, W.shape[-1]), x, need_dx=need_dx, need_dp=need_dp)
-        return (dx, None, None) if dW is None else (dx, dW.reshape(W.shape), heard_by_bias(dy))
+        dx = correlate(seen, W) if need_dx else None
+        if not need_dp:
+            return dx, None, None
+        return dx, heard_by_weights(x, seen).reshape(W.shape), heard_by_bias(dy)
 
     y = _spread(x, W, stride, padding, (len(x), height, width, C))
     y += b

@@ -104,25 +104,16 @@ def heard_by_all(dy: Array, x: Array, W: Array, *, taps: Taps, need_dx: bool, ne
     """
     n, (C, F) = len(taps), W.shape[-2:]
     kernel = W.reshape(n, C, F)[::-1].transpose(0, 2, 1).reshape(n * F, C)
-    seen = Patches(dy, taps=_opposite(taps), size=x.shape[1:3], beside=C)
-    dx, turned = in_one_pass(seen, kernel, x, need_dx=need_dx, need_dp=need_dp)
-    if turned is None:
-        return dx, None, None
-    return dx, turned.reshape(n, F, C)[::-1].transpose(0, 2, 1).reshape(W.shape), heard_by_bias(dy)
-
-
-def in_one_pass(seen: Patches, kernel: Array, x: Array, *, need_dx: bool,
-                need_dp: bool) -> tuple[Array | None, Array | None]:
-    """All patches times a kernel (n·F, C), like x; and their products with x (B, H, W, C), added up -> (n·F, C)"""
-    C = kernel.shape[1]
-    dx = np.empty_like(x, shape=(*seen.shape, C), order="C") if need_dx else None
-    products = list[Array]()
-    for some, rows in seen:
-        if dx is not None:
+    dx, products = np.empty_like(x, order="C"), list[Array]()
+    for some, rows in Patches(dy, taps=_opposite(taps), size=x.shape[1:3], beside=C):
+        if need_dx:
             by_rows(rows, kernel, out=dx[some].reshape(len(rows), C))
         if need_dp:
             products.append(over_rows(rows, x[some].reshape(len(rows), C)))
-    return dx, sum(products, np.zeros_like(kernel)) if need_dp else None
+    if not need_dp:
+        return dx if need_dx else None, None, None
+    dW = sum(products, np.zeros_like(kernel)).reshape(n, F, C)[::-1].transpose(0, 2, 1).reshape(W.shape)
+    return dx if need_dx else None, dW, heard_by_bias(dy)
 
 
 def _windows(x: Array, n: int, taps: Taps, size: Sequence[int], stride: int) -> tuple[Array, list[Array]]:
