@@ -72,7 +72,7 @@ def lstm(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, *,
                 dc = slopes[0, t]
                 np.matmul(da[:, t], back, out=parts)
                 if idle is not None:                  # and h goes on
-                    parts[0] += dh * idle[t]
+                    parts[:1] += dh * idle[t]
             added.append(spare_team().aside(partial(add_weights, block)))
         dx = _all_heard(da.reshape(4, T * B, H), W).reshape(x.shape) if need_dx else None
         for wait in added:
