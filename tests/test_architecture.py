@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-FLOORS = ("backend", "console", "batch", "fast", "parallel", "ops", "distributions", "nn", "parts", "vae", "variants",
+FLOORS = ("backend", "console", "batch", "parallel", "fast", "ops", "distributions", "nn", "parts", "vae", "variants",
           "separation", "runs", "sound", "plots", "evaluation", "data", "training", "gradcheck", "gradient_table",
           "chapter", "coursework", "explorer", "bench", "cli", "__main__")
 WINGS = ("coursework", "explorer", "bench")            # they use the house; only the command line knows them
@@ -152,7 +152,8 @@ def test_training_needs_nothing_but_numpy_and_its_few_helpers():
     (platformdirs is pooch's.  IPython, which a notebook has anyway, shows pictures in it.)
     """
     outside = {name.split(".")[0] for file, path in FILES.items() for name in imports(tree(path))
-               if not file.startswith("bench.torch_") and file not in ("bench.jax_peer", "fast.loops")}  # peers
+               if not file.startswith("bench.torch_")              # peers, and an extra
+               and file not in ("bench.jax_peer", "fast.loops", "fast.inner")}
     outside -= set(sys.stdlib_module_names) | {"minivae"}
     outside -= {"wire", "sandbox", "things", "parts", "purity", "evaluations", "seccomp", "worlds", "watch", "meter",
                 "counted", "confined"}

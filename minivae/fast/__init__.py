@@ -8,6 +8,10 @@ for the reader and for whoever has no Numba; `twin` puts a loop beside one:
     def pullback(dy): ...                # with Numba loops.tanh_pullback(y, dy) answers; here the formula is read
 
     loops    the loops, as Numba compiles them, once: they are kept on the disk for the next run
+    inner    NumPy's own loops, tanh's or a product's, for those that need one in their midst
+
+The interpreter serves one thread at a time, and whoever comes back from a short call to NumPy waits for it.  A compiled
+loop asks for it at its end: an LSTM's sixty products in a row are one call, which two threads make side by side.
 
 MINIVAE_FAST=0 in the environment leaves Numba alone.
 """

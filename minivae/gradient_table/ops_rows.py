@@ -89,6 +89,9 @@ class Late(Team):
         super().__init__(1)
         self.threads = 2
 
+    def run(self, work: Callable[[int], Any], n: int | None = None) -> list[Any]:
+        return [work(i) for i in range(n or self.threads)]
+
     def aside(self, work: Callable[[], Any]) -> Callable[[], Any]:
         return work
 

@@ -9,9 +9,9 @@ Nothing here knows of networks or images: who shares the work of a training step
 
 from minivae.parallel.memory import keep_memory
 from minivae.parallel.mpi import ALONE, Processes, ProcessesError, processes
-from minivae.parallel.team import SOLO, Team, lent, quiet_blas, shares, spare_team
+from minivae.parallel.team import SOLO, Team, lent, quiet_blas, shared_out, shares, spare_team
 
 __all__ = [
     "ALONE", "SOLO", "Processes", "ProcessesError", "Team", "keep_memory", "lent", "processes", "quiet_blas",
-    "shares", "spare_team",
+    "shared_out", "shares", "spare_team",
 ]

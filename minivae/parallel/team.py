@@ -159,3 +159,9 @@ def lent(team: Team) -> Iterator[None]:
 def spare_team() -> Team:
     """This thread, and those that were lent to it: for an op that has something to do aside."""
     return _lent.team
+
+
+def shared_out(work: Callable[[slice], R], n: int) -> list[R]:
+    """work(part) for parts of 0 … n, one for each of these threads, but none empty."""
+    parts = shares(n, max(1, min(n, spare_team().threads)))
+    return spare_team().run(lambda i: work(parts[i]), len(parts))

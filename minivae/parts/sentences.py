@@ -57,7 +57,7 @@ class Reader(Layer):
         mask = x.T != PAD
         full = array_module(x) is np and mask.all()    # a mask that hides nothing costs a tenth of the time
         states, pull_lstm = self.lstm(vectors, *self.lstm.start(vectors), mask=None if full else mask)
-        share = mask.astype(vectors.dtype)
+        share = mask.astype(vectors.dtype, order="C")     # as the states lie
         share /= np.maximum(share.sum(axis=0), 1.0)
         share, nothing = share[:, :, None], np.zeros_like(states[1])                # nobody asks for the last cell
 

@@ -1,5 +1,6 @@
 """What Numba compiles is what NumPy computes, bit by bit; and without Numba everything is as with it."""
 
+import importlib
 import importlib.util
 import json
 import warnings
@@ -12,6 +13,7 @@ from conftest import python
 from minivae import distributions as D
 from minivae import fast, ops
 from minivae.nn import Adam
+from minivae.parallel import Team, lent
 from minivae.variants import VAEConfig
 
 HERE = importlib.util.find_spec("numba") is not None
@@ -120,13 +122,16 @@ def lstm_parts(T, B, I, H, dtype):
 
 @numba
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 5, 2, 7), (4, 3, 2, 129), (6, 32, 8, 64)])
-def test_an_lstm_is_the_plain_one(sizes, dtype, loops, monkeypatch):
-    parts, mask = lstm_parts(*sizes, dtype)
+@pytest.mark.parametrize(("sizes", "threads"), [
+    ((1, 1, 1, 1), 1), ((3, 5, 2, 7), 1), ((4, 3, 2, 129), 1), ((6, 32, 8, 64), 1),
+    ((6, 32, 8, 64), 2), ((9, 33, 2, 20), 2), ((17, 64, 3, 100), 4), ((3, 48, 2, 7), 3)])
+def test_an_lstm_is_the_plain_one(sizes, threads, dtype, loops, monkeypatch):
+    (parts, mask), team = lstm_parts(*sizes, dtype), Team(threads)
 
     def all_of_it(layout, mask):
-        (h, c), pullback = ops.lstm(*(laid_out(p, layout) for p in parts), mask=mask)
-        return h, c, *pullback(laid_out(h * h, layout), c)
+        with lent(team):
+            (h, c), pullback = ops.lstm(*(laid_out(p, layout) for p in parts), mask=mask)
+            return h, c, *pullback(laid_out(h * h, layout), c)
 
     for layout in LAYOUTS:
         for seen in (None, mask):
@@ -136,10 +141,37 @@ def test_an_lstm_is_the_plain_one(sizes, dtype, loops, monkeypatch):
 
 
 @numba
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@np.errstate(all="ignore")
+def test_what_is_numpys_own_is_numpys_own(dtype, loops):
+    inner, rng = importlib.import_module("minivae.fast.inner"), np.random.default_rng(0)
+    for size in (1, 5, 64, 1001):
+        x = numbers(size, dtype, rng)
+        for ufunc in (np.tanh, np.exp, np.log):
+            y = np.empty_like(x)
+            inner.unary(inner.inner(ufunc, dtype), x, y)
+            same(y, ufunc(x))
+    for n, M, K, F in ((1, 1, 1, 1), (4, 3, 5, 7), (4, 16, 128, 128), (2, 200, 300, 40)):
+        a, b, wide = rng.normal(size=(n, M, K)), rng.normal(size=(n, F, K)), np.empty((n, M, F + 1), dtype)
+        a, b, y = a.astype(dtype), b.astype(dtype).swapaxes(1, 2), wide[:, :, :F]
+        for left in (a, a[0]):
+            inner.matmul(inner.inner(np.matmul, dtype), left, b, y)
+            same(y, left @ b)
+
+
+@numba
+def test_a_numpy_that_is_made_otherwise_is_named(loops, monkeypatch):
+    inner = importlib.import_module("minivae.fast.inner")
+    monkeypatch.setattr(inner.Table, "from_address", lambda where: SimpleNamespace(nin=7, nout=0, ntypes=-1))
+    with pytest.raises(RuntimeError, match=r"np.tanh of NumPy \d.* does not begin as its header says"):
+        inner.inner.__wrapped__(np.tanh, np.float32)
+
+
+@numba
 def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     offered = {name for name, f in vars(loops).items() if callable(f) and getattr(f, "__module__", "") == loops.__name__
                and not name.startswith("_")} - {"compile_all", "loop"}
-    assert offered == {*PULLBACKS, "adam", "lstm_written_at", "lstm_slopes", "lstm_heard"}
+    assert offered == {*PULLBACKS, "adam", "lstm_go", "lstm_heard"}
     used = []
     spy = SimpleNamespace(**{name: lambda *a, name=name, **o: used.append(name) for name in offered})
     monkeypatch.setattr(fast, "_loops", lambda: spy)
@@ -151,10 +183,10 @@ def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     adam.update(*np.ones((5, 9)), lr=1e-3)
     (h, c), pullback = ops.lstm(*lstm_parts(1, 2, 3, 4, np.float32)[0])
     pullback(h, c)
-    assert used == [*PULLBACKS, "adam", "lstm_written_at", "lstm_slopes", "lstm_heard"]
+    assert used == [*PULLBACKS, "adam", "lstm_go", "lstm_heard"]
     monkeypatch.setattr(fast, "LEAST", 16)             # for so few it is not worth it
     ops.relu(x)[1](x)
-    assert len(used) == 7
+    assert len(used) == 6
 
 
 def trained(threads):

@@ -112,9 +112,10 @@ def through(team, parts, mask):
         return h, c, *pullback(h * h, c)
 
 
-def test_a_thread_that_is_spare_changes_nothing_but_the_last_digits():
+@pytest.mark.parametrize("B", [4, 32])                 # 32: the rows are shared out, too
+def test_a_thread_that_is_spare_changes_nothing_but_the_last_digits(B):
     rng = np.random.default_rng(0)
-    parts, mask = states(T=3 * STEPS + 1, B=4, I=3, H=5), rng.random((3 * STEPS + 1, 4)) < 0.8
+    parts, mask = states(T=3 * STEPS + 1, B=B, I=3, H=5), rng.random((3 * STEPS + 1, B)) < 0.8
     alone, once = through(spare_team(), parts, mask), through(Team(2), parts, mask)
     for a, b in zip(once, alone):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from minivae.parallel import SOLO, Team, lent, spare_team
+from minivae.parallel import SOLO, Team, lent, shared_out, spare_team
 from minivae.parallel.team import PATIENCE
 from minivae.variants import VAEConfig
 
@@ -73,6 +73,18 @@ def test_threads_are_lent_to_one_thread_only():
             raise RuntimeError
         assert spare_team() is team
     assert spare_team() is SOLO
+
+
+def test_what_is_shared_out_is_done_once_by_each_thread_that_gets_some():
+    def part(of):
+        return threading.get_ident(), list(range(10))[of]
+
+    assert shared_out(part, 4) == [(threading.get_ident(), [0, 1, 2, 3])]
+    with lent(Team(3)):
+        for n, parts in ((7, [[0, 1], [2, 3], [4, 5, 6]]), (2, [[0], [1]]), (1, [[0]]), (0, [[]])):
+            threads, done = zip(*shared_out(part, n), strict=True)
+            assert list(done) == parts
+            assert len(set(threads)) == len(parts)
 
 
 @pytest.mark.parametrize(("rows", "spare"), [(8, 2), (64, 1)])
