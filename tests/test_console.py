@@ -121,7 +121,7 @@ def shown(encoding, *arguments):
 
 @pytest.mark.parametrize(("encoding", "chapters", "size", "bound"), [
     ("ascii", CHAPTERS, "28x28", r"ELBO -\d+\.\d\d \+/- \d"),
-    ("cp1252", CHAPTERS[:9], "28×28", r"ELBO -\d+\.\d\d ± \d")], ids=["ascii", "cp1252"])
+    ("cp1252", CHAPTERS[:9:8], "28×28", r"ELBO -\d+\.\d\d ± \d")], ids=["ascii", "cp1252"])
 def test_every_command_on_a_console_that_lacks_letters(encoding, chapters, size, bound, tmp_path):
     """Every chapter's where all letters are lacking; where σ is, and ± is not, some."""
     out = shown(encoding, "-c", SCRIPT, tmp_path, *chapters)

@@ -161,10 +161,10 @@ def test_parts_are_taken_by_whoever_is_free_and_told_in_their_order(monkeypatch,
 
     def first_of_each(part, rng):
         taken.append(part.x[0])
-        if threads > 1 and (part.x[0] == digits.test[0]).all():      # the first part waits until the others have ended
-            assert all_taken.wait(timeout=60)
         if len(taken) == 12:
             all_taken.set()
+        if threads > 1 and (part.x[0] == digits.test[0]).all():      # the first part waits until the others have begun
+            assert all_taken.wait(timeout=60)
         return part.x[0]
 
     found = evaluation.over_parts(trained, digits.test[:115], first_of_each)

@@ -159,7 +159,7 @@ def test_the_page_of_a_convolutional_vae_in_colour_is_small(numbers, monkeypatch
     With an eighth of the draws to round by, too: it is not they that make the page small, nor the rounding good enough.
     """
     monkeypatch.setattr(export, "NUMBERS", numbers)
-    x = (shapes(320, 32)[0] / 255).reshape(320, -1).astype(F)
+    x = (shapes(160, 32)[0] / 255).reshape(160, -1).astype(F)
     model = ConvVAEConfig(32, 32, 3, latents=2).build(images=x)
     fit(model, x, epochs=2, batch_size=32, progress=False)
     text = explorer(model, x, None, (32, 32, 3), title="colours")
