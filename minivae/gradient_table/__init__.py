@@ -151,7 +151,7 @@ TABLE = {
 MODULES = tuple(TABLE)
 SECTIONS = {module.__name__: rows for module, rows in TABLE.items()}
 EXEMPT = {
-    "one_hot": "makes a constant: nothing to differentiate",
+    "one_hot": "makes a constant: nothing to differentiate", "add_by_code": "a part of embedding",
     "bernoulli_sample": "draws", "sparse_gaussian_sample": "draws",
     "precision_factor": "writes out, to look at and to check",
     "sum_of_logs": "a part of bernoulli_nll",

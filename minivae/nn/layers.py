@@ -18,7 +18,7 @@ import numpy as np
 
 from minivae import ops
 from minivae.backend import Array, Generator, Pullback, at_least_one
-from minivae.nn.parameter import Parameter, Product
+from minivae.nn.parameter import Parameter, Product, Uses
 
 Op = Callable[[Array], tuple[Array, Pullback]]
 Initialiser = Callable[[int, int, Generator], np.ndarray]
@@ -120,7 +120,7 @@ class Embedding(Layer):
 
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> None:
             if need_dp:
-                self.table.add(pull(dy, matmul=Product))
+                self.table.add(pull(dy, matmul=Product, add_up=Uses))
 
         return y, pullback
 

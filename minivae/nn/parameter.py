@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivae.backend import Array
+from minivae.ops.arrays import add_by_code
 
 
 class Product(NamedTuple):
@@ -22,6 +23,18 @@ class Product(NamedTuple):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Multiplied out, for whoever takes it for an array: `W.grad += dW`"""
         return np.asarray(self.a @ self.b, dtype)
+
+
+class Uses(NamedTuple):
+    """Which rows of a table were used, and what each use hears, not added up yet        (N,) (N, D)"""
+
+    codes: Array
+    dy: Array
+
+    def add_to(self, rows: Array, first: int) -> None:
+        """To these rows of a table, from the one numbered `first` on."""
+        here = (self.codes >= first) & (self.codes < first + len(rows))
+        add_by_code(rows, self.dy[here], self.codes[here] - first)
 
 
 class Parameter:
@@ -53,13 +66,17 @@ class Parameter:
         self.made()
         self._blank, self._owes = True, owes          # what lies there is the step before's
 
-    def add(self, gradient: Array | Product) -> None:
-        """grad += gradient; a product of few rows is multiplied out later, if the parameter owes.
+    def add(self, gradient: Array | Product | Uses) -> None:
+        """grad += gradient; a product of few rows, and what a table's uses hear, is made later, if the parameter owes.
 
         Raises ValueError for a product that has not the value's size and columns.
         """
         if isinstance(gradient, Product):
             self._owe(gradient)
+        elif isinstance(gradient, Uses):
+            self._uses.append(gradient)
+            if not self._owes:
+                self._make_all()
         elif self._blank:
             self._grad[...] = gradient
             self._blank = False
@@ -80,12 +97,14 @@ class Parameter:
         if not other._blank:
             self._others.append(other._matrix())
         self._owed += other._owed
+        self._uses += other._uses
         other._owed = []
+        other._uses = []
 
     @property
     def pending(self) -> bool:
         """Whether something is owed."""
-        return bool(self._owed or self._others)
+        return bool(self._owed or self._uses or self._others)
 
     def make(self, rows: slice = slice(None)) -> None:
         """Make these rows of the gradient: what was added, and what is owed."""
@@ -100,6 +119,8 @@ class Parameter:
                 room += a @ b
         elif blank:
             room[...] = 0.0
+        for uses in self._uses:
+            uses.add_to(room, rows.start or 0)
         for other in self._others:
             room += other[rows]
 
@@ -107,6 +128,7 @@ class Parameter:
         """All rows were made: nothing is owed."""
         self._blank = False
         self._owed: list[Product] = []
+        self._uses: list[Uses] = []
         self._others: list[Array] = []
 
     def _make_all(self) -> None:

@@ -5,7 +5,7 @@ The laws are those of ops.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,25 +78,28 @@ def embedding(table: Array, *, codes: Array) -> tuple[Array, Pullback]:
     flat, (K, D) = codes.reshape(-1), table.shape
     few = K <= FEW_ROWS or array_module(table) is not np
 
-    def pullback(dy: Array, matmul: Matmul = np.matmul) -> Any:
+    def added_up(codes: Array, dy: Array) -> Array:
+        total = np.zeros_like(dy, shape=(K, D))
+        add_by_code(total, dy, codes)
+        return total
+
+    def pullback(dy: Array, matmul: Matmul = np.matmul, add_up: Callable[[Array, Array], Any] = added_up) -> Any:
         # A row that was used often hears from all its uses: Σ of dy where codes = k.  Of few rows, or on a GPU, that is
         # one product with zeros and ones; of a vocabulary these would be nearly all zeros
         dy = dy.reshape(len(flat), D)
         if few:
             return matmul(one_hot(flat, classes=K, dtype=dy.dtype).T, dy)
-        return _sums_by_code(dy, flat, K)
+        return add_up(flat, dy)
 
     return table[codes], pullback
 
 
-def _sums_by_code(dy: Array, codes: Array, K: int) -> Array:
-    """Σ of dy where codes = k, one after the other        (N, D) (N,) -> (K, D)
+def add_by_code(total: Array, dy: Array, codes: Array) -> None:
+    """total[k] += Σ of dy where codes = k, one after the other, in place        (K, D) (N, D) (N,)
 
     Number by number, which NumPy does sooner than row by row.  Of 3,000 rows of 64 and 960 codes: 0.1 ms; as a product,
     6 ms.
     """
     D = dy.shape[1]
-    total = np.zeros_like(dy, shape=(K, D))
     places = codes.astype(np.intp)[:, None] * D + np.arange(D)       # codes may be of a type too small for these
     np.add.at(total.reshape(-1), places.ravel(), dy.ravel())
-    return total

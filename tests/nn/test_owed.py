@@ -14,7 +14,7 @@ from minivae import ops
 from minivae.backend import device
 from minivae.nn import Adam, Arena, Linear, Parameter, Workers
 from minivae.nn.arena import Tile
-from minivae.nn.parameter import Product
+from minivae.nn.parameter import Product, Uses
 from minivae.parallel import Team
 from minivae.variants import VAEConfig, VAEGANConfig
 
@@ -95,6 +95,27 @@ def test_anothers_gradient_is_added_row_by_row(mine):
         p.make(rows)
     p.made()
     assert np.array_equal(p.grad, mine + np.arange(27.0).reshape(9, 3))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+@pytest.mark.parametrize("owes", [True, False])
+def test_what_a_tables_uses_hear_is_added_up_later_some_rows_by_each_thread(owes, kind):
+    p, q, expected = parameter(250, 3), parameter(250, 3), np.zeros((250, 3))
+    for table in (p, q, p):
+        table._owes = owes
+        codes, dy = RNG.integers(250, size=400).astype(kind), RNG.standard_normal((400, 3))
+        np.add.at(expected, codes, dy)
+        table.add(Uses(codes, dy))
+        assert table.pending == owes
+    p.owe(q)
+    for rows in (slice(100, 250), slice(0, 1), slice(1, 100)):
+        p.make(rows)
+    p.made()
+    assert not p.pending
+    np.testing.assert_allclose(p.grad, expected, rtol=1e-12, atol=1e-12)
+    p.add(Uses(codes[:1], dy[:1]))
+    expected[codes[0]] += dy[0]
+    np.testing.assert_allclose(p.grad, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_a_product_may_be_taken_for_an_array():
