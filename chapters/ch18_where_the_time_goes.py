@@ -181,7 +181,9 @@ def race(models, images, batch, steps, bursts):
 # holds it then, ours sleeps until it is woken, and that takes longer than the other's line did.  By then the lock may be gone
 # again; so after five milliseconds, a whole step, Python tells the other to wait.  `Team` makes that a tenth of a millisecond.
 #
-# So what counts is not only how much a call computes, but how often one is made: few and large calls.  Here each of two
+# So what counts is not only how much a call computes, but how often one is made: few and large calls.  (A compiled loop is
+# one, however long: with Numba the steps of an LSTM are, both ways, with NumPy's own loops for tanh and products in their
+# midst, and two threads that take half of the sentences each never meet.)  Here each of two
 # threads multiplies arrays of its own, which share nothing but that lock, beside one thread alone.  (From Python 3.13 on
 # there is one without it, "free-threaded": there the two lines should meet.)
 

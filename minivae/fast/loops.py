@@ -3,7 +3,7 @@ of NumPy, bit by bit.
 
 So no `fastmath`, which would let the compiler reorder or merge operations: what is gained is the memory that is not
 read and written again.  `error_model="numpy"`: a division may give ∞; else each is watched, and none is vectorised.
-exp and log stay NumPy's, which are vectorised; the wheels' are not.
+tanh stays NumPy's, which is vectorised (the wheels' is not), and so do products: `inner` calls them.
 """
 
 from __future__ import annotations
