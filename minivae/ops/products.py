@@ -18,8 +18,8 @@ from minivae.backend import Array, array_module
 
 SMALL = 100**3             # multiplications: OpenBLAS, kernel/x86_64/sgemm_small_kernel_permit_skylakex.c
 ROWS, EIGHT = 24, 8        # rows that its loops take without a rest
-COLUMNS, THIN = 64, 128     # columns, likewise
-MOST = SMALL // (EIGHT * COLUMNS)
+COLUMNS, THIN = 64, 128    # columns, likewise; that are few
+MOST = SMALL // (EIGHT * COLUMNS)              # rows of b: with more of them, eight rows of a are not small
 FEW, MANY, MANY_TO_TURN = 16, 256, 96          # rows that are not worth it; that are too many for it
 WIDE = 256                 # columns that are enough
 WITH_SMALL_LOOPS = ("SkylakeX", "Cooperlake", "SapphireRapids")                # OpenBLAS's names of processors
@@ -44,10 +44,9 @@ def by_columns(a: Array, b: Array) -> Array:
     Some columns of b stay near while all rows meet them; in one call, for which Python is let go once.
     """
     (N, K), F = a.shape, b.shape[1]
-    m = rows_at_once(a, K * COLUMNS, EIGHT)
     if not (EIGHT <= N <= MANY and WIDE <= K <= MOST and F >= WIDE and small_loops_for(a, b)):
         return a @ b
-    y, whole = np.empty_like(b, shape=(N, F)), F - F % COLUMNS
+    y, whole, m = np.empty_like(b, shape=(N, F)), F - F % COLUMNS, rows_at_once(a, K * COLUMNS, EIGHT)
     lots = b[:, :whole].reshape(K, -1, 1, COLUMNS).transpose(1, 2, 0, 3)           # by columns, then by rows
     for rows, each in ((slice(0, N - N % m), m), (slice(N - N % m, N), N % m)):
         if rows.start < rows.stop:

@@ -163,5 +163,6 @@ def spare_team() -> Team:
 
 def shared_out(work: Callable[[slice], R], n: int) -> list[R]:
     """work(part) for parts of 0 … n, one for each of these threads, but none empty."""
-    parts = shares(n, max(1, min(n, spare_team().threads)))
-    return spare_team().run(lambda i: work(parts[i]), len(parts))
+    team = spare_team()
+    parts = shares(n, max(1, min(n, team.threads)))
+    return team.run(lambda i: work(parts[i]), len(parts))

@@ -135,7 +135,7 @@ def test_jax_adam_is_adam():
 def test_a_command_writes_what_it_measured(tmp_path, capsys):
     """minivae alone: no ratios, but times, a breakdown that adds up, and files that say so."""
     arguments = ["--contenders", "minivae", "products", "--bursts", "2", "--threads", "1", "--quick"]
-    rows = ("a", "f batch 32")
+    rows = ("a", "d", "f batch 32")
     assert main(["bench", "--rows", *rows, *arguments, "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.md", "bench.png"}
     found = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
@@ -223,6 +223,20 @@ def test_a_burst_beside_other_work_is_measured_again(monkeypatch):
     assert result["beside"] == {"minivae": 1, "torch": 0}
     page = report.markdown({"machine": machine.machine(), "cores": 2, "notes": [], "rows": {"d": result}})
     assert "beside other work, also when measured again: 1 of 3 bursts of minivae in row d." in page
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_what_several_steps_take_at_first_is_not_counted(steps, monkeypatch):
+    """One by itself, a long one, is."""
+    monkeypatch.setattr(worker, "SETTLING", 0.05)
+    taken, waits = [], []
+    work = worker.Work(lambda: (time.sleep(0.01), taken.append(len(waits))), lambda x, eps: {},
+                       lambda: waits.append(len(taken)))
+    found = worker.timed(work, steps)
+    assert taken.count(1) == steps
+    assert (taken.count(0) > 0) == (steps > 1)
+    assert waits == [taken.count(0), len(taken)]
+    assert found["seconds"] >= 0.01 * steps
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/stat"), reason="only Linux tells how busy a core is")

@@ -127,16 +127,15 @@ def is_fit(case, inputs):
     return all((np.abs(y) < 1e50).all() for y in (*table.as_tuple(value), *table.as_tuple(gradients)))
 
 
-@pytest.mark.parametrize(("scale", "every"), [
-    (1e-9, 3), (1e9, 1), *(pytest.param(10.0**e, 1, marks=pytest.mark.slow) for e in (-9, -6, -3, 3, 6))])
-def test_the_library_s_ops_are_right_at_every_scale(scale, every):
+@pytest.mark.parametrize("scale", [1e-9, 1e9, *(pytest.param(10.0**e, marks=pytest.mark.slow) for e in (-6, -3, 3, 6))])
+def test_the_library_s_ops_are_right_at_every_scale(scale):
     seen = set()
-    for case in cases()[::every]:
+    for case in cases():
         inputs = [scale * x for x in case.inputs]
         if not case.parameters and is_fit(case, inputs):
             seen.add(case.subject)
             assert not gradcheck(case.function, *inputs, name=case.name, **case.constants).failed
-    assert len(seen) >= 50 / every
+    assert len(seen) >= 50
 
 
 # ── many entries ──────────────────────────────────────────────────────────────────────────────

@@ -25,10 +25,9 @@ def test_pullback_agrees_with_finite_differences(case):
     assert ("on the kink" in case.name) == any(row.kinks for row in report.rows)
 
 
-@pytest.mark.parametrize(("seed", "every"), [
-    (1, 3), *(pytest.param(seed, 1, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_the_table_holds_at_other_points(seed, every):
-    for case in cases(seed)[::every]:
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_table_holds_at_other_points(seed):
+    for case in cases(seed):
         if "VAE" not in case.name:
             check(case)
 
