@@ -182,6 +182,17 @@ class VAE(Model):
 
         return (nll, log_q - log_p), pullback
 
+    def monte_carlo_values(self, *, x: Array, eps: Array) -> tuple[Array, Array]:
+        """The values of `monte_carlo_terms`, for many draws: the decoder sees some at a time        -> (L·B,) (L·B,)"""
+        self._check(x, eps)
+        (z, logdet), _ = self.posterior_samples(x=x, eps=eps)
+
+        def nll(z: Array) -> Array:
+            return self.likelihood(self.decoder(z)[0], x=repeat(x, samples=len(z) // len(x))[0])[0]
+
+        log_q = standard_normal_log_prob(eps.reshape(z.shape))[0] - logdet
+        return by_rows(nll, z, multiple=len(x)), log_q - self.prior.log_prob(z)[0]
+
     def log_joint(self, z: Array, *, x: Array) -> tuple[Array, Pullback]:
         """log p(x, z) = log p(x|z) + log p(z)        z (B, Z), x (B, X) -> (B,)
 
@@ -243,7 +254,7 @@ class VAE(Model):
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(x, z) − log q(z|x) for K samples z ~ q(z|x)        (B, X) -> (K, B)"""
         x = as_batch(batch).x
-        nll, kl = self.monte_carlo_terms(x=x, eps=self._noise(rng, samples, len(x)))[0]
+        nll, kl = self.monte_carlo_values(x=x, eps=self._noise(rng, samples, len(x)))
         return -(nll + kl).reshape(samples, len(x))
 
     def encode(self, batch: Data) -> tuple[Array, Array]:
@@ -252,7 +263,7 @@ class VAE(Model):
 
     def decode(self, z: Array) -> Array:
         """E[x|z], (B, X)"""
-        return by_rows(lambda part: self.likelihood.mean(self.decoder(part)[0]), z, columns=self.pixels,
+        return by_rows(lambda part: self.likelihood.mean(self.decoder(part)[0]), z, shape=(self.pixels,),
                        team=self.workers.team)
 
     def sample(self, n: int, rng: Generator) -> Array:

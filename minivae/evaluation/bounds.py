@@ -22,6 +22,7 @@ from minivae.ops import logsumexp
 
 R = TypeVar("R")
 ROWS = {"cpu": 400, "cuda": 20_000}        # images × samples at once, per thread: what a core's cache holds
+DRAWS = {"cpu": 1000, "cuda": 20_000}      # of one image at once: a model asks its encoder once for all of them
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def log_mean_weights(log_weights: Callable[[Batch, Generator, int], Array], mode
     In chunks of draws and of examples: memory grows with neither.  Raises ValueError as `log_likelihoods`.
     """
     at_least_one(samples=samples)
-    at_once = -(-samples // -(-samples // ROWS[model.device.name]))              # in equal chunks
+    at_once = -(-samples // -(-samples // DRAWS[model.device.name]))             # in equal chunks
 
     def bounds(part: Batch, rng: Generator) -> np.ndarray:
         total = None

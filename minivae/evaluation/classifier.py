@@ -86,7 +86,7 @@ class Classifier(ExactModel):
 
     def features(self, x: Array) -> Array:
         """The last hidden layer, before its relu        (N, X) -> (N, features)"""
-        return by_rows(lambda part: self.trunk(part)[0], x, columns=self.width, team=self.workers.team)
+        return by_rows(lambda part: self.trunk(part)[0], x, shape=(self.width,), team=self.workers.team)
 
     def predict(self, x: Array) -> Array:
         """The likeliest label of each image        (N, X) -> (N,)"""

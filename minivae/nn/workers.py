@@ -24,6 +24,7 @@ from minivae.parallel import ALONE, SOLO, Processes, Team, keep_memory, lent, qu
 
 FEW, MANY = 32, 64         # rows: a product of fewer takes hardly less time; more are worth a thread in any network
 WORK = 2**24               # between: rows × weights.  Right on two AVX2 cores; both hold where nothing was measured
+AT_ONCE = {"cpu": 250, "cuda": 20_000}         # rows through a network: what a core's cache holds, what fills a GPU
 ROW = 2**17                # weights: a row costs as much as so many more, for its pixels' exponentials and logarithms
 Share = Callable[[Any, slice], tuple[Array, ...]]
 
@@ -210,18 +211,21 @@ class Crew:
             workers.processes = processes
 
 
-def by_rows(function: Callable[[Array], Array], x: Array, *, columns: int, team: Team, rows: int = 250) -> Array:
+def by_rows(function: Callable[[Array], Array], x: Array, *, shape: tuple[int, ...] = (), team: Team = SOLO,
+            multiple: int = 1, rows: int | None = None) -> Array:
     """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn.
 
-    (N, …) -> (N, columns)
+    (N, …) -> (N, *shape)        rows   at a time, about, and a multiple of `multiple`; as many as are quickest if None
     """
-    if len(x) <= rows:
+    most = rows or AT_ONCE["cpu" if isinstance(x, np.ndarray) else "cuda"]
+    if len(x) <= most:
         return function(x)
-    y, starts = np.empty_like(x, shape=(len(x), columns)), range(0, len(x), rows)
+    each = max(1, most // multiple) * multiple
+    y, starts = np.empty_like(x, shape=(len(x), *shape)), range(0, len(x), each)
 
     def work(i: int) -> None:
         for start in starts[i::team.threads]:
-            y[start:start + rows] = function(x[start:start + rows])
+            y[start:start + each] = function(x[start:start + each])
 
     team.run(work)
     return y

@@ -20,7 +20,7 @@ SMALL = 100**3             # multiplications: OpenBLAS, kernel/x86_64/sgemm_smal
 ROWS, EIGHT = 24, 8        # rows that its loops take without a rest
 COLUMNS, THIN = 64, 128    # columns, likewise; that are few
 MOST = SMALL // (EIGHT * COLUMNS)              # rows of b: with more of them, eight rows of a are not small
-FEW, MANY, MANY_TO_TURN = 16, 256, 96          # rows that are not worth it; that are too many for it
+FEW, MANY, MANY_TO_TURN = 16, 1024, 96         # rows that are not worth it; that are too many for it
 WIDE = 256                 # columns that are enough
 WITH_SMALL_LOOPS = ("SkylakeX", "Cooperlake", "SapphireRapids")                # OpenBLAS's names of processors
 

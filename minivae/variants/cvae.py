@@ -29,8 +29,8 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one, device
 from minivae.batch import as_batch
 from minivae.distributions import gaussian_kl_between, gaussian_log_prob, reparameterize
-from minivae.nn import Data, Layer, Linear, Model, Optimizer, Sequential, mlp
-from minivae.ops import concat, repeat
+from minivae.nn import Data, Layer, Linear, Model, Optimizer, Sequential, by_rows, mlp
+from minivae.ops import concat, repeat_each
 from minivae.parts import Likelihood, likelihood, terms
 from minivae.vae import Encoder
 from minivae.variants.mlp_vae import start_at
@@ -170,18 +170,27 @@ class CVAE(Model):
         batch = as_batch(batch)
         guess, told = self._guess(batch.x)
         moments = (*self.recognition(concat(told, batch.y)[0])[0], *self.prior(told)[0])
-        mean, logvar, mean_p, logvar_p, guess, told, y = self._repeated(samples, *moments, guess, told, batch.y)
+        (mean, logvar, mean_p, logvar_p), _ = repeat_each(*moments, samples=samples)
         z, _ = reparameterize(mean, logvar, eps=self._noise(rng, len(mean)))
         log_ratio = gaussian_log_prob(z, mean_p, logvar_p)[0] - gaussian_log_prob(z, mean, logvar)[0]
-        return (log_ratio - self._nll(z, guess, told, y)[0]).reshape(samples, -1)
+        return log_ratio.reshape(samples, -1) - self._nll_of_draws(z, guess, told, batch.y)
 
     def prior_log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(y|x, z) for K draws of p(z|x), which do not know y        -> (K, B)"""
         batch = as_batch(batch)
         guess, told = self._guess(batch.x)
-        mean, logvar, guess, told, y = self._repeated(samples, *self.prior(told)[0], guess, told, batch.y)
+        (mean, logvar), _ = repeat_each(*self.prior(told)[0], samples=samples)
         z, _ = reparameterize(mean, logvar, eps=self._noise(rng, len(mean)))
-        return -self._nll(z, guess, told, y)[0].reshape(samples, -1)
+        return -self._nll_of_draws(z, guess, told, batch.y)
+
+    def _nll_of_draws(self, z: Array, *given: Array) -> Array:
+        """−log p(y|x, z) of K draws of z for each example, some at a time        (K·B, Z) (B, …) ×3 -> (K, B)"""
+        B = len(given[0])
+
+        def nll(z: Array) -> Array:
+            return self._nll(z, *repeat_each(*given, samples=len(z) // B)[0])[0]
+
+        return by_rows(nll, z, multiple=B).reshape(-1, B)
 
     # ── predictions ───────────────────────────────────────────────────────────────────────────────
 
@@ -205,10 +214,6 @@ class CVAE(Model):
 
     def _noise(self, rng: Generator, rows: int) -> Array:
         return rng.standard_normal((rows, self.latents), dtype=self.dtype)
-
-    @staticmethod
-    def _repeated(samples: int, *arrays: Array) -> list[Array]:
-        return [repeat(array, samples=samples)[0] for array in arrays]
 
 
 @dataclass(frozen=True)

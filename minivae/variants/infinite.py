@@ -181,7 +181,7 @@ class InfiniteVAE(Model):
         x = as_batch(batch).x
         eps = rng.standard_normal((samples, len(x), self.latents), dtype=self.dtype)
         vaes, log_pi = self.mixture()
-        each = [vae.monte_carlo_terms(x=x, eps=eps)[0] for vae in vaes]
+        each = [vae.monte_carlo_values(x=x, eps=eps) for vae in vaes]
         return logsumexp(_joint(log_pi, each))[0].reshape(samples, len(x))
 
     def check(self, data: Data, name: str = "x") -> None:

@@ -42,8 +42,8 @@ from minivae.distributions import (
     reparameterize,
     standard_normal_log_prob,
 )
-from minivae.nn import Data, Layer, Linear, Model, Optimizer, mlp
-from minivae.ops import concat, one_hot, repeat, softplus
+from minivae.nn import Data, Layer, Linear, Model, Optimizer, by_rows, mlp
+from minivae.ops import concat, one_hot, repeat_each, softplus
 from minivae.vae import Encoder
 
 QUIET = 1e-4                           # the least σ²: 40 dB below the mean power of a recording
@@ -140,11 +140,16 @@ class SourceVAE(Model):
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(s, z|c) − log q(z|s, c) for K draws of q        -> (K, B)"""
         batch = as_batch(batch)
-        power, c = (repeat(array, samples=samples)[0] for array in (batch.x, self.told(batch.y)))
-        q, _ = self.q(power=power, c=c)
-        z, _ = reparameterize(*q, eps=self._noise(rng, len(power)))
-        nll, _ = complex_gaussian_nll(self.logvar(z, c)[0], power=power)
-        return (standard_normal_log_prob(z)[0] - gaussian_log_prob(z, *q)[0] - nll).reshape(samples, -1)
+        given = batch.x, self.told(batch.y)
+        q, _ = repeat_each(*self.q(power=given[0], c=given[1])[0], samples=samples)
+        z, _ = reparameterize(*q, eps=self._noise(rng, len(q[0])))
+
+        def nll(z: Array) -> Array:
+            (power, c), _ = repeat_each(*given, samples=len(z) // len(batch))
+            return complex_gaussian_nll(self.logvar(z, c)[0], power=power)[0]
+
+        log_ratio = standard_normal_log_prob(z)[0] - gaussian_log_prob(z, *q)[0]
+        return (log_ratio - by_rows(nll, z, multiple=len(batch))).reshape(samples, -1)
 
     # ── what one asks of it ───────────────────────────────────────────────────────────────────────
 

@@ -49,8 +49,8 @@ from minivae.distributions import (
     reparameterize,
     standard_normal_log_prob,
 )
-from minivae.nn import Data, Layer, Linear, Model, Optimizer, Parameter
-from minivae.ops import concat, log_softmax, logsumexp, one_hot, repeat
+from minivae.nn import Data, Layer, Linear, Model, Optimizer, Parameter, by_rows
+from minivae.ops import concat, log_softmax, logsumexp, one_hot, repeat, repeat_each
 from minivae.parts import Likelihood
 
 
@@ -237,16 +237,19 @@ class M2(Model):
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log Σ_y p(x, y, z_y) / q(z_y|x, y) for K draws of a z for each class: no guess of y is needed    -> (K, B)"""
-        x = as_batch(batch).x
-        return self._log_weight(repeat(x, samples=samples)[0], rng).reshape(samples, len(x))
+        return self._log_weights(as_batch(batch).x, rng, samples)
 
-    def _log_weight(self, x: Array, rng: Generator) -> Array:
+    def _log_weights(self, x: Array, rng: Generator, samples: int) -> Array:
         C, B, y = self.classes, len(x), self._every_class(x)
-        q, _ = self.encoder(x, y=y)
-        z, _ = reparameterize(*q, eps=self._noise(rng, C * B))
-        nll, _ = self.likelihood(self.decoder(concat(z, y)[0])[0], x=repeat(x, samples=C)[0])
-        log_ratio = standard_normal_log_prob(z)[0] - gaussian_log_prob(z, *q)[0] - nll
-        return logsumexp(log_ratio.reshape(C, B).T + self.log_prior(x))[0]
+        q, _ = repeat_each(*self.encoder(x, y=y)[0], samples=samples)                # asked once for all draws
+        z, _ = reparameterize(*q, eps=self._noise(rng, samples * C * B))
+
+        def nll(z: Array) -> Array:
+            (told, _), (seen, _) = repeat(y, samples=len(z) // (C * B)), repeat(x, samples=len(z) // B)
+            return self.likelihood(self.decoder(concat(z, told)[0])[0], x=seen)[0]
+
+        log_ratio = standard_normal_log_prob(z)[0] - gaussian_log_prob(z, *q)[0] - by_rows(nll, z, multiple=C * B)
+        return logsumexp(log_ratio.reshape(samples, C, B).swapaxes(1, 2) + self.log_prior(x))[0]
 
     # ── predictions ───────────────────────────────────────────────────────────────────────────────
 

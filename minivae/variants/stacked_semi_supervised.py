@@ -23,8 +23,8 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, at_least_one
 from minivae.batch import Batch, as_batch
 from minivae.distributions import gaussian_kl, gaussian_log_prob, reparameterize
-from minivae.nn import Data, Layer, Optimizer
-from minivae.ops import concat, one_hot
+from minivae.nn import Data, Layer, Optimizer, by_rows
+from minivae.ops import concat, one_hot, repeat
 from minivae.parts import Likelihood
 from minivae.variants.semi_supervised import M2, LabelEncoder
 
@@ -125,10 +125,13 @@ class M1M2(M2):
             drawn.append((self.m1_likelihood(self.m1_decoder(z)[0], x=x)[0], log_q + nll + kl))
         return self.mean_of(drawn)
 
-    def _log_weight(self, x: Array, rng: Generator) -> Array:
-        """log p(x|z₁) + log Σ_y p(z₁, y, z_y) / q(z_y|z₁, y) − log q(z₁|x)        -> (B,)"""
-        z, log_q = self.draw(x, self._m1_noise(rng, len(x)))
-        return super()._log_weight(z, rng) - self.m1_likelihood(self.m1_decoder(z)[0], x=x)[0] - log_q
+    def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
+        """log p(x|z₁) + log Σ_y p(z₁, y, z_y) / q(z_y|z₁, y) − log q(z₁|x) for K draws of them all        -> (K, B)"""
+        def weights(x: Array) -> Array:
+            z, log_q = self.draw(x, self._m1_noise(rng, len(x)))
+            return self._log_weights(z, rng, 1)[0] - self.m1_likelihood(self.m1_decoder(z)[0], x=x)[0] - log_q
+
+        return by_rows(weights, repeat(as_batch(batch).x, samples=samples)[0]).reshape(samples, -1)
 
     # ── predictions ───────────────────────────────────────────────────────────────────────────────
 

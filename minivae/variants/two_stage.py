@@ -26,7 +26,7 @@ import numpy as np
 from minivae.backend import Array, Device, Generator, Pullback, device
 from minivae.batch import as_batch
 from minivae.distributions import standard_normal_log_prob
-from minivae.nn import Crew, Data, Layer, Linear, Model, Optimizer, Sequential, mlp
+from minivae.nn import Crew, Data, Layer, Linear, Model, Optimizer, Sequential, by_rows, mlp
 from minivae.ops import concat, repeat
 from minivae.parts import GaussianShared, InUnits, Objective
 from minivae.vae import VAE, Encoder
@@ -117,9 +117,11 @@ class TwoStage(Model):
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(x, z, u) − log q(z, u|x) for K draws of both        (B, X) -> (K, B)"""
-        x, _ = repeat(as_batch(batch).x, samples=samples)
-        z, nll, log_q = self.codes(x=x, eps=rng.standard_normal((len(x), self.latents), dtype=self.dtype))
-        return (self.second.log_weights(z, rng)[0] - nll - log_q).reshape(samples, -1)
+        def weights(x: Array) -> Array:
+            z, nll, log_q = self.codes(x=x, eps=rng.standard_normal((len(x), self.latents), dtype=self.dtype))
+            return self.second.log_weights(z, rng)[0] - nll - log_q
+
+        return by_rows(weights, repeat(as_batch(batch).x, samples=samples)[0]).reshape(samples, -1)
 
     def check(self, data: Data, name: str = "x") -> None:
         self.first.check(data, name)

@@ -255,4 +255,4 @@ def test_decoding_in_parts_changes_nothing():
     for team in (SOLO, Team(3)):
         model.workers.team = team
         np.testing.assert_allclose(model.decode(z), expected, rtol=1e-12)
-        np.testing.assert_array_equal(by_rows(lambda part: part[:, :2], z, columns=2, team=team, rows=100), z[:, :2])
+        np.testing.assert_array_equal(by_rows(lambda part: part[:, :2], z, shape=(2,), team=team, rows=100), z[:, :2])
