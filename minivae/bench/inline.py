@@ -65,7 +65,7 @@ class Inline:
 def bernoulli(logits: Array, x: Array, dnll: Array) -> tuple[Array, Array]:
     """distributions.bernoulli_nll and its pullback in one go: −log p(x), and its gradient"""
     e = np.abs(logits)
-    nll = 0.5 * (np.einsum("bx->b", e) + np.einsum("bx->b", logits)) - np.vecdot(x, logits)
+    nll = 0.5 * (np.einsum("bx->b", e) + np.einsum("bx->b", logits)) - np.einsum("bx,bx->b", x, logits)
     np.exp(np.negative(e, out=e), out=e)
     e += 1.0
     nll += sum_of_logs(e)

@@ -29,7 +29,7 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     """
     alike(logits=logits, x=x)
     e = np.abs(logits)                                # softplus(a) = log(1 + e^−|a|) + ½ (|a| + a)
-    nll = 0.5 * (_sum(e) + _sum(logits)) - np.vecdot(x, logits)
+    nll = 0.5 * (_sum(e) + _sum(logits)) - np.einsum("bx,bx->b", x, logits)
     np.exp(np.negative(e, out=e), out=e)              # one exponential serves value and pullback
     e += 1.0
     nll += sum_of_logs(e)

@@ -167,11 +167,15 @@ class Sequential(Several):
             pulls.append(pull)
 
         def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Array | None:
-            for pull in reversed(pulls[1:]):
+            last = 0 if need_dx else self._first_to_learn()           # what comes before it has nobody to tell
+            for pull in reversed(pulls[last + 1:]):
                 dy = pull(dy, need_dp=need_dp)
-            return pulls[0](dy, need_dx=need_dx, need_dp=need_dp)
+            return pulls[last](dy, need_dx=need_dx, need_dp=need_dp)
 
         return x, pullback
+
+    def _first_to_learn(self) -> int:
+        return next((i for i, layer in enumerate(self.layers) if layer.parameters()), 0)
 
 
 class Residual(Layer):

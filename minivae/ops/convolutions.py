@@ -14,7 +14,8 @@ import numpy as np
 
 from minivae.backend import Array, Pullback
 from minivae.ops.dense import Cotangents
-from minivae.ops.patches import Patches, correlate, heard_by_all, heard_by_bias, heard_by_weights, window
+from minivae.ops.patches import Patches, correlate, heard_by_all, heard_by_bias, heard_by_both, heard_by_weights, window
+from minivae.ops.products import by_lines
 
 
 def conv2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: int = 0) -> tuple[Array, Pullback]:
@@ -57,11 +58,8 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
         raise ValueError(f"conv_transpose2d: padding {padding} cuts away everything of an image of shape {x.shape}")
 
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
-        seen = Patches(dy, taps=window(k, -padding), size=x.shape[1:3], stride=stride)     # what conv2d would see
-        dx = correlate(seen, W) if need_dx else None
-        if not need_dp:
-            return dx, None, None
-        return dx, heard_by_weights(x, seen).reshape(W.shape), heard_by_bias(dy)
+        dx, dW = heard_by_both(dy, x, W, taps=window(k, -padding), stride=stride, need_dx=need_dx, need_dp=need_dp)
+        return dx, dW, heard_by_bias(dy) if need_dp else None                              # what conv2d would see
 
     y = _spread(x, W, stride, padding, (len(x), height, width, C))
     y += b
@@ -97,22 +95,31 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     """The adjoint of `correlate` for images of this shape        (B, H', W', F) -> (B, H, W, C)
 
     Written as scattering, patches would be added onto overlapping places.  But a pixel at s·q + a hears only those
-    W[a + s·m] whose patch began m places before: so gather, for each q, the m = 0 … ⌈k/s⌉ − 1 outputs behind it, let
-    one product make all s×s pixels a of the place q, and lay them side by side.  Places that are padding and nothing
-    else are not made.
+    W[a + s·m] whose patch began m places before: so gather, for each q, the m = 0 … ⌈k/s⌉ − 1 outputs behind it.  Every
+    s-th line of x has the same a: of these one product makes s neighbouring pixels for each place.
     """
     (k, _, C, F), (B, H, width, _), s = W.shape, shape, stride
     if C * s * s < 16:                                                    # a product of few columns: scatter instead
         return _scatter(y, W, stride, padding, shape)
     M, first, cut = -(-k // s), padding // s, padding % s
-    places = [-(-(n + padding) // s) - first for n in (H, width)]         # q = first … first + places − 1
+    down, right = (-(-(n + padding) // s) - first for n in (H, width))    # q = first … first + places − 1
     kernel = np.zeros_like(W, shape=(M * s, M * s, C, F))
     kernel[:k, :k] = W
     kernel = kernel.reshape(M, s, M, s, C, F)[::-1, :, ::-1]              # a window begins with the farthest behind
-    kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(M * M, F, s * s * C)
-    x = correlate(Patches(y, taps=window(M, first - (M - 1)), size=places), kernel)
-    x = x.reshape(B, *places, s, s, C).transpose(0, 1, 3, 2, 4, 5).reshape(B, places[0] * s, places[1] * s, C)
-    return x if x.shape == shape else x[:, cut:cut + H, cut:cut + width].copy()
+    kernel = kernel.transpose(1, 0, 2, 5, 3, 4).reshape(s, M * M * F, s * C)
+    seen = Patches(y, taps=window(M, first - (M - 1)), size=(down, right), beside=2 * s * C)
+    if s == 1:
+        return correlate(seen, kernel[0])
+    x = np.empty_like(y, shape=shape, order="C")
+    lines = x.reshape(B, H, width * C)
+    for some, rows in seen:
+        rows = rows.reshape(-1, down, right, M * M * F)
+        for line in range(min(s, H)):                                     # s·q + a − cut, from its first q on
+            q, a = divmod(line + cut, s)
+            heard = (M + (a - k) // s) * M * F                            # before: W[a + s·m] that are beyond k, and 0
+            made = by_lines(rows[:, q:q + -(-(H - line) // s), :, heard:], kernel[a, heard:])
+            lines[some, line::s] = made.reshape(*made.shape[:2], -1)[:, :, cut * C:(cut + width) * C]
+    return x
 
 
 def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:

@@ -99,21 +99,30 @@ def heard_by_bias(dy: Array) -> Array:
 def heard_by_all(dy: Array, x: Array, W: Array, *, taps: Taps, need_dx: bool, need_dp: bool) -> Cotangents:
     """dx, dW and db of `correlate(Patches(x, taps), W) + b`, stride 1
 
-    Whoever sees a pixel at (down, right) lies at (−down, −right) of it.  So its patch of dy is what all of these say:
-    dx is that times Wᵀ, and dW adds up its products with x.
+    Whoever sees a pixel at (down, right) lies at (−down, −right) of it: its patch of dy is what all of these say.
     """
     n, (C, F) = len(taps), W.shape[-2:]
-    kernel = W.reshape(n, C, F)[::-1].transpose(0, 2, 1).reshape(n * F, C)
-    dx, products = np.empty_like(x, order="C"), list[Array]()
-    for some, rows in Patches(dy, taps=_opposite(taps), size=x.shape[1:3], beside=C):
-        if need_dx:
-            by_rows(rows, kernel, out=dx[some].reshape(len(rows), C))
+    kernel = W.reshape(n, C, F)[::-1].transpose(0, 2, 1)
+    dx, dkernel = heard_by_both(dy, x, kernel, taps=_opposite(taps), need_dx=need_dx, need_dp=need_dp)
+    if dkernel is None:
+        return dx, None, None
+    return dx, dkernel[::-1].transpose(0, 2, 1).reshape(W.shape), heard_by_bias(dy)
+
+
+def heard_by_both(dy: Array, x: Array, kernel: Array, *, taps: Taps, stride: int = 1, need_dx: bool,
+                  need_dp: bool) -> tuple[Array | None, Array | None]:
+    """dx and dkernel, where all that a pixel of x was multiplied to by the kernel lies in one patch of dy
+
+    dx is that patch times the kernel, and dkernel adds up its products with x: patches are made once for both.
+    """
+    C, dx, products = x.shape[3], np.empty_like(x, order="C") if need_dx else None, list[Array]()
+    matrix = kernel.reshape(kernel.size // C, C)
+    for some, rows in Patches(dy, taps=taps, size=x.shape[1:3], stride=stride, beside=C):
+        if dx is not None:
+            by_rows(rows, matrix, out=dx[some].reshape(len(rows), C))
         if need_dp:
             products.append(over_rows(rows, x[some].reshape(len(rows), C)))
-    if not need_dp:
-        return dx if need_dx else None, None, None
-    dW = sum(products, np.zeros_like(kernel)).reshape(n, F, C)[::-1].transpose(0, 2, 1).reshape(W.shape)
-    return dx if need_dx else None, dW, heard_by_bias(dy)
+    return dx, sum(products, np.zeros_like(matrix)).reshape(kernel.shape) if need_dp else None
 
 
 def _windows(x: Array, n: int, taps: Taps, size: Sequence[int], stride: int) -> tuple[Array, list[Array]]:

@@ -129,6 +129,34 @@ def test_need_dx_false_spares_dx_and_nothing_else(kind, rng):
     assert all(np.array_equal(a, b) for a, b in zip(*found))
 
 
+def test_nobody_is_asked_for_the_gradient_of_the_data_before_the_first_layer_that_learns(rng):
+    """An image network begins with a Reshape: the convolution behind it would find a dx that is thrown away."""
+    asked = []
+
+    class Told(Layer):
+        """Passes everything through, and notes what it is asked for; learns if it has a parameter."""
+
+        def __init__(self, name, learns):
+            self.name = name
+            if learns:
+                self.b = Parameter(np.zeros(1))
+
+        def __call__(self, x):
+            def pullback(dy, need_dx=True, need_dp=True):
+                asked.append((self.name, need_dx))
+                return dy if need_dx else None
+
+            return x, pullback
+
+    _, pullback = Sequential(Told("shape", False), Told("first", True), Told("active", False), Told("last", True))(
+        np.ones((2, 3)))
+    assert pullback(np.ones((2, 3)), need_dx=False) is None
+    assert asked == [("last", True), ("active", True), ("first", False)]
+    asked.clear()
+    assert pullback(np.ones((2, 3))) is not None
+    assert asked == [("last", True), ("active", True), ("first", True), ("shape", True)]
+
+
 def test_sequential_is_its_layers_one_after_the_other(rng):
     first, last = Linear(3, 4, rng=rng), Linear(4, 2, rng=rng)
     x = rng.standard_normal((5, 3))

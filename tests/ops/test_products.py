@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from minivae.ops import products
-from minivae.ops.products import EIGHT, FEW, SMALL, by_columns, by_rows, over_rows, rows_at_once, with_transposed
+from minivae.ops.products import (
+    EIGHT,
+    FEW,
+    SMALL,
+    by_columns,
+    by_lines,
+    by_rows,
+    over_rows,
+    rows_at_once,
+    with_transposed,
+)
 
 SHAPES = [(0, 3, 2), (1, 3, 2), (1960, 288, 32), (107, 288, 32), (109, 288, 32), (64, 512, 64), (500, 100, 150),
           (2, 1200, 900), (3001, 32, 48)]
@@ -65,6 +75,20 @@ def test_a_product_with_a_transposed_matrix_is_that_product(N, O, I, dtype, loop
     np.testing.assert_allclose(found, a @ W.T, atol=1e-3 if dtype == np.float32 else 1e-10)
     assert found.dtype == dtype
     assert found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("B", "Q", "R", "K", "F"), [
+    (3, 7, 8, 256, 64), (2, 14, 15, 256, 64), (0, 7, 8, 20, 3), (2, 6, 5, 300, 700), (1, 1, 1, 1, 1), (2, 5, 4, 0, 3)])
+def test_a_product_of_some_lines_is_that_product(B, Q, R, K, F, dtype, loops):
+    """Lines in the middle of images, and not all that they hold."""
+    rng = np.random.default_rng(Q)
+    images, b = rng.standard_normal((B, Q + 3, R, K + 2)).astype(dtype), rng.standard_normal((K, F)).astype(dtype)
+    a = images[:, 1:Q + 1, :, 2:]
+    found = by_lines(a, b)
+    assert found.shape == (B, Q, R, F)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, a @ b, atol=1e-3 if dtype == np.float32 else 1e-10)
 
 
 def test_one_factor_in_float64_makes_the_product_so(loops):
