@@ -14,7 +14,7 @@ import numpy as np
 from minivae.backend import Array
 from minivae.bench.rows import Row, Work, batches, build
 from minivae.distributions import sum_of_logs
-from minivae.ops.products import by_columns
+from minivae.ops.products import product
 
 
 class Inline:
@@ -32,25 +32,25 @@ class Inline:
         dW1, dW2, dW3, dW4, dW5, db1, db2, db3, db4, db5 = self.grads
         B = len(x)
         # q(z|x), and a sample of it
-        h = by_columns(x, W1); h += b1; h = np.maximum(h, 0.0)
-        mean = by_columns(h, W2); mean += b2
-        logvar = by_columns(h, W3); logvar += b3
+        h = product(x, W1); h += b1; h = np.maximum(h, 0.0)
+        mean = product(h, W2); mean += b2
+        logvar = product(h, W3); logvar += b3
         noise = np.exp(0.5 * logvar) * eps
         z = mean + noise
         # p(x|z)
-        g = by_columns(z, W4); g += b4; g = np.maximum(g, 0.0)
-        logits = by_columns(g, W5); logits += b5
+        g = product(z, W4); g += b4; g = np.maximum(g, 0.0)
+        logits = product(g, W5); logits += b5
         nll, dlogits = bernoulli(logits, x, np.full(B, 1.0 / B, x.dtype))
         var = np.exp(logvar)
         kl = 0.5 * (mean * mean + var - logvar - 1.0).sum(axis=-1)
         # and back
-        dg = dlogits @ W5.T; np.matmul(g.T, dlogits, out=dW5); dlogits.sum(axis=0, out=db5)
+        dg = product(dlogits, W5.T); np.matmul(g.T, dlogits, out=dW5); dlogits.sum(axis=0, out=db5)
         dg = dg * (g > 0)
-        dz = dg @ W4.T; np.matmul(z.T, dg, out=dW4); dg.sum(axis=0, out=db4)
+        dz = product(dg, W4.T); np.matmul(z.T, dg, out=dW4); dg.sum(axis=0, out=db4)
         dmean = dz + mean * (1.0 / B)
         dlogvar = 0.5 * noise * dz + 0.5 * (var - 1.0) * (1.0 / B)
-        dh = dmean @ W2.T; np.matmul(h.T, dmean, out=dW2); dmean.sum(axis=0, out=db2)
-        dh = dh + dlogvar @ W3.T; np.matmul(h.T, dlogvar, out=dW3); dlogvar.sum(axis=0, out=db3)
+        dh = product(dmean, W2.T); np.matmul(h.T, dmean, out=dW2); dmean.sum(axis=0, out=db2)
+        dh = dh + product(dlogvar, W3.T); np.matmul(h.T, dlogvar, out=dW3); dlogvar.sum(axis=0, out=db3)
         dh = dh * (h > 0)
         np.matmul(x.T, dh, out=dW1); dh.sum(axis=0, out=db1)
         return {"elbo": -(nll + kl).mean(), "nll": nll.mean(), "kl": kl.mean()}

@@ -157,7 +157,7 @@ EXEMPT = {
     "sum_of_logs": "a part of bernoulli_nll",
     "window": "names taps",
     "correlate": "a part of conv2d", "heard_by_weights": "the same", "heard_by_bias": "the same",
-    "heard_by_all": "the same",
+    "heard_by_all": "the same", "heard_by_both": "the same",
     "rank_one_logvars": "to look at",
     "mixture_log_prob_by_latent": "to look at",
     "units_of": "reads a data set",

@@ -23,6 +23,7 @@ def layer_cases(rng: Generator) -> list[Case]:
         layer_row(rng, L.Activation(ops.tanh), n((3, 4))),
         layer_row(rng, L.Activation(ops.leaky_relu, slope=0.2), off_zero(n((3, 4))), note="with a constant"),
         layer_row(rng, L.Sequential(L.Linear(3, 2, rng=rng)), n((4, 3)), note="one layer"),
+        layer_row(rng, L.Sequential(L.Activation(ops.tanh), *two.layers), n((4, 3)), note="the first learns nothing"),
         layer_row(rng, two, n((4, 3))),
         layer_row(rng, L.Sequential(twice, L.Activation(ops.tanh), twice), n((4, 3)),
                   note="one layer used twice", parameters=twice.parameters()),

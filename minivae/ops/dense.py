@@ -15,7 +15,7 @@ from minivae.backend import Array, Pullback
 from minivae.fast import twin
 from minivae.ops import kernels
 from minivae.ops.kernels import fused
-from minivae.ops.products import by_columns, with_transposed
+from minivae.ops.products import product
 
 Cotangents = tuple[Array | None, Array | None, Array | None]       # dx, dW, db; None: nobody asked
 Matmul = Callable[[Array, Array], Any]        # how dW is multiplied out: at once, or later (nn.parameter.Product)
@@ -32,13 +32,13 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
         raise ValueError(f"linear: b has shape {b.shape}, expected ({W.shape[1]},) for W of shape {W.shape}")
 
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True, matmul: Matmul = np.matmul) -> Cotangents:
-        dx = with_transposed(dy, W.T) if need_dx else None       # nobody asks for the gradient of the data
+        dx = product(dy, W.T) if need_dx else None    # nobody asks for the gradient of the data
         if not need_dp:                               # nor, where only z moves, for that of the parameters
             return dx, None, None
         dW = matmul(x.T, dy)
         return dx, dW, dy.sum(axis=0)                 # b was broadcast over B: sum over B
 
-    y = by_columns(x, W)
+    y = product(x, W)
     y += b
     return y, pullback
 

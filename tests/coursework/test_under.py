@@ -60,7 +60,7 @@ def test_a_task_alone_gets_its_points_when_nothing_else_is_written(name, task, t
 
 MISTAKES = [
     ("a2", "minivae/distributions/gaussian.py", "0.5 * (var - 1.0) * dkl", "(var - 1.0) * dkl", "2.2", 6.0),
-    ("a1", "minivae/ops/dense.py", "with_transposed(dy, W.T) if", "-with_transposed(dy, W.T) if", "2.1", 4.0)]
+    ("a1", "minivae/ops/dense.py", "product(dy, W.T) if", "-product(dy, W.T) if", "2.1", 4.0)]
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ def test_check_says_which_earlier_task_may_be_the_cause(trees, tmp_path):
     shutil.copytree(trees / "a1" / "starter", tmp_path / "work")
     shutil.copytree(trees / "a1" / "solution", tmp_path / "work", dirs_exist_ok=True)
     file = tmp_path / "work" / "minivae/ops/dense.py"
-    wrong = file.read_text(encoding="utf-8").replace("with_transposed(dy, W.T) if", "-with_transposed(dy, W.T) if")
+    wrong = file.read_text(encoding="utf-8").replace("product(dy, W.T) if", "-product(dy, W.T) if")
     file.write_text(wrong, encoding="utf-8")
     says = {result.task: result.says for result in check(tmp_path / "work").results if not result.passed}
     assert set(says) == {"2.1", "2.4", "3.5"}
