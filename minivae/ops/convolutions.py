@@ -99,7 +99,7 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     s-th line of x has the same a: of these one product makes s neighbouring pixels for each place.
     """
     (k, _, C, F), (B, H, width, _), s = W.shape, shape, stride
-    if C * s * s < 16:                                                    # a product of few columns: scatter instead
+    if C == 1:                                                            # a product of few columns: scatter instead
         return _scatter(y, W, stride, padding, shape)
     M, first, cut = -(-k // s), padding // s, padding % s
     down, right = (-(-(n + padding) // s) - first for n in (H, width))    # q = first … first + places − 1
