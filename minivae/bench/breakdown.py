@@ -60,7 +60,7 @@ class Clocked(Layer):
     """A layer with a clock around it and its pullback."""
 
     def __init__(self, layer: Any, clock: Clock) -> None:
-        self.timed = clock.around(layer, pulls=True)
+        self.timed, self.clocked = clock.around(layer, pulls=True), layer
         self.scaled = getattr(layer, "scaled", None)   # a likelihood's, for data in units of their own
 
     def __call__(self, *inputs: Any, **constants: Any) -> Any:
@@ -82,7 +82,7 @@ def clocked(model: VAE, layers: Clock, optimizer: Clock) -> VAE:
         part.layers = tuple(Clocked(layer, layers) for layer in part.layers)
     encoder.mean, encoder.logvar = Clocked(encoder.mean, layers), Clocked(encoder.logvar, layers)
     model.likelihood = Clocked(model.likelihood, layers)                       # type: ignore[assignment]
-    model.optimizer.step = optimizer.around(model.optimizer.step)              # type: ignore[method-assign]
+    model.optimizer.update = optimizer.around(model.optimizer.update)          # type: ignore[method-assign]
     return model
 
 

@@ -21,7 +21,7 @@ from minivae.nn import Data, Model, team_on
 from minivae.ops import logsumexp
 
 R = TypeVar("R")
-ROWS = {"cpu": 400, "cuda": 20_000}        # images × samples at once, per thread: what a core's cache holds
+ROWS = {"cpu": 400, "cuda": 20_000}        # images × samples of a part, which has random numbers of its own
 DRAWS = {"cpu": 1000, "cuda": 20_000}      # of one image at once: a model asks its encoder once for all of them
 
 

@@ -212,12 +212,12 @@ class Crew:
 
 
 def by_rows(function: Callable[[Array], Array], x: Array, *, shape: tuple[int, ...] = (), team: Team = SOLO,
-            multiple: int = 1, rows: int | None = None) -> Array:
+            multiple: int = 1) -> Array:
     """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn.
 
-    (N, …) -> (N, *shape)        rows   at a time, about, and a multiple of `multiple`; as many as are quickest if None
+    (N, …) -> (N, *shape)        multiple   how many rows belong together: B, if draws of B examples lie side by side
     """
-    most = rows or AT_ONCE["cpu" if isinstance(x, np.ndarray) else "cuda"]
+    most = AT_ONCE["cpu" if isinstance(x, np.ndarray) else "cuda"]
     if len(x) <= most:
         return function(x)
     each = max(1, most // multiple) * multiple

@@ -58,8 +58,9 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
         raise ValueError(f"conv_transpose2d: padding {padding} cuts away everything of an image of shape {x.shape}")
 
     def pullback(dy: Array, need_dx: bool = True, need_dp: bool = True) -> Cotangents:
-        dx, dW = heard_by_both(dy, x, W, taps=window(k, -padding), stride=stride, need_dx=need_dx, need_dp=need_dp)
-        return dx, dW, heard_by_bias(dy) if need_dp else None                              # what conv2d would see
+        taps = window(k, -padding)                     # of dy each pixel of x hears what conv2d would see there
+        dx, dW = heard_by_both(dy, x, W, taps=taps, stride=stride, need_dx=need_dx, need_dp=need_dp)
+        return dx, dW, heard_by_bias(dy) if need_dp else None
 
     y = _spread(x, W, stride, padding, (len(x), height, width, C))
     y += b
@@ -108,7 +109,7 @@ def _spread(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ...
     kernel = kernel.reshape(M, s, M, s, C, F)[::-1, :, ::-1]              # a window begins with the farthest behind
     kernel = kernel.transpose(1, 0, 2, 5, 3, 4).reshape(s, M * M * F, s * C)
     seen = Patches(y, taps=window(M, first - (M - 1)), size=(down, right), beside=2 * s * C)
-    if s == 1:
+    if s == 1:                                                            # all lines are of one kind
         return correlate(seen, kernel[0])
     x = np.empty_like(y, shape=shape, order="C")
     lines = x.reshape(B, H, width * C)

@@ -48,6 +48,7 @@ def product(a: Array, b: Array) -> Array:
     turned = b.strides[0] < b.strides[1]
     C = COLUMNS // 2 if turned else COLUMNS
     most = min(SMALL // max(K * C, 1), TURNED // C if turned else N)
+    # what is small already needs no lots; of more rows than a transpose is long, OpenBLAS's copy of it is soon paid for
     worth = min(N, most) >= EIGHT and (N if turned else COLUMNS) <= K and F >= THIN and N * K * F > SMALL
     if not (worth and N * K <= NEAR and small_loops_for(a, b)):
         return a @ b

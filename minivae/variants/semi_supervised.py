@@ -237,9 +237,7 @@ class M2(Model):
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log Σ_y p(x, y, z_y) / q(z_y|x, y) for K draws of a z for each class: no guess of y is needed    -> (K, B)"""
-        return self._log_weights(as_batch(batch).x, rng, samples)
-
-    def _log_weights(self, x: Array, rng: Generator, samples: int) -> Array:
+        x = as_batch(batch).x
         C, B, y = self.classes, len(x), self._every_class(x)
         q, _ = repeat_each(*self.encoder(x, y=y)[0], samples=samples)                # asked once for all draws
         z, _ = reparameterize(*q, eps=self._noise(rng, samples * C * B))

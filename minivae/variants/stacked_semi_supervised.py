@@ -127,9 +127,11 @@ class M1M2(M2):
 
     def log_weights(self, batch: Data, rng: Generator, samples: int = 1) -> Array:
         """log p(x|z₁) + log Σ_y p(z₁, y, z_y) / q(z_y|z₁, y) − log q(z₁|x) for K draws of them all        -> (K, B)"""
+        of_latents = super().log_weights
+
         def weights(x: Array) -> Array:
             z, log_q = self.draw(x, self._m1_noise(rng, len(x)))
-            return self._log_weights(z, rng, 1)[0] - self.m1_likelihood(self.m1_decoder(z)[0], x=x)[0] - log_q
+            return of_latents(z, rng)[0] - self.m1_likelihood(self.m1_decoder(z)[0], x=x)[0] - log_q
 
         return by_rows(weights, repeat(as_batch(batch).x, samples=samples)[0]).reshape(samples, -1)
 

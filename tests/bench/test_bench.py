@@ -145,6 +145,7 @@ def test_a_command_writes_what_it_measured(tmp_path, capsys):
     pieces = found["rows"]["a"]["breakdown"]
     parts = [pieces[name] for name in ("matrix products", "elementwise", "random numbers", "optimizer", "rest")]
     assert sum(parts) == pytest.approx(pieces["whole"])
+    assert pieces["optimizer"] > 0.0
     assert found["rows"]["a"]["about"]["minivae"]["pools"][0]["num_threads"] == 1
     assert "A quick run" in (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert "Traceback" not in capsys.readouterr().err

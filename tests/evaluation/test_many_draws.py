@@ -20,15 +20,15 @@ def settled(model):
 
 
 SMALL = VAEConfig(X, (5,), Z)
-MODELS = {
-    "VAE": (lambda: SMALL.build(dtype=np.float64), Batch(x=IMAGES), ("encoder",)),
+MODELS = {                # how to build one; what it explains; what may be asked once, and by whom
+    "VAE": (lambda: SMALL.build(dtype=np.float64), Batch(x=IMAGES), lambda m: [(m, "encoder")]),
     "InfiniteVAE": (lambda: settled(InfiniteVAEConfig(SMALL, 2).build(examples=12, dtype=np.float64)),
-                    Batch(x=IMAGES, index=np.arange(B)), ()),
-    "M2": (lambda: M2Config(X, 4, (5,), Z).build(dtype=np.float64), Batch(x=IMAGES), ("encoder",)),
+                    Batch(x=IMAGES, index=np.arange(B)), lambda m: [(vae, "encoder") for vae in m.mixture()[0]]),
+    "M2": (lambda: M2Config(X, 4, (5,), Z).build(dtype=np.float64), Batch(x=IMAGES), lambda m: [(m, "encoder")]),
     "CVAE": (lambda: CVAEConfig(X, X, (5,), Z).build(dtype=np.float64), Batch(x=IMAGES, y=1.0 - IMAGES),
-             ("baseline", "recognition", "prior")),
+             lambda m: [(m, "baseline"), (m, "recognition"), (m, "prior")]),
     "SourceVAE": (lambda: SourceVAEConfig(X, 2, (5,), Z).build(dtype=np.float64),
-                  Batch(x=RNG.gamma(0.5, 1.0, (B, X)), y=np.arange(B) % 2), ("encoder",)),
+                  Batch(x=RNG.gamma(0.5, 1.0, (B, X)), y=np.arange(B) % 2), lambda m: [(m, "encoder")]),
 }
 
 
@@ -48,14 +48,16 @@ def test_what_depends_on_the_example_alone_is_found_once(monkeypatch, name):
     build, batch, once = MODELS[name]
     model, asked = build(), []
 
-    def counted(network, name):
-        return lambda *args, **kwargs: asked.append((name, len(args[0]))) or network(*args, **kwargs)
+    def counted(network):
+        return lambda *args, **kwargs: asked.append((network, len(args[0]))) or network(*args, **kwargs)
 
-    for part in once:
-        monkeypatch.setattr(model, part, counted(getattr(model, part), part))
+    networks = [(owner, name, getattr(owner, name)) for owner, name in once(model)]
+    for owner, name, network in networks:
+        monkeypatch.setattr(owner, name, counted(network))
     monkeypatch.setitem(workers.AT_ONCE, "cpu", 7)
     model.log_weights(batch, np.random.default_rng(1), K)
-    assert sorted(name for name, _ in asked) == sorted(once)
+    assert networks
+    assert sorted(id(network) for network, _ in asked) == sorted(id(network) for *_, network in networks)
     assert all(rows <= 4 * B for _, rows in asked)                   # M2 asks for each of its four classes
 
 

@@ -4,16 +4,7 @@ import numpy as np
 import pytest
 
 from minivae.ops import products
-from minivae.ops.products import (
-    EIGHT,
-    FEW,
-    SMALL,
-    by_lines,
-    by_rows,
-    over_rows,
-    product,
-    rows_at_once,
-)
+from minivae.ops.products import EIGHT, FEW, SMALL, by_lines, by_rows, over_rows, product, rows_at_once
 
 SHAPES = [(0, 3, 2), (1, 3, 2), (1960, 288, 32), (107, 288, 32), (109, 288, 32), (64, 512, 64), (500, 100, 150),
           (2, 1200, 900), (3001, 32, 48)]
@@ -54,7 +45,8 @@ def test_lots_are_small_and_go_through_without_a_rest_or_there_is_one(N, K, F, f
 @pytest.mark.parametrize(("N", "K", "F"), [
     (0, 300, 300), (1, 1, 1), (64, 784, 400), (61, 400, 785), (8, 976, 256), (20, 1000, 300), (9, 2000, 257),
     (257, 300, 300), (30, 0, 300), (10, 63, 3000), (65, 128, 128), (99, 3136, 129), (1025, 64, 128), (40, 1024, 97),
-    (300, 299, 200)])
+    (300, 299, 200), (10, 255, 300), (0, 300, 5), (64, 784, 40), (97, 300, 7), (3, 255, 8), (5, 256, 1), (64, 300, 131),
+    (40, 512, 99)])
 def test_a_product_in_lots_is_that_product(N, K, F, dtype, loops):
     rng = np.random.default_rng(N)
     a, b = rng.standard_normal((N, K)).astype(dtype), rng.standard_normal((K, F)).astype(dtype)
