@@ -30,6 +30,35 @@ for _ in range(5):
 print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 5)
 """
 
+STEPS = """
+import gc
+import resource
+import tracemalloc
+
+import numpy as np
+
+from minivae.variants import VAEConfig
+
+model, rng = VAEConfig(784, (400,), 20).build(), np.random.default_rng(0)
+x = rng.random((128, 784), np.float32)
+
+def steps(n):
+    for _ in range(n):
+        model.train_step(x, rng)
+
+steps(20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+steps(50)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 50)
+tracemalloc.start()
+steps(5)
+gc.collect()
+before, _ = tracemalloc.get_traced_memory()
+steps(50)
+gc.collect()
+print(tracemalloc.get_traced_memory()[0] - before)
+"""
+
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told to keep memory")
 def test_a_step_asks_the_system_for_no_memory_that_it_had_before(tmp_path, monkeypatch):
@@ -40,6 +69,18 @@ def test_a_step_asks_the_system_for_no_memory_that_it_had_before(tmp_path, monke
     kept, given_back = (int(python(script, *arguments).stdout) for arguments in (["keep"], []))
     assert kept < 100
     assert given_back > 10 * max(kept, 100)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc can be told to keep memory")
+def test_a_training_step_takes_the_memory_of_the_one_before_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    """The benchmark's row (a): 4 MB, a thousand pages, are alive at once."""
+    for name in WISHES:
+        monkeypatch.delenv(name, raising=False)
+    script = tmp_path / "steps.py"
+    script.write_text(STEPS, encoding="utf-8")
+    faults, left = map(int, python(script).stdout.split())
+    assert faults < 100                                # pages: were the arrays new ones, a thousand
+    assert left < 8192                                 # bytes, after fifty steps, of some that stay anyway
 
 
 def test_it_is_left_alone_where_the_environment_says_what_malloc_shall_do(monkeypatch):
