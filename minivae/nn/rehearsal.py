@@ -7,7 +7,7 @@ forwards, and backwards but in the first layer.  So a thread must have more rows
 
     crossover = loss / (1.5 · seconds per multiplication)
 
-before two are quicker than one.  Both depend on the processor, so both are measured, in about 40 ms, when threads are
+before two are quicker than one.  Both depend on the processor, so both are measured, in about 50 ms, when threads are
 first asked to share a batch; and kept, so that the same seed gives the same bits the next time.
 
     python -c "from minivae.nn.rehearsal import measured; print(measured())"        measures, and keeps nothing
@@ -40,7 +40,6 @@ MEETINGS = 1.5             # of a row and a weight, in the half of a step that t
 LAYERS, WIDTH, ROWS = 5, 64, 32              # of a network that loses as much as a VAE of any size does
 PRODUCT = (128, 128, 1280)                   # one call so long that it is nothing how long a thread takes to wake up
 REPEATS, DISTURBED, SLOWER = 7, 2, 1.5       # so many may be slower than so many times the quickest
-TRIES = 5                  # rehearsals: on a cloud machine with restless neighbours every other one is disturbed
 VARIABLE, FILE = "MINIVAE_CROSSOVER", "crossover.json"
 
 
@@ -79,9 +78,8 @@ def machine() -> str:
 
 
 def measured() -> int | None:
-    """The crossover as it is now: the first that a few rehearsals tell; None if there is no second core to be had."""
-    team = Team(2)
-    return next((found for _ in range(TRIES) if (found := weighed(*rehearsed(team)))), None)
+    """The crossover as it is now; None if there is no second core to be had."""
+    return weighed(*rehearsed(Team(2)))
 
 
 def rehearsed(team: Team) -> list[list[float]]:

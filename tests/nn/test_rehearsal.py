@@ -94,16 +94,6 @@ def test_the_cache_is_where_downloads_are():
 # ── keeping ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("told", "expected", "rehearsals"), [((2**24,), 2**24, 1), ((None, 2**25, 2**21), 2**25, 2),
-                                                              ((None,) * 9, None, rehearsal.TRIES)])
-def test_who_was_disturbed_rehearses_again_but_not_for_ever(monkeypatch, told, expected, rehearsals):
-    answers = list(told)
-    monkeypatch.setattr(rehearsal, "rehearsed", lambda team: [[]] * 4)
-    monkeypatch.setattr(rehearsal, "weighed", lambda *times: answers.pop(0))
-    assert rehearsal.measured() == expected
-    assert len(told) - len(answers) == rehearsals
-
-
 def test_it_is_measured_once_and_kept(machine):
     machine.finds = [2**22, 2**25]
     assert crossover() == crossover() == 2**22
