@@ -60,7 +60,8 @@ class Clocked(Layer):
     """A layer with a clock around it and its pullback."""
 
     def __init__(self, layer: Any, clock: Clock) -> None:
-        self.timed, self.clocked = clock.around(layer, pulls=True), layer
+        self.timed = clock.around(layer, pulls=True)
+        self.clocked = layer                           # here its parameters are found
         self.scaled = getattr(layer, "scaled", None)   # a likelihood's, for data in units of their own
 
     def __call__(self, *inputs: Any, **constants: Any) -> Any:
