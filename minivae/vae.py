@@ -188,7 +188,7 @@ class VAE(Model):
         (z, logdet), _ = self.posterior_samples(x=x, eps=eps)
 
         def nll(z: Array) -> Array:
-            return self.likelihood(self.decoder(z)[0], x=repeat(x, samples=len(z) // len(x))[0])[0]
+            return self.likelihood.of_draws(self.decoder(z)[0], x=x)
 
         log_q = standard_normal_log_prob(eps.reshape(z.shape))[0] - logdet
         return by_rows(nll, z, multiple=len(x)), log_q - self.prior.log_prob(z)[0]
@@ -261,10 +261,10 @@ class VAE(Model):
         """mean and logvar of each latent under q(z|x), both (B, Z)"""
         return self.posterior.moments(*self.q(x=as_batch(batch).x)[0])
 
-    def decode(self, z: Array) -> Array:
-        """E[x|z], (B, X)"""
+    def decode(self, z: Array, out: Array | None = None) -> Array:
+        """E[x|z], (B, X); written into `out`, if it is given"""
         return by_rows(lambda part: self.likelihood.mean(self.decoder(part)[0]), z, shape=(self.pixels,),
-                       team=self.workers.team)
+                       team=self.workers.team, out=out)
 
     def sample(self, n: int, rng: Generator) -> Array:
         """E[x|z] for n draws z ~ p(z)        (n, X)"""

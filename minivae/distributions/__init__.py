@@ -42,6 +42,7 @@ from minivae.distributions.mixture import gaussian_mixture_log_prob
 from minivae.distributions.nll import (
     GREY_LEVEL,
     bernoulli_nll,
+    bernoulli_nll_of_draws,
     bernoulli_sample,
     categorical_nll,
     complex_gaussian_nll,
@@ -61,6 +62,7 @@ __all__ = [
     "LOG_2PI",
     "affine",
     "bernoulli_nll",
+    "bernoulli_nll_of_draws",
     "bernoulli_sample",
     "bits_of_density",
     "bits_of_mass",

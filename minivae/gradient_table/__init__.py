@@ -154,7 +154,7 @@ EXEMPT = {
     "one_hot": "makes a constant: nothing to differentiate", "add_by_code": "a part of embedding",
     "bernoulli_sample": "draws", "sparse_gaussian_sample": "draws",
     "precision_factor": "writes out, to look at and to check",
-    "sum_of_logs": "a part of bernoulli_nll",
+    "sum_of_logs": "a part of bernoulli_nll", "bernoulli_nll_of_draws": "the value of bernoulli_nll alone",
     "window": "names taps",
     "correlate": "a part of conv2d", "heard_by_weights": "the same", "heard_by_bias": "the same",
     "heard_by_all": "the same", "heard_by_both": "the same",

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Device
+from minivae.backend import Array, Device, device_of
 from minivae.nn.arena import by_tiles
 from minivae.nn.network import Network
 from minivae.nn.rehearsal import crossover
@@ -212,16 +212,22 @@ class Crew:
 
 
 def by_rows(function: Callable[[Array], Array], x: Array, *, shape: tuple[int, ...] = (), team: Team = SOLO,
-            multiple: int = 1) -> Array:
+            multiple: int = 1, out: Array | None = None) -> Array:
     """function(x), some rows at a time: what lies between stays in the cache, and the threads take parts in turn.
 
     (N, …) -> (N, *shape)        multiple   how many rows belong together: B, if draws of B examples lie side by side
+                                 out        where it is written; a new array of x's dtype if None
+    Raises ValueError for an `out` of another shape, dtype or device.
     """
+    due = (len(x), *shape)
+    if out is not None and (out.shape, out.dtype, device_of(out)) != (due, x.dtype, device_of(x)):
+        raise ValueError(f"out: got shape {out.shape}, {out.dtype}, on {device_of(out).name}, expected {due}, {x.dtype}, "
+                         f"on {device_of(x).name}")
     most = AT_ONCE["cpu" if isinstance(x, np.ndarray) else "cuda"]
-    if len(x) <= most:
+    if out is None and len(x) <= most:
         return function(x)
     each = max(1, most // multiple) * multiple
-    y, starts = np.empty_like(x, shape=(len(x), *shape)), range(0, len(x), each)
+    y, starts = np.empty_like(x, shape=due) if out is None else out, range(0, len(x), each)
 
     def work(i: int) -> None:
         for start in starts[i::team.threads]:

@@ -143,6 +143,12 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     return BERNOULLI_NLL(logits, x), lambda dnll: BERNOULLI_NLL_PULLBACK(logits, x, dnll[:, None])
 
 
+def bernoulli_nll_of_draws(logits: Array, *, x: Array) -> Array:
+    """Its value for L draws of every image        (L·B, X) (B, X) -> (L·B,)        1 launch and a copy of x, plain 15"""
+    alike(x=x, logits=logits[:len(x)])
+    return BERNOULLI_NLL(logits, array_module(x).tile(x, (len(logits) // len(x), 1)))
+
+
 # ── optimizers ────────────────────────────────────────────────────────────────────────────────
 
 ADAM = Elementwise(

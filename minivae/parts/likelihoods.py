@@ -13,7 +13,7 @@ import numpy as np
 from minivae import distributions as D
 from minivae.backend import Array, Generator, Pullback
 from minivae.nn import Layer
-from minivae.ops import split
+from minivae.ops import repeat, split
 
 
 class Likelihood(Layer):
@@ -26,6 +26,10 @@ class Likelihood(Layer):
     def __call__(self, outputs: Array, *, x: Array) -> tuple[Array, Pullback]:
         """−log p(x|z) in nats, (B,); the pullback takes `need_dp`, as a layer's does"""
         raise NotImplementedError
+
+    def of_draws(self, outputs: Array, *, x: Array) -> Array:
+        """−log p(x|z) for L draws of every image's z, values only        (L·B, outputs) (B, X) -> (L·B,)"""
+        return self(outputs, x=repeat(x, samples=len(outputs) // len(x))[0])[0]
 
     def mean(self, outputs: Array) -> Array:
         """E[x|z], (B, X): the picture to look at"""
@@ -72,6 +76,11 @@ class Bernoulli(Likelihood):
             return pull(dnll)
 
         return nll, pullback
+
+    def of_draws(self, outputs: Array, *, x: Array) -> Array:
+        if type(self).__call__ is not Bernoulli.__call__:        # somebody's own version of it
+            return super().of_draws(outputs, x=x)
+        return D.bernoulli_nll_of_draws(outputs, x=x)
 
     def mean(self, outputs: Array) -> Array:
         p = np.negative(outputs)                                 # sigmoid(a) = 1 / (1 + e⁻ᵃ), in place

@@ -243,8 +243,8 @@ class M2(Model):
         z, _ = reparameterize(*q, eps=self._noise(rng, samples * C * B))
 
         def nll(z: Array) -> Array:
-            (told, _), (seen, _) = repeat(y, samples=len(z) // (C * B)), repeat(x, samples=len(z) // B)
-            return self.likelihood(self.decoder(concat(z, told)[0])[0], x=seen)[0]
+            told, _ = repeat(y, samples=len(z) // (C * B))
+            return self.likelihood.of_draws(self.decoder(concat(z, told)[0])[0], x=x)
 
         log_ratio = standard_normal_log_prob(z)[0] - gaussian_log_prob(z, *q)[0] - by_rows(nll, z, multiple=C * B)
         return logsumexp(log_ratio.reshape(samples, C, B).swapaxes(1, 2) + self.log_prior(x))[0]
