@@ -94,7 +94,7 @@ class TextbookAdam(Adam):
 # 2. **One exponential.**  With $e = e^{-|a|}$, which loss and gradient share,
 #
 #    $$ \mathrm{softplus}(a) = \log(1 + e) + \tfrac12 (|a| + a) , \qquad
-#       \mathrm{sigmoid}(a) = \tfrac12 \pm \Big( \frac{1}{1 + e} - \tfrac12 \Big) . $$
+#       \mathrm{sigmoid}(a) = \frac{1}{1 + e} , \text{ or 1 less that for } a < 0 . $$
 #
 #    And since $1 \le 1 + e \le 2$, a product of a hundred such factors cannot overflow:
 #    $\sum \log (1 + e_i) = \log \prod (1 + e_i)$ takes one multiplication per pixel and a logarithm for 16 of them.

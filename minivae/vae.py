@@ -134,7 +134,7 @@ class VAE(Model):
             dq_kl = pull_kl(dkl)
             pull_q(*(a + b for a, b in zip(dq_draws, dq_kl)))        # q is used twice: derivatives add
 
-        return (nll.reshape(L, B).mean(axis=0), kl), pullback
+        return (nll.reshape(L, B).sum(axis=0) / L, kl), pullback
 
     def _averaged_terms(self, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         """The Monte Carlo terms, averaged over the draws        x (B, X), eps (L, B, Z) -> (B,) (B,)"""
@@ -144,7 +144,7 @@ class VAE(Model):
         def pullback(dnll: Array, dkl: Array) -> None:
             pull_terms(*(repeat(d / L, samples=L)[0] for d in (dnll, dkl)))
 
-        return (nll.reshape(L, B).mean(axis=0), kl.reshape(L, B).mean(axis=0)), pullback
+        return (nll.reshape(L, B).sum(axis=0) / L, kl.reshape(L, B).sum(axis=0) / L), pullback
 
     def posterior_samples(self, *, x: Array, eps: Array) -> tuple[tuple[Array, Array], Pullback]:
         """z = g(ε, x) and log |det ∂z/∂ε|: draws of q(z|x)        x (B, X), eps (L, B, Z) -> (L·B, Z) (L·B,)
@@ -286,6 +286,7 @@ class VAE(Model):
             raise ValueError(f"x: got shape {x.shape}, expected (B, {self.pixels}) with B at least 1")
         if eps.ndim != 3 or len(eps) == 0 or eps.shape[1:] != (len(x), self.latents):
             raise ValueError(f"eps: got shape {eps.shape}, expected (L, {len(x)}, {self.latents}) with L at least 1")
+        dtype = self.dtype
         for name, array in (("x", x), ("eps", eps)):
-            if array.dtype != self.dtype:
-                raise TypeError(f"{name}: got dtype {array.dtype}, expected {self.dtype}, the dtype of the parameters")
+            if array.dtype != dtype:
+                raise TypeError(f"{name}: got dtype {array.dtype}, expected {dtype}, the dtype of the parameters")

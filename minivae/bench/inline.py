@@ -32,13 +32,14 @@ class Inline:
         dW1, dW2, dW3, dW4, dW5, db1, db2, db3, db4, db5 = self.grads
         B = len(x)
         # q(z|x), and a sample of it
-        h = product(x, W1); h += b1; h = np.maximum(h, 0.0)
+        zeros = np.zeros_like(b1)
+        h = product(x, W1); h += b1; h = np.maximum(h, zeros)
         mean = product(h, W2); mean += b2
         logvar = product(h, W3); logvar += b3
         noise = np.exp(0.5 * logvar) * eps
         z = mean + noise
         # p(x|z)
-        g = product(z, W4); g += b4; g = np.maximum(g, 0.0)
+        g = product(z, W4); g += b4; g = np.maximum(g, zeros)
         logits = product(g, W5); logits += b5
         nll, dlogits = bernoulli(logits, x, np.full(B, 1.0 / B, x.dtype))
         var = np.exp(logvar)
@@ -65,14 +66,13 @@ class Inline:
 def bernoulli(logits: Array, x: Array, dnll: Array) -> tuple[Array, Array]:
     """distributions.bernoulli_nll and its pullback in one go: −log p(x), and its gradient"""
     e = np.abs(logits)
-    nll = 0.5 * (np.einsum("bx->b", e) + np.einsum("bx->b", logits)) - np.einsum("bx,bx->b", x, logits)
+    nll = 0.5 * np.einsum("bx->b", e) - ((x - 0.5)[:, None] @ logits[:, :, None])[:, 0, 0]
     np.exp(np.negative(e, out=e), out=e)
     e += 1.0
     nll += sum_of_logs(e)
     dlogits = np.reciprocal(e)
-    dlogits -= 0.5
-    np.copysign(dlogits, logits, out=dlogits)
-    dlogits += 0.5
+    np.subtract(logits < 0, dlogits, out=dlogits)
+    np.abs(dlogits, out=dlogits)
     dlogits -= x
     dlogits *= dnll[:, None]
     return nll, dlogits

@@ -29,17 +29,16 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     """
     alike(logits=logits, x=x)
     e = np.abs(logits)                                # softplus(a) = log(1 + e^−|a|) + ½ (|a| + a)
-    nll = 0.5 * (_sum(e) + _sum(logits)) - np.einsum("bx,bx->b", x, logits)
+    nll = 0.5 * _sum(e) - _dot(x - 0.5, logits)
     np.exp(np.negative(e, out=e), out=e)              # one exponential serves value and pullback
     e += 1.0
     nll += sum_of_logs(e)
 
     @twin("bernoulli_nll_pullback", e, logits, x)
     def pullback(dnll: Array) -> Array:               # ∂/∂a = sigmoid(a) − x
-        dlogits = np.reciprocal(e)
-        dlogits -= 0.5
-        np.copysign(dlogits, logits, out=dlogits)     # sigmoid(a) − ½ = ±(1/(1 + e^−|a|) − ½)
-        dlogits += 0.5
+        dlogits = np.reciprocal(e)                    # sigmoid(|a|)
+        np.subtract(logits < 0, dlogits, out=dlogits)
+        np.abs(dlogits, out=dlogits)                  # sigmoid(a), which is 1 less that for a < 0
         dlogits -= x
         dlogits *= dnll[:, None]
         return dlogits
@@ -68,6 +67,11 @@ def bernoulli_nll_of_draws(logits: Array, *, x: Array) -> Array:
 def _sum(x: Array) -> Array:
     """Σ x over the pixels        (B, X) -> (B,)        (einsum is three times as fast as sum along short rows)"""
     return np.einsum("bx->b", x)
+
+
+def _dot(x: Array, y: Array) -> Array:
+    """Σ x y over the pixels        (B, X) (B, X) -> (B,)        (products of rows are twice as fast as einsum)"""
+    return (x[:, None] @ y[:, :, None])[:, 0, 0]
 
 
 def sum_of_logs(p: Array, out: Array | None = None) -> Array:

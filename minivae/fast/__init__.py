@@ -36,11 +36,11 @@ LEAST = 2**13              # numbers: for fewer NumPy's few calls take no longer
 
 def twin(name: str, *kept: Array) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Beside a plain pullback of one cotangent: where it can, `loops.<name>(*kept, dy)` answers for it."""
-    def beside(plain: Callable[..., Array]) -> Callable[..., Array]:
-        loops = compiled(*kept)
-        if loops is None:
-            return plain
+    loops = compiled(*kept)
+    if loops is None:
+        return _plain
 
+    def beside(plain: Callable[..., Array]) -> Callable[..., Array]:
         def pullback(dy: Array) -> Array:
             return getattr(loops, name)(*kept, dy) if _plain_memory(kept[0].dtype, dy) else plain(dy)
 
@@ -49,9 +49,14 @@ def twin(name: str, *kept: Array) -> Callable[[Callable[..., Array]], Callable[.
     return beside
 
 
+def _plain(pullback: Callable[..., Array]) -> Callable[..., Array]:
+    """As it is."""
+    return pullback
+
+
 def compiled(*arrays: Array) -> ModuleType | None:
     """The compiled loops, if they can work on these arrays and it pays; else None."""
-    pays = arrays[0].size >= LEAST and arrays[0].dtype in (np.float32, np.float64)
+    pays = _wanted() and arrays[0].size >= LEAST and arrays[0].dtype in (np.float32, np.float64)
     return _loops() if pays and _plain_memory(arrays[0].dtype, *arrays) else None
 
 
@@ -61,10 +66,14 @@ def _plain_memory(dtype: Any, *arrays: Array) -> bool:
 
 
 @cache
+def _wanted() -> bool:
+    """Whether Numba is installed, and nobody says to leave it alone."""
+    return os.environ.get("MINIVAE_FAST") != "0" and importlib.util.find_spec("numba") is not None
+
+
+@cache
 def _loops() -> ModuleType | None:
-    """loops.py, compiled; None without Numba, and where it does not work."""
-    if os.environ.get("MINIVAE_FAST") == "0" or importlib.util.find_spec("numba") is None:
-        return None
+    """loops.py, compiled; None where it does not work."""
     try:
         loops = importlib.import_module("minivae.fast.loops")
         loops.compile_all()

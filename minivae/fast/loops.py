@@ -51,10 +51,10 @@ def _tanh_pullback(y, dy, dx):                                                 #
 
 @loop
 def _bernoulli_nll_pullback(e, logits, x, dnll, dlogits):                      # type: ignore[no-untyped-def]
-    one, half = e.dtype.type(1.0), e.dtype.type(0.5)
+    one, zero = e.dtype.type(1.0), e.dtype.type(0.0)
     for b in range(e.shape[0]):
         for i in range(e.shape[1]):
-            mean = np.copysign(one / e[b, i] - half, logits[b, i]) + half
+            mean = abs((one if logits[b, i] < zero else zero) - one / e[b, i])
             dlogits[b, i] = (mean - x[b, i]) * dnll[b]
 
 

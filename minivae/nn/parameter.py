@@ -47,6 +47,10 @@ class Parameter:
     few rows is *owed*: its factors are kept until somebody asks for the gradient, or threads make some rows of it each.
     """
 
+    _owed: list[Product]
+    _uses: list[Uses]
+    _others: list[Array]               # gradients of the same parameter of other threads
+
     def __init__(self, value: np.ndarray | float) -> None:
         self.value: Array = np.array(value, dtype=np.float64, order="C")
         self.grad = np.zeros_like(self.value)
@@ -63,7 +67,7 @@ class Parameter:
 
     def zero_grad(self, *, owes: bool = False) -> None:
         """Forget the gradient.  owes: products that are added from now on wait until they are asked for."""
-        self.made()
+        self._owed, self._uses, self._others = [], [], []
         self._blank, self._owes = True, owes          # what lies there is the step before's
 
     def add(self, gradient: Array | Product | Uses) -> None:
@@ -84,13 +88,18 @@ class Parameter:
             self._grad += gradient
 
     def _owe(self, product: Product) -> None:
-        shape, expected = (len(product.a), product.b.shape[-1]), self._matrix().shape
-        if shape != expected:
-            raise ValueError(f"add: got a product of shape {shape}, expected {expected} for a parameter of shape "
-                             f"{self.value.shape}")
-        self._owed.append(product)
-        if not self._owes or 2 * (product.a.size + product.b.size) > self._grad.size:
-            self._make_all()                          # of many rows, the factors are more than what they make
+        rows, columns = len(product.a), product.b.shape[-1]
+        if rows * columns != self.value.size or columns != self.value.shape[-1]:
+            raise ValueError(f"add: got a product of shape {(rows, columns)}, expected {self._matrix().shape} for a "
+                             f"parameter of shape {self.value.shape}")
+        if self._owes and 2 * (product.a.size + product.b.size) <= self._grad.size:
+            self._owed.append(product)
+        elif self._blank:                             # of many rows, the factors are more than what they make
+            np.matmul(product.a, product.b, out=self._matrix())
+            self._blank = False
+        else:
+            room = self._matrix()
+            room += product.a @ product.b
 
     def owe(self, other: Parameter) -> None:
         """grad += other.grad, when it is made: until then nobody may touch the other's, that now owes nothing."""
@@ -127,20 +136,18 @@ class Parameter:
     def made(self) -> None:
         """All rows were made: nothing is owed."""
         self._blank = False
-        self._owed: list[Product] = []
-        self._uses: list[Uses] = []
-        self._others: list[Array] = []
+        self._owed, self._uses, self._others = [], [], []
 
     def _make_all(self) -> None:
         self.make()
         self.made()
 
-    def _stacked(self, rows: slice) -> Product:
-        """All that is owed for these rows, as one product."""
+    def _stacked(self, rows: slice) -> tuple[Array, Array]:
+        """The factors of all that is owed for these rows, as of one product."""
         if len(self._owed) == 1:
-            return Product(self._owed[0].a[rows], self._owed[0].b)
-        return Product(np.concatenate([a[rows] for a, _ in self._owed], axis=1),
-                       np.concatenate([b for _, b in self._owed]))
+            a, b = self._owed[0]
+            return a[rows], b
+        return np.concatenate([a[rows] for a, _ in self._owed], axis=1), np.concatenate([b for _, b in self._owed])
 
     def _matrix(self) -> Array:
         """The gradient as a matrix: a convolution's (k, k, C, F) as (k·k·C, F), a vector as one row."""

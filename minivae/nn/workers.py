@@ -118,10 +118,12 @@ class Workers:
         parts = [slice(mine.start + part.start, mine.start + part.stop)
                  for part in shares(mine.stop - mine.start, len(copies))]
 
-        for model in copies:
-            self._zero_grad(model)
+        def work(i: int) -> tuple[Array, ...]:
+            self._zero_grad(copies[i])
+            return share(copies[i], parts[i])
+
         with self.model.together(copies, self.team), lent(self.team if len(copies) == 1 else SOLO):
-            values = self.team.run(lambda i: share(copies[i], parts[i]), len(copies))
+            values = self.team.run(work, len(copies))
         for other in copies[1:]:
             for name, network in self.model.networks.items():
                 network.arena.owe(other.networks[name].arena)
@@ -221,8 +223,8 @@ def by_rows(function: Callable[[Array], Array], x: Array, *, shape: tuple[int, .
     """
     due = (len(x), *shape)
     if out is not None and (out.shape, out.dtype, device_of(out)) != (due, x.dtype, device_of(x)):
-        raise ValueError(f"out: got shape {out.shape}, {out.dtype}, on {device_of(out).name}, expected {due}, {x.dtype}, "
-                         f"on {device_of(x).name}")
+        raise ValueError(f"out: got shape {out.shape}, {out.dtype}, on {device_of(out).name}, "
+                         f"expected {due}, {x.dtype}, on {device_of(x).name}")
     most = AT_ONCE["cpu" if isinstance(x, np.ndarray) else "cuda"]
     if out is None and len(x) <= most:
         return function(x)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Pullback
+from minivae.backend import Array, Pullback, array_module
 from minivae.fast import twin
 from minivae.ops import kernels
 from minivae.ops.kernels import fused
@@ -46,7 +46,8 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
 @fused(kernels.relu)
 def relu(x: Array) -> tuple[Array, Pullback]:
     """y = max(x, 0)"""
-    y = np.maximum(x, np.zeros_like(x, shape=x.shape[1:]))       # with an array NumPy is twice as quick as with 0.0
+    zeros = array_module(x).zeros(x.shape[1:], x.dtype)
+    y = np.maximum(x, zeros)                          # NumPy is twice as quick as with 0.0
 
     @twin("relu_pullback", y)
     def pullback(dy: Array) -> Array:                 # ∂y/∂x = 1 where x > 0, else 0

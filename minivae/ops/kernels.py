@@ -37,7 +37,8 @@ def fused(kernel: Callable[..., Any]) -> Callable[[Op], Op]:
     def beside(plain: Op) -> Op:
         @wraps(plain)
         def op(*inputs: Any, **constants: Any) -> Any:
-            return (kernel if on_gpu(inputs[0]) else plain)(*inputs, **constants)
+            on_host = isinstance(inputs[0], np.ndarray) or not on_gpu(inputs[0])
+            return (plain if on_host else kernel)(*inputs, **constants)
 
         return op  # type: ignore[return-value]
 
@@ -138,13 +139,13 @@ def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
 
 
 def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
-    """Σ softplus(a) − x a        (B, X) -> (B,)        2 launches, plain 23"""
+    """Σ softplus(a) − x a        (B, X) -> (B,)        2 launches, plain 22"""
     alike(logits=logits, x=x)
     return BERNOULLI_NLL(logits, x), lambda dnll: BERNOULLI_NLL_PULLBACK(logits, x, dnll[:, None])
 
 
 def bernoulli_nll_of_draws(logits: Array, *, x: Array) -> Array:
-    """Its value for L draws of every image        (L·B, X) (B, X) -> (L·B,)        1 launch and a copy of x, plain 15"""
+    """Its value for L draws of every image        (L·B, X) (B, X) -> (L·B,)        2 launches, plain 17"""
     alike(x=x, logits=logits[:len(x)])
     return BERNOULLI_NLL(logits, array_module(x).tile(x, (len(logits) // len(x), 1)))
 

@@ -258,3 +258,21 @@ def test_decoding_in_parts_changes_nothing(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setitem(workers.AT_ONCE, "cpu", 100)
             np.testing.assert_array_equal(by_rows(lambda part: part[:, :2], z, shape=(2,), team=team), z[:, :2])
+
+
+@pytest.mark.parametrize("rows", [3, 700])
+def test_decoding_into_the_caller_s_array(rows):
+    model, z = VAEConfig(12, (9,), 3).build(dtype=np.float64), np.random.default_rng(0).standard_normal((rows, 3))
+    room = np.full((rows + 2, 12), 7.0)
+    assert np.shares_memory(model.decode(z, out=room[1:-1]), room)
+    np.testing.assert_array_equal(room[1:-1], model.decode(z))
+    assert (room[[0, -1]] == 7.0).all()
+
+
+@pytest.mark.parametrize("out", [np.full((3, 11), 7.0), np.full((4, 12), 7.0), np.full((3, 12), 7.0, np.float32),
+                                 np.full((3, 12), 7)])
+def test_an_array_that_cannot_be_decoded_into_is_left_as_it_is(out):
+    model = VAEConfig(12, (9,), 3).build(dtype=np.float64)
+    with pytest.raises(ValueError, match=r"out: got shape .*, expected \(3, 12\), float64, on cpu"):
+        model.decode(np.zeros((3, 3)), out=out)
+    assert (out == 7).all()

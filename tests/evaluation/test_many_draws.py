@@ -1,11 +1,14 @@
 """Importance weights of many draws: the encoder is asked once, the decoder sees some at a time, and nothing changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from minivae.batch import Batch
 from minivae.evaluation import bounds, log_likelihoods
 from minivae.nn import workers
+from minivae.parts import LIKELIHOODS, Bernoulli
 from minivae.variants import CVAEConfig, InfiniteVAEConfig, M2Config, SourceVAEConfig, VAEConfig
 
 RNG = np.random.default_rng(0)
@@ -61,10 +64,23 @@ def test_what_depends_on_the_example_alone_is_found_once(monkeypatch, name):
     assert all(rows <= 4 * B for _, rows in asked)                   # M2 asks for each of its four classes
 
 
-def test_the_values_are_those_that_training_differentiates():
-    model, eps = SMALL.build(dtype=np.float64), RNG.standard_normal((K, B, Z))
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_the_values_are_those_that_training_differentiates(name):
+    config = replace(SMALL, likelihood=name)
+    model, eps = config.build(dtype=np.float64), RNG.standard_normal((K, B, Z))
     for value, term in zip(model.monte_carlo_values(x=IMAGES, eps=eps), model.monte_carlo_terms(x=IMAGES, eps=eps)[0]):
         np.testing.assert_allclose(value, term, rtol=1e-12)
+
+
+def test_a_likelihood_that_somebody_changed_is_asked_for_its_own_values():
+    class Twice(Bernoulli):
+        def __call__(self, outputs, *, x):
+            nll, pull = super().__call__(outputs, x=x)
+            return 2.0 * nll, lambda dnll: pull(2.0 * dnll)
+
+    outputs = RNG.standard_normal((K * B, X))
+    expected = 2.0 * Bernoulli().of_draws(outputs, x=IMAGES)
+    np.testing.assert_allclose(Twice().of_draws(outputs, x=IMAGES), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("draws", [1, 20, 50, 1000])

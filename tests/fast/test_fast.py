@@ -17,7 +17,7 @@ from minivae.parallel import Team, lent
 from minivae.variants import VAEConfig
 
 HERE = importlib.util.find_spec("numba") is not None
-forget = fast._loops.cache_clear
+forget_wish, forget_loops = fast._wanted.cache_clear, fast._loops.cache_clear
 numba = pytest.mark.skipif(not HERE, reason='needs Numba: python -m pip install -e ".[fast]"')
 HARD = np.array([0.0, -0.0, 1e-40, -1e-40, 1e-300, 0.5, 30.0, -30.0, 800.0, -800.0, np.inf, -np.inf, np.nan])
 SHAPES = [(1, 1), (3, 5), (1, 127), (128, 64), (64, 784), (129, 785)]
@@ -28,9 +28,11 @@ def forgetful(monkeypatch):
     """Whoever looks for Numba looks anew, before and after; also for few numbers."""
     monkeypatch.setattr(fast, "LEAST", 0)
     monkeypatch.delenv("MINIVAE_FAST", raising=False)
-    forget()
+    forget_wish()
+    forget_loops()
     yield monkeypatch
-    forget()
+    forget_wish()
+    forget_loops()
 
 
 @pytest.fixture
