@@ -56,6 +56,8 @@ def repeat(x: Array, *, samples: int) -> tuple[Array, Pullback]:
 
 def repeat_each(*parts: Array, samples: int) -> tuple[tuple[Array, ...], Pullback]:
     """(y₁, y₂, …): every part `samples` times over, as `repeat` does        (B, I₁) … -> (samples · B, I₁) …"""
+    if samples == 1:
+        return parts, lambda *dys: dys
     repeated = [repeat(part, samples=samples) for part in parts]
 
     def pullback(*dys: Array) -> tuple[Array, ...]:

@@ -44,8 +44,6 @@ class Posterior(Layer):
 
     def draws(self, *q: Array, eps: Array) -> tuple[Array, Pullback]:
         """L draws for each of B images, the first of all images first        (B, outputs), eps (L, B, Z) -> (L·B, Z)"""
-        if len(eps) == 1:                              # nothing to repeat
-            return self.draw(*q, eps=eps[0])
         each, pull_each = repeat_each(*q, samples=len(eps))
         z, pull_z = self.draw(*each, eps=eps.reshape(-1, self.latents))
 
