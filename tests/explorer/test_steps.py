@@ -39,7 +39,7 @@ def node():
         spec, data = (text.split(f'id="{name}">')[1].split("</script>")[0] for name in ("spec", "data"))
         code = (f"{scripts}\nconst spec = {spec};\nunpack({json.dumps(data)}, spec.parts)"
                 f".then(found => console.log(JSON.stringify({expression})));")
-        done = subprocess.run([path, "-"], input=code, capture_output=True, timeout=60, check=False,
+        done = subprocess.run([path, "--random-seed=1", "-"], input=code, capture_output=True, timeout=60, check=False,
                               encoding="utf-8")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -243,7 +243,7 @@ def test_nats_of_a_latent_against_one_component_are_the_closed_form():
 def test_node_draws_from_the_prior(node):
     text = explorer(mixed(), None, None, (5, 4), title="")
     z = np.array(node(text, "Array.from({length: 4000}, () => [...drawFrom(priorOf(spec, found))])"))
-    left = z[:, 0] < 5.9
+    left = z[:, 0] < 5.5                       # 3 deviations from the left one's mean, 2.5 from the right one's
     assert abs(left.mean() - 0.6) < 0.05
     np.testing.assert_allclose(z[left].mean(axis=0), MEAN[0], atol=0.15)
     np.testing.assert_allclose(z[left, 1:].std(axis=0), STD[0][1:], atol=0.1)
