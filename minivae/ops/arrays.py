@@ -46,18 +46,17 @@ def repeat(x: Array, *, samples: int) -> tuple[Array, Pullback]:
     """y = the batch, `samples` times over: y[l·B + i] = x[i]        (B, …) -> (samples · B, …)"""
     if samples < 1:
         raise ValueError(f"repeat: samples is {samples}, expected at least 1")
+    if samples == 1:
+        return x, lambda dy: dy
 
     def pullback(dy: Array) -> Array:                 # x[i] was used in every copy: derivatives add
         return dy.reshape(samples, *x.shape).sum(axis=0)
 
-    y = x[None] if samples == 1 else np.broadcast_to(x, (samples, *x.shape))
-    return y.reshape(-1, *x.shape[1:]), pullback
+    return np.broadcast_to(x, (samples, *x.shape)).reshape(-1, *x.shape[1:]), pullback
 
 
 def repeat_each(*parts: Array, samples: int) -> tuple[tuple[Array, ...], Pullback]:
     """(y₁, y₂, …): every part `samples` times over, as `repeat` does        (B, I₁) … -> (samples · B, I₁) …"""
-    if samples == 1:
-        return parts, lambda *dys: dys
     repeated = [repeat(part, samples=samples) for part in parts]
 
     def pullback(*dys: Array) -> tuple[Array, ...]:
