@@ -7,7 +7,7 @@ forwards, and backwards but in the first layer.  So a thread must have more rows
 
     crossover = loss / (1.5 · seconds per multiplication)
 
-before two are quicker than one.  Both depend on the processor, so both are measured, in about 50 ms, when threads are
+before two are quicker than one.  Both depend on the processor, so both are measured, in about 40 ms, when threads are
 first asked to share a batch; and kept, so that the same seed gives the same bits the next time.
 
     python -c "from minivae.nn.rehearsal import measured; print(measured())"        measures, and keeps nothing
