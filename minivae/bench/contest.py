@@ -120,7 +120,7 @@ def compete(row: Row, names: list[str], *, bursts: int, threads: int, breakdown:
     keep   is given the result after each round, so that what was measured survives an interruption
     Raises BenchError if a contender dies, or computes something else than the first of them that is PyTorch's.
     """
-    threads, bursts = row.threads or threads, min(bursts, row.bursts or bursts)
+    threads = row.threads or threads
     result: Times = {"title": row.title, "kind": row.kind, "threads": threads, "steps": row.steps,
                      "seconds": {name: [] for name in names}, "processor": {name: [] for name in names},
                      "beside": dict.fromkeys(names, 0), "memory": {}, "about": {}, "proof": {}}

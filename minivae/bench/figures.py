@@ -18,6 +18,11 @@ def summary(seconds: list[float]) -> tuple[float, float, float]:
     return low, median, high
 
 
+def ms(seconds: float) -> str:
+    """In milliseconds, with four digits; from a thousand on, whole ones: 0.4267, 10.98, 9,947"""
+    return f"{1e3 * seconds:,.0f}" if seconds >= 1.0 else f"{1e3 * seconds:.4g}"
+
+
 def ratio(result: Result, contender: str, of: str = "seconds") -> float | None:
     """Median over PyTorch eager's median, in seconds by the clock or of processors; None without it."""
     seconds = result.get(of, {})
@@ -29,7 +34,7 @@ def ratio(result: Result, contender: str, of: str = "seconds") -> float | None:
 def cell(result: Result, contender: str) -> str:
     """Median in ms, and the ratio where there is one; "" for who was not measured."""
     seconds, share = result["seconds"].get(contender), ratio(result, contender)
-    return (f"{1e3 * statistics.median(seconds):.4g}" if seconds else "") + ("" if share is None else f" ({share:.2f})")
+    return (ms(statistics.median(seconds)) if seconds else "") + ("" if share is None else f" ({share:.2f})")
 
 
 def line(name: str, result: Result) -> str:
@@ -38,5 +43,5 @@ def line(name: str, result: Result) -> str:
     for contender, seconds in result["seconds"].items():
         shares = [ratio(result, contender, of) for of in ("seconds", "processor")]
         told = ", ".join(f"{share:.2f}" for share in shares if share is not None)
-        parts.append(f"{contender} {1e3 * statistics.median(seconds):.4g} ms" + f" ({told})" * bool(told))
+        parts.append(f"{contender} {ms(statistics.median(seconds))} ms" + f" ({told})" * bool(told))
     return f"{name}: {', '.join(parts)}"

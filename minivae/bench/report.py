@@ -10,7 +10,7 @@ from typing import Any
 
 from minivae import plots
 from minivae.bench.against import compared
-from minivae.bench.figures import PEER, Result, cell, ratio, summary
+from minivae.bench.figures import PEER, Result, cell, ms, ratio, summary
 from minivae.plots.style import Figure
 from minivae.runs import write_atomically
 
@@ -66,12 +66,12 @@ def _table(rows: Mapping[str, Result]) -> Iterator[str]:
     for name, row in table.items():
         for contender, seconds in row["seconds"].items():
             if seconds:
-                low, median, high = (f"{1e3 * s:.4g}" for s in summary(seconds))
+                low, median, high = (ms(s) for s in summary(seconds))
                 peak = row["memory"].get(contender)
                 memory = f"{peak / 1e6:.1f} MB" if row["kind"] == "nll" and peak is not None else ""
                 how = row["about"].get(contender, {}).get("products")
                 worked = row.get("processor", {}).get(contender)
-                processor = f"{1e3 * statistics.median(worked):.4g}" if worked else ""
+                processor = ms(statistics.median(worked)) if worked else ""
                 yield (f"| {name} | {contender}{f' ({how})' if how else ''} | {row['threads']} | "
                        f"{len(seconds)} × {row['steps']} | {median} | {low} to {high} | {processor} | {memory} |")
     yield ""

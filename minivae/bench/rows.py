@@ -44,8 +44,8 @@ class Row:
     """K of the importance-weighted NLL"""
     steps: int = 60
     """steps in a burst"""
-    bursts: int | None = None
-    """at most so many, where a burst is long"""
+    bursts: int = 15
+    """turns of each contender, if nobody says how many"""
     threads: int | None = None
     """instead of the contest's, where the row is about something else"""
 
@@ -67,10 +67,10 @@ class Row:
 def _scaling() -> Iterator[Row]:
     for batch in (32, 64, 128, 256, 512, 1024, 2048, 4096):
         yield Row(f"f batch {batch}", f"784-400-20, batch {batch}", CURVE, batch=batch,
-                  steps=max(4, 6000 // (batch + 32)), bursts=7)
+                  steps=max(4, 6000 // (batch + 32)), bursts=9)
     for hidden in (128, 256, 512, 1024, 2048):
         yield Row(f"f hidden {hidden}", f"784-{hidden}-20, batch 128", CURVE, hidden=(hidden,),
-                  steps=max(8, 16000 // (hidden + 100)), bursts=7)
+                  steps=max(8, 16000 // (hidden + 100)), bursts=9)
 
 
 ROWS = (
@@ -82,7 +82,7 @@ ROWS = (
     Row("d", "decode 10,000 latents, 20-400-784", ("minivae", "torch", "torch_compile", "jax"), "decode", batch=10_000,
         steps=4),
     Row("e", "NLL, K = 1,000, 1,000 images, 784-400-20", ("minivae", "torch", "jax"), "nll", batch=1000, samples=1000,
-        steps=1, bursts=5),
+        steps=1, bursts=9),
     Row("g", "NLL as in papers, K = 5,000, 1,000 images, 784-200-200-50 tanh", ("minivae", "torch", "jax"), "nll",
         hidden=(200, 200), latents=50, activation="tanh", batch=1000, samples=5000, steps=1, bursts=3),
     Row("h", "step of a VAE/GAN, 784-400-20, 128 features, batch 128", SYSTEM, "vae_gan", steps=20),

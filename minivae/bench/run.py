@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from minivae.backend import at_least_one
 from minivae.bench import report
 from minivae.bench.against import compared, earlier
 from minivae.bench.beside import beside, table
 from minivae.bench.contest import NEEDS, BenchError, Times, compete, cores, installed
 from minivae.bench.figures import line
 from minivae.bench.machine import machine, slowing
-from minivae.bench.rows import chosen
+from minivae.bench.rows import Row, chosen
 from minivae.runs import write_atomically
 
 INSTALL = 'python -m pip install -e ".[peers,fast]"'
@@ -39,8 +40,8 @@ class Bench:
     contenders: tuple[str, ...] = ()
     """some of minivae minivae_fast torch torch_fused torch_compile torch_channels_last jax products inline;
     default: all"""
-    bursts: int = 15
-    """turns of each contender; rows with long bursts take fewer"""
+    bursts: int | None = None
+    """turns of each contender; default: 15, of rows with long bursts 9 (e, f) or 3 (g)"""
     threads: int | None = None
     """of each contender; default: all cores that may be used"""
     beside: int = 1
@@ -62,20 +63,19 @@ class Bench:
         return 0
 
 
-def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int = 15, threads: int | None = None,
-        out: Path = Path("bench"), against: Path | None = None, quick: bool = False) -> list[Path]:
+def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int | None = None,
+        threads: int | None = None, out: Path = Path("bench"), against: Path | None = None,
+        quick: bool = False) -> list[Path]:
     """Time these rows (default: all) for these contenders (default: all of each row); return the files written.
 
+    bursts    turns of each contender; None: as many as each row says
     against   an earlier bench.json, to be compared with
 
     What was measured before a Ctrl-C or a BenchError is written too.
     Raises ValueError for unknown names, numbers below 1 and an `against` that is no such file, BenchError if a
     contender dies or computes something else.
     """
-    threads = cores() if threads is None else threads
-    for name, number, most in (("bursts", bursts, bursts), ("threads", threads, cores())):
-        if not 1 <= number <= most:
-            raise ValueError(f"{name}: got {number}, expected at least 1" + f" and at most {most}" * (number > most))
+    threads = _threads(threads, bursts)
     if unknown := set(contenders) - NEEDS.keys():
         raise ValueError(f"contenders: got {', '.join(sorted(unknown))}, expected some of {', '.join(NEEDS)}")
     wanted, notes = chosen(tuple(rows)), _notes(contenders, quick)
@@ -95,7 +95,7 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
             found["rows"][name] = result
             files[:] = report.write(found, out)
 
-        compete(row.quick() if quick else row, names, bursts=2 if quick else bursts, threads=threads,
+        compete(row.quick() if quick else row, names, bursts=_bursts(row, bursts, quick), threads=threads,
                 breakdown=row.name in ("a", "b", "c"), keep=keep)
         print(line(row.name, found["rows"][row.name]))
     if against:
@@ -105,20 +105,35 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
     return files
 
 
-def run_beside(rows: Sequence[str], contenders: Sequence[str], *, copies: int, bursts: int, threads: int | None,
-               out: Path, quick: bool = False) -> Path:
+def run_beside(rows: Sequence[str], contenders: Sequence[str], *, copies: int, bursts: int | None = None,
+               threads: int | None = None, out: Path, quick: bool = False) -> Path:
     """Time copies of each contender at once, row by row; return the file written.  Raises as `run` does."""
     if copies < 2:
         raise ValueError(f"beside: got {copies}, expected at least 2 copies at once")
+    threads = _threads(threads, bursts)
     lines = [machine()["cpu"] + f", {cores()} cores usable", *_slowed(), ""]
     for row in chosen(tuple(rows) or ("a",)):
         names, _ = installed(tuple(name for name in row.contenders if not contenders or name in contenders))
-        found = beside(row.quick() if quick else row, names, copies=copies, bursts=2 if quick else bursts,
-                       threads=cores() if threads is None else threads)
+        found = beside(row.quick() if quick else row, names, copies=copies, bursts=_bursts(row, bursts, quick),
+                       threads=threads)
         lines += table(row, found, copies)
     print("\n".join(lines))
     write_atomically(out / "beside.md", "\n".join(lines).encode())
     return out / "beside.md"
+
+
+def _threads(asked: int | None, bursts: int | None) -> int:
+    """How many threads each contender has.  Raises ValueError for numbers that nobody can be given."""
+    threads = cores() if asked is None else asked
+    at_least_one(bursts=1 if bursts is None else bursts, threads=threads)
+    if threads > cores():
+        raise ValueError(f"threads: got {threads}, expected at most {cores()}, the cores that may be used")
+    return threads
+
+
+def _bursts(row: Row, asked: int | None, quick: bool) -> int:
+    """How many turns of each contender."""
+    return 2 if quick else asked or row.bursts
 
 
 def _notes(contenders: Sequence[str], quick: bool) -> list[str]:

@@ -19,7 +19,7 @@ import minivae.bench.run as bench
 from minivae.bench import machine, report, worker
 from minivae.bench.against import compared, earlier
 from minivae.bench.beside import beside, table
-from minivae.bench.figures import ratio
+from minivae.bench.figures import ms, ratio
 from minivae.bench.inline import Inline
 from minivae.bench.ours import minivae, prepare, product_shapes, products
 from minivae.bench.rows import ROWS, batches, build, chosen, from_dict, proof_inputs, to_dict
@@ -163,11 +163,34 @@ def test_an_absent_peer_is_named(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--rows", "z"], "rows: got z"), (["--contenders", "theano"], "contenders: got theano"),
     (["--bursts", "0"], "bursts: got 0"), (["--threads", "0"], "threads: got 0"), (["--threads", "9999"], "at most"),
+    (["--beside", "2", "--bursts", "0"], "bursts: got 0"), (["--beside", "2", "--threads", "9999"], "at most"),
 ])
 def test_bad_arguments_are_refused(arguments, words, tmp_path, capsys):
     assert main(["bench", *arguments, "--out", str(tmp_path)]) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("arguments", "bursts"), [
+    ([], {"a": 15, "e": 9, "g": 3}), (["--bursts", "12"], {"a": 12, "e": 12, "g": 12}),
+    (["--bursts", "12", "--quick"], {"a": 2, "e": 2, "g": 2}),
+])
+def test_whoever_asks_for_bursts_gets_as_many_of_every_row(arguments, bursts, tmp_path, monkeypatch):
+    found = {}
+
+    def compete(row, names, *, bursts, keep, **_):
+        found[row.name] = bursts
+        keep({"title": row.title, "kind": row.kind, "threads": 1, "steps": 1, "seconds": {}, "about": {}, "proof": {}})
+
+    monkeypatch.setattr(bench, "compete", compete)
+    assert main(["bench", "--rows", *bursts, *arguments, "--out", str(tmp_path)]) == 0
+    assert found == bursts
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.267e-4, "0.4267"), (0.010981, "10.98"), (0.99996, "1000"),
+                                               (9.9468, "9,947")])
+def test_milliseconds_are_written_out(seconds, text):
+    assert ms(seconds) == text
 
 
 SCRIPT = """
