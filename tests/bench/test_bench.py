@@ -424,7 +424,7 @@ def test_the_page():
                  "Versions: numpy 2.0. Thread pools: openblas 0.3 Zen.", "A note.",
                  "| | (a) step | (e) NLL |", "| minivae | 0.70 | 0.75 |", "| torch | 1.00 | 1.00 |", "| jax |  |  |",
                  "| a | minivae | 2 | 4 × 10 | 3.5 | 3 to 4.25 | 5.25 |  |",
-                 "| e | torch | 2 | 1 × 10 | 4000 | 4000 to 4000 | 6000 | 7.0 MB |",
+                 "| e | torch | 2 | 1 × 10 | 4,000 | 4,000 to 4,000 | 6,000 | 7.0 MB |",
                  "| batch 64 | 2 (0.67) | 3 (1.00) | 1 (0.33) |",
                  "| a | 2 (50%) | 1 (25%) | 0.1 (2%) | 0.7 (18%) | 0.2 (5%) | 4 (100%) | 0.15 (4%) |"):
         assert line in page.splitlines(), line
