@@ -18,6 +18,7 @@ from minivae.bench.machine import machine, slowing
 from minivae.bench.rows import Row, chosen
 from minivae.runs import write_atomically
 
+UNPROVED = "Without PyTorch there are no ratios, and nobody proves the gradients equal to an autodiff's."
 INSTALL = 'python -m pip install -e ".[peers,fast]"'
 
 
@@ -55,6 +56,8 @@ class Bench:
 
     def __call__(self) -> int:
         if self.beside != 1:
+            if self.against:
+                raise ValueError("against: compares contenders that take turns, expected none with --beside")
             print("written:", run_beside(self.rows, self.contenders, copies=self.beside, bursts=self.bursts,
                                          threads=self.threads, out=self.out, quick=self.quick))
             return 0
@@ -72,13 +75,12 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
     against   an earlier bench.json, to be compared with
 
     What was measured before a Ctrl-C or a BenchError is written too.
-    Raises ValueError for unknown names, numbers below 1 and an `against` that is no such file, BenchError if a
-    contender dies or computes something else.
+    Raises ValueError for unknown names, numbers below 1 and an `against` that is no such file, BenchError if no
+    contender can run, or one dies or computes something else.
     """
-    threads = _threads(threads, bursts)
-    if unknown := set(contenders) - NEEDS.keys():
-        raise ValueError(f"contenders: got {', '.join(sorted(unknown))}, expected some of {', '.join(NEEDS)}")
-    wanted, notes = chosen(tuple(rows)), _notes(contenders, quick)
+    wanted, threads = _asked(chosen(tuple(rows)), contenders, bursts, threads)
+    absent = _absent(contenders)
+    notes = _notes(absent, quick) + [UNPROVED] * ("torch" in absent)
     files: list[Path] = []
     found: dict[str, Any] = {"when": datetime.now(UTC).isoformat(timespec="minutes"), "machine": machine(),
                              "cores": cores(), "notes": notes, "rows": {}}
@@ -86,11 +88,7 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
         found["against"] = earlier(against)
     for note in notes:
         print(note)
-    for row in wanted:
-        names, _ = installed(tuple(name for name in row.contenders if not contenders or name in contenders))
-        if not names:
-            continue
-
+    for row, names in wanted:
         def keep(result: Times, name: str = row.name) -> None:
             found["rows"][name] = result
             files[:] = report.write(found, out)
@@ -100,8 +98,6 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
         print(line(row.name, found["rows"][row.name]))
     if against:
         print("", *compared(found), sep="\n")
-    if not files:
-        raise BenchError(f"no contender of these rows is installed: {INSTALL}")
     return files
 
 
@@ -110,10 +106,9 @@ def run_beside(rows: Sequence[str], contenders: Sequence[str], *, copies: int, b
     """Time copies of each contender at once, row by row; return the file written.  Raises as `run` does."""
     if copies < 2:
         raise ValueError(f"beside: got {copies}, expected at least 2 copies at once")
-    threads = _threads(threads, bursts)
-    lines = [machine()["cpu"] + f", {cores()} cores usable", *_slowed(), ""]
-    for row in chosen(tuple(rows) or ("a",)):
-        names, _ = installed(tuple(name for name in row.contenders if not contenders or name in contenders))
+    wanted, threads = _asked(chosen(tuple(rows) or ("a",)), contenders, bursts, threads)
+    lines = [machine()["cpu"] + f", {cores()} cores usable", *_notes(_absent(contenders), quick), ""]
+    for row, names in wanted:
         found = beside(row.quick() if quick else row, names, copies=copies, bursts=_bursts(row, bursts, quick),
                        threads=threads)
         lines += table(row, found, copies)
@@ -122,13 +117,20 @@ def run_beside(rows: Sequence[str], contenders: Sequence[str], *, copies: int, b
     return out / "beside.md"
 
 
-def _threads(asked: int | None, bursts: int | None) -> int:
-    """How many threads each contender has.  Raises ValueError for numbers that nobody can be given."""
-    threads = cores() if asked is None else asked
+def _asked(rows: Sequence[Row], contenders: Sequence[str], bursts: int | None,
+           threads: int | None) -> tuple[list[tuple[Row, list[str]]], int]:
+    """The rows, each with those of these contenders that can run here; and their threads.  Raises as `run` does."""
+    threads = cores() if threads is None else threads
     at_least_one(bursts=1 if bursts is None else bursts, threads=threads)
     if threads > cores():
         raise ValueError(f"threads: got {threads}, expected at most {cores()}, the cores that may be used")
-    return threads
+    if unknown := set(contenders) - NEEDS.keys():
+        raise ValueError(f"contenders: got {', '.join(sorted(unknown))}, expected some of {', '.join(NEEDS)}")
+    every = [(row, installed(tuple(name for name in row.contenders if not contenders or name in contenders))[0])
+             for row in rows]
+    if not any(names for _, names in every):
+        raise BenchError(f"none of these contenders is in these rows, and installed: {INSTALL}")
+    return [(row, names) for row, names in every if names], threads
 
 
 def _bursts(row: Row, asked: int | None, quick: bool) -> int:
@@ -136,15 +138,17 @@ def _bursts(row: Row, asked: int | None, quick: bool) -> int:
     return 2 if quick else asked or row.bursts
 
 
-def _notes(contenders: Sequence[str], quick: bool) -> list[str]:
+def _absent(contenders: Sequence[str]) -> list[str]:
+    """Who was asked for, and is not installed."""
+    return installed(tuple(name for name in NEEDS if not contenders or name in contenders))[1]
+
+
+def _notes(absent: Sequence[str], quick: bool) -> list[str]:
     """What the reader must know before the figures."""
-    _, absent = installed(tuple(name for name in NEEDS if not contenders or name in contenders))
     notes = ["A quick run: tiny counts, sizes cut down, and times that mean nothing."] if quick else []
     notes += _slowed()
     if absent:
         notes.append(f"Left out, because not installed: {', '.join(absent)}.  To have them: {INSTALL}")
-    if "torch" in absent:
-        notes.append("Without PyTorch there are no ratios, and nobody proves the gradients equal to an autodiff's.")
     return notes
 
 

@@ -164,11 +164,27 @@ def test_an_absent_peer_is_named(tmp_path, monkeypatch, capsys):
     (["--rows", "z"], "rows: got z"), (["--contenders", "theano"], "contenders: got theano"),
     (["--bursts", "0"], "bursts: got 0"), (["--threads", "0"], "threads: got 0"), (["--threads", "9999"], "at most"),
     (["--beside", "2", "--bursts", "0"], "bursts: got 0"), (["--beside", "2", "--threads", "9999"], "at most"),
+    (["--beside", "2", "--contenders", "theano"], "contenders: got theano"),
+    (["--beside", "2", "--against", "bench.json"], "against: compares contenders that take turns"),
 ])
 def test_bad_arguments_are_refused(arguments, words, tmp_path, capsys):
     assert main(["bench", *arguments, "--out", str(tmp_path)]) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [[], ["--beside", "2"]])
+def test_a_contest_of_nobody_is_refused(arguments, tmp_path, capsys):
+    assert main(["bench", *arguments, "--rows", "d", "--contenders", "products", "--out", str(tmp_path)]) == 1
+    assert "none of these contenders is in these rows, and installed" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quick_run_of_copies_says_that_it_is_one(tmp_path, capsys):
+    assert main(["bench", "--beside", "2", "--rows", "d", "--contenders", "minivae", "--quick", "--threads", "1",
+                 "--out", str(tmp_path)]) == 0
+    for text in (capsys.readouterr().out, (tmp_path / "beside.md").read_text(encoding="utf-8")):
+        assert "A quick run" in text
 
 
 @pytest.mark.parametrize(("arguments", "bursts"), [
