@@ -42,7 +42,7 @@ class Bench:
     """some of minivae minivae_fast torch torch_fused torch_compile torch_channels_last jax products inline;
     default: all"""
     bursts: int | None = None
-    """turns of each contender; default: 15, of rows with long bursts 9 (e, f) or 3 (g)"""
+    """turns of each contender; default: 15, of rows with long bursts 9 (e, f) or 3 (g), 2 if quick"""
     threads: int | None = None
     """of each contender; default: all cores that may be used"""
     beside: int = 1
@@ -135,7 +135,7 @@ def _asked(rows: Sequence[Row], contenders: Sequence[str], bursts: int | None,
 
 def _bursts(row: Row, asked: int | None, quick: bool) -> int:
     """How many turns of each contender."""
-    return 2 if quick else asked or row.bursts
+    return asked or (2 if quick else row.bursts)
 
 
 def _absent(contenders: Sequence[str]) -> list[str]:

@@ -189,7 +189,7 @@ def test_a_quick_run_of_copies_says_that_it_is_one(tmp_path, capsys):
 
 @pytest.mark.parametrize(("arguments", "bursts"), [
     ([], {"a": 15, "e": 9, "g": 3}), (["--bursts", "12"], {"a": 12, "e": 12, "g": 12}),
-    (["--bursts", "12", "--quick"], {"a": 2, "e": 2, "g": 2}),
+    (["--quick"], {"a": 2, "e": 2, "g": 2}), (["--bursts", "12", "--quick"], {"a": 12, "e": 12, "g": 12}),
 ])
 def test_whoever_asks_for_bursts_gets_as_many_of_every_row(arguments, bursts, tmp_path, monkeypatch):
     found = {}
