@@ -61,7 +61,7 @@ class Row:
         """The same row with tiny counts: proves that it runs, times nothing."""
         hidden = tuple(min(size, 400) for size in self.hidden)
         small = {"decode": 100, "nll": 3}.get(self.kind, min(self.batch, 128))
-        return replace(self, batch=small, hidden=hidden, samples=min(self.samples, 7), steps=1)
+        return replace(self, batch=small, hidden=hidden, samples=min(self.samples, 7), steps=1, bursts=2)
 
 
 def _scaling() -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,8 +78,8 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
     Raises ValueError for unknown names, numbers below 1 and an `against` that is no such file, BenchError if no
     contender can run, or one dies or computes something else.
     """
-    wanted, threads = _asked(chosen(tuple(rows)), contenders, bursts, threads)
-    absent = _absent(contenders)
+    wanted, threads = _asked(chosen(tuple(rows)), contenders, bursts, threads, quick)
+    absent = _installed(NEEDS, contenders)[1]
     notes = _notes(absent, quick) + [UNPROVED] * ("torch" in absent)
     files: list[Path] = []
     found: dict[str, Any] = {"when": datetime.now(UTC).isoformat(timespec="minutes"), "machine": machine(),
@@ -93,7 +93,7 @@ def run(rows: Sequence[str] = (), contenders: Sequence[str] = (), *, bursts: int
             found["rows"][name] = result
             files[:] = report.write(found, out)
 
-        compete(row.quick() if quick else row, names, bursts=_bursts(row, bursts, quick), threads=threads,
+        compete(row, names, bursts=bursts or row.bursts, threads=threads,
                 breakdown=row.name in ("a", "b", "c"), keep=keep)
         print(line(row.name, found["rows"][row.name]))
     if against:
@@ -106,19 +106,18 @@ def run_beside(rows: Sequence[str], contenders: Sequence[str], *, copies: int, b
     """Time copies of each contender at once, row by row; return the file written.  Raises as `run` does."""
     if copies < 2:
         raise ValueError(f"beside: got {copies}, expected at least 2 copies at once")
-    wanted, threads = _asked(chosen(tuple(rows) or ("a",)), contenders, bursts, threads)
-    lines = [machine()["cpu"] + f", {cores()} cores usable", *_notes(_absent(contenders), quick), ""]
+    wanted, threads = _asked(chosen(tuple(rows) or ("a",)), contenders, bursts, threads, quick)
+    lines = [machine()["cpu"] + f", {cores()} cores usable", *_notes(_installed(NEEDS, contenders)[1], quick), ""]
     for row, names in wanted:
-        found = beside(row.quick() if quick else row, names, copies=copies, bursts=_bursts(row, bursts, quick),
-                       threads=threads)
+        found = beside(row, names, copies=copies, bursts=bursts or row.bursts, threads=threads)
         lines += table(row, found, copies)
     print("\n".join(lines))
     write_atomically(out / "beside.md", "\n".join(lines).encode())
     return out / "beside.md"
 
 
-def _asked(rows: Sequence[Row], contenders: Sequence[str], bursts: int | None,
-           threads: int | None) -> tuple[list[tuple[Row, list[str]]], int]:
+def _asked(rows: Sequence[Row], contenders: Sequence[str], bursts: int | None, threads: int | None,
+           quick: bool) -> tuple[list[tuple[Row, list[str]]], int]:
     """The rows, each with those of these contenders that can run here; and their threads.  Raises as `run` does."""
     threads = cores() if threads is None else threads
     at_least_one(bursts=1 if bursts is None else bursts, threads=threads)
@@ -126,21 +125,15 @@ def _asked(rows: Sequence[Row], contenders: Sequence[str], bursts: int | None,
         raise ValueError(f"threads: got {threads}, expected at most {cores()}, the cores that may be used")
     if unknown := set(contenders) - NEEDS.keys():
         raise ValueError(f"contenders: got {', '.join(sorted(unknown))}, expected some of {', '.join(NEEDS)}")
-    every = [(row, installed(tuple(name for name in row.contenders if not contenders or name in contenders))[0])
-             for row in rows]
+    every = [(row.quick() if quick else row, _installed(row.contenders, contenders)[0]) for row in rows]
     if not any(names for _, names in every):
         raise BenchError(f"none of these contenders is in these rows, and installed: {INSTALL}")
     return [(row, names) for row, names in every if names], threads
 
 
-def _bursts(row: Row, asked: int | None, quick: bool) -> int:
-    """How many turns of each contender."""
-    return asked or (2 if quick else row.bursts)
-
-
-def _absent(contenders: Sequence[str]) -> list[str]:
-    """Who was asked for, and is not installed."""
-    return installed(tuple(name for name in NEEDS if not contenders or name in contenders))[1]
+def _installed(names: Iterable[str], asked: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Which of these contenders that were asked for (nobody: all) can run here, and which cannot."""
+    return installed(tuple(name for name in names if not asked or name in asked))
 
 
 def _notes(absent: Sequence[str], quick: bool) -> list[str]:
