@@ -114,7 +114,7 @@ class TextbookAdam(Adam):
 #    with one core.  Where that ends is measured on your machine (`minivae/nn/rehearsal.py`).
 #
 # With Numba (`pip install "minivae[fast]"`) idea 3 goes further: Adam's ten passes become one compiled loop, and so do
-# the pullbacks of relu and of the loss.  Numbers and formulas stay the same.
+# relu, the KL and the loss, both ways.  Numbers and formulas stay the same.
 
 # %%
 IDEAS = ("textbook, float64", "float32", "one exponential", "Adam in place", "gradients where they belong", "all cores")

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from minivae.backend import Array, Pullback, alike
+from minivae.fast import twin
 from minivae.ops import kernels
 from minivae.ops.kernels import fused
 
@@ -55,6 +56,7 @@ def standard_normal_log_prob(z: Array) -> tuple[Array, Pullback]:
 
 
 @fused(kernels.gaussian_kl)
+@twin
 def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
     """KL( N(μ, σ²) ‖ N(0, I) ) = ½ Σ (μ² + σ² − log σ² − 1)        (B, Z) (B, Z) -> (B,)
 

@@ -21,6 +21,7 @@ GREY_LEVEL = 1.0 / 255.0        # between two levels of an 8-bit image in [0, 1]
 
 
 @fused(kernels.bernoulli_nll)
+@twin
 def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     """−log p(x) = Σ softplus(a) − x a,   p = sigmoid(a)        (B, X) -> (B,)
 
@@ -34,7 +35,6 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     e += 1.0
     nll += sum_of_logs(e)
 
-    @twin("bernoulli_nll_pullback", e, logits, x)
     def pullback(dnll: Array) -> Array:               # ∂/∂a = sigmoid(a) − x
         dlogits = np.reciprocal(e)                    # sigmoid(|a|)
         np.subtract(logits < 0, dlogits, out=dlogits)
@@ -65,8 +65,8 @@ def bernoulli_nll_of_draws(logits: Array, *, x: Array) -> Array:
 
 
 def _sum(x: Array) -> Array:
-    """Σ x over the pixels        (B, X) -> (B,)        (einsum is three times as fast as sum along short rows)"""
-    return np.einsum("bx->b", x)
+    """Σ x over the pixels        (B, X) -> (B,)        (a product is three times as fast as sum along short rows)"""
+    return x @ np.ones_like(x, shape=x.shape[1:])
 
 
 def _dot(x: Array, y: Array) -> Array:

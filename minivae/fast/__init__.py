@@ -2,12 +2,13 @@
 
 NumPy computes an expression operation by operation, and each reads and writes whole arrays, though the arithmetic
 between would have cost next to nothing.  A compiled loop reads every number once.  The plain forms stay where they are,
-for the reader and for whoever has no Numba; `twin` puts a loop beside one:
+for the reader and for whoever has no Numba; `twin` puts loops beside one:
 
-    @twin("tanh_pullback", y)
-    def pullback(dy): ...                # with Numba loops.tanh_pullback(y, dy) answers; here the formula is read
+    @twin
+    def tanh(x): ...                     # with Numba loops.tanh answers; here the formula is read
 
     loops    the loops, as Numba compiles them, once: they are kept on the disk for the next run
+    lstm     an LSTM's
     inner    NumPy's own loops, tanh's or a product's, for those that need one in their midst
 
 The interpreter serves one thread at a time, and whoever comes back from a short call to NumPy waits for it.  A compiled
@@ -23,35 +24,39 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minivae.backend import Array
 
-LEAST = 2**13              # numbers: for fewer NumPy's few calls take no longer
+Op = TypeVar("Op", bound=Callable[..., Any])
+LEAST = 2**10              # numbers: of fewer, NumPy's few calls take no longer
 
 
-def twin(name: str, *kept: Array) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
-    """Beside a plain pullback of one cotangent: where it can, `loops.<name>(*kept, dy)` answers for it."""
-    loops = compiled(*kept)
-    if loops is None:
-        return _plain
+def twin(plain: Op) -> Op:
+    """Beside a plain op of one output: where it can, the loop of its name answers for it.
 
-    def beside(plain: Callable[..., Array]) -> Callable[..., Array]:
-        def pullback(dy: Array) -> Array:
-            return getattr(loops, name)(*kept, dy) if _plain_memory(kept[0].dtype, dy) else plain(dy)
+    The plain form is still there, as `op.__wrapped__`.
+    """
+    @wraps(plain)
+    def op(*inputs: Any, **constants: Any) -> Any:
+        loops = compiled(*inputs, *constants.values())
+        if loops is None:
+            return plain(*inputs, **constants)
+        y, pull = getattr(loops, plain.__name__)(*inputs, **constants)
+        return y, lambda dy: pull(_laid_out(dy, y))
 
-        return pullback
-
-    return beside
+    return op  # type: ignore[return-value]
 
 
-def _plain(pullback: Callable[..., Array]) -> Callable[..., Array]:
-    """As it is."""
-    return pullback
+def _laid_out(dy: Array, y: Array) -> Array:
+    """dy, in memory as y: itself, mostly"""
+    if _plain_memory(y.dtype, dy) and dy.shape == y.shape:
+        return dy
+    return np.ascontiguousarray(np.broadcast_to(dy, y.shape), y.dtype)
 
 
 def compiled(*arrays: Array) -> ModuleType | None:

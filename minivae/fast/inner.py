@@ -61,16 +61,33 @@ def within(formula: Callable[..., None]) -> Any:
     return njit(error_model="numpy")(formula)
 
 
+def loop(formula: Callable[..., None]) -> Any:
+    """Compiled when it is first called, for the dtypes it is called with; other threads may run meanwhile."""
+    try:
+        return njit(nogil=True, error_model="numpy", cache=True)(formula)
+    except RuntimeError:                              # neither beside this file nor at home may anything be kept
+        return njit(nogil=True, error_model="numpy")(formula)
+
+
 @within
-def unary(loop, x, y):                                                         # type: ignore[no-untyped-def]
+def unary(f, x, y):                                                            # type: ignore[no-untyped-def]
     """y = f(x), both without gaps"""
     args, size, steps = np.empty(2, np.intp), np.empty(1, np.intp), np.empty(2, np.intp)
     args[0], args[1], size[0], steps[0], steps[1] = x.ctypes.data, y.ctypes.data, x.size, x.itemsize, y.itemsize
-    _call(loop[0], args.ctypes.data, size.ctypes.data, steps.ctypes.data, loop[1])
+    _call(f[0], args.ctypes.data, size.ctypes.data, steps.ctypes.data, f[1])
 
 
 @within
-def matmul(loop, a, b, y):                                                     # type: ignore[no-untyped-def]
+def total(add, x, y):                                                          # type: ignore[no-untyped-def]
+    """y = Σ x, without gaps, as NumPy sums along the last axis: the loop of np.add, told to write it all to y (1,)"""
+    args, size, steps = np.empty(3, np.intp), np.empty(1, np.intp), np.empty(3, np.intp)
+    y[0], args[0], args[1], args[2], size[0] = 0.0, y.ctypes.data, x.ctypes.data, y.ctypes.data, x.size
+    steps[0], steps[1], steps[2] = 0, x.itemsize, 0
+    _call(add[0], args.ctypes.data, size.ctypes.data, steps.ctypes.data, add[1])
+
+
+@within
+def matmul(product, a, b, y):                                                  # type: ignore[no-untyped-def]
     """y = a b        (n, M, K) (n, K, F) -> (n, M, F), as far apart as they like; or a (M, K), for all n"""
     args, sizes, steps = np.empty(3, np.intp), np.empty(4, np.intp), np.empty(9, np.intp)
     args[0], args[1], args[2] = a.ctypes.data, b.ctypes.data, y.ctypes.data
@@ -79,4 +96,4 @@ def matmul(loop, a, b, y):                                                     #
     steps[3], steps[4] = a.strides[-2], a.strides[-1]
     steps[5], steps[6] = b.strides[-2], b.strides[-1]
     steps[7], steps[8] = y.strides[-2], y.strides[-1]
-    _call(loop[0], args.ctypes.data, sizes.ctypes.data, steps.ctypes.data, loop[1])
+    _call(product[0], args.ctypes.data, sizes.ctypes.data, steps.ctypes.data, product[1])

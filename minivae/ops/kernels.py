@@ -139,13 +139,13 @@ def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
 
 
 def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
-    """Σ softplus(a) − x a        (B, X) -> (B,)        2 launches, plain 22"""
+    """Σ softplus(a) − x a        (B, X) -> (B,)        2 launches, plain 24"""
     alike(logits=logits, x=x)
     return BERNOULLI_NLL(logits, x), lambda dnll: BERNOULLI_NLL_PULLBACK(logits, x, dnll[:, None])
 
 
 def bernoulli_nll_of_draws(logits: Array, *, x: Array) -> Array:
-    """Its value for L draws of every image        (L·B, X) (B, X) -> (L·B,)        2 launches, plain 17"""
+    """Its value for L draws of every image        (L·B, X) (B, X) -> (L·B,)        2 launches, plain 19"""
     alike(x=x, logits=logits[:len(x)])
     return BERNOULLI_NLL(logits, array_module(x).tile(x, (len(logits) // len(x), 1)))
 

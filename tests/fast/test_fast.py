@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import json
 import warnings
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,16 +68,20 @@ def laid_out(a, how):
 
 
 LAYOUTS = ("rows", "columns", "every second", "reversed", "a row for all")
-PULLBACKS = {
-    "relu_pullback": lambda x, dy: ops.relu(x)[1](dy),
-    "tanh_pullback": lambda x, dy: ops.tanh(x)[1](dy),
-    "bernoulli_nll_pullback": lambda x, dy: D.bernoulli_nll(x, x=np.abs(x) % 1.0)[1](first_of_rows(dy)),
+OPS = {                                                # op, from (x, other numbers)
+    "relu": lambda x, other: ops.relu(x),
+    "tanh": lambda x, other: ops.tanh(x),
+    "gaussian_kl": lambda x, other: D.gaussian_kl(x, other),
+    "bernoulli_nll": lambda x, other: D.bernoulli_nll(x, x=np.abs(other) % 1.0),
 }
 
 
-def first_of_rows(dy):
-    """(B, X) -> (B,), without gaps if dy has none."""
-    return dy[:, 0].copy() if dy.flags.c_contiguous else dy[:, 0]
+def both_ways(name, x, other, dy):
+    """An op's value, and what its pullback gives: once more, too, for it may be asked twice"""
+    y, pull = OPS[name](x, other)
+    dy = dy if y.ndim == dy.ndim else dy[..., 0].copy() if dy.flags.c_contiguous else dy[..., 0]
+    once, twice = pull(dy), pull(dy)
+    return [y, *(once if isinstance(once, tuple) else [once]), *(twice if isinstance(twice, tuple) else [twice])]
 
 
 def numbers(shape, dtype, rng):
@@ -86,17 +90,51 @@ def numbers(shape, dtype, rng):
         return np.where(rng.random(shape) < 0.2, rng.choice(HARD, shape), x).astype(dtype)
 
 
+def tame(shape, dtype, rng):
+    return rng.standard_normal(shape).astype(dtype)
+
+
 @numba
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", PULLBACKS)
+@pytest.mark.parametrize("name", OPS)
 @np.errstate(all="ignore")
-def test_a_pullback_is_the_plain_one(name, dtype, layout, loops, monkeypatch):
+def test_an_op_is_the_plain_one(name, dtype, layout, loops, monkeypatch):
     rng = np.random.default_rng(0)
-    for shape in SHAPES:
-        x, dy = numbers(shape, dtype, rng), numbers(shape, dtype, rng)
-        for inputs in ((x, laid_out(dy, layout)), (laid_out(x, layout), dy)):
-            same(PULLBACKS[name](*inputs), plainly(monkeypatch, lambda inputs=inputs: PULLBACKS[name](*inputs)))
+    for draw in (numbers, tame):
+        for shape in SHAPES:
+            x, other, dy = (draw(shape, dtype, rng) for _ in range(3))
+            for inputs in ((x, other, laid_out(dy, layout)), (laid_out(x, layout), other, dy)):
+                plain = plainly(monkeypatch, lambda inputs=inputs: both_ways(name, *inputs))
+                for ours, theirs in zip(both_ways(name, *inputs), plain, strict=True):
+                    same(ours, theirs)
+
+
+@numba
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_an_op_of_any_shape_is_the_plain_one(name, loops, monkeypatch):
+    rng = np.random.default_rng(0)
+    for shape in ((7,), (2, 3, 5), (2, 3, 4, 5)):
+        inputs = [tame(shape, np.float32, rng) for _ in range(3)]
+        plain = plainly(monkeypatch, lambda inputs=inputs: both_ways(name, *inputs))
+        for ours, theirs in zip(both_ways(name, *inputs), plain, strict=True):
+            same(ours, theirs)
+
+
+@numba
+def test_what_comes_back_is_laid_out_as_the_value(loops):
+    """One number for all, or of another precision."""
+    x = np.array([[-1.0, 2.0, 3.0]], np.float32)
+    for dy in (2.0, np.float32(2.0), np.array([2.0]), np.full((1, 3), 2.0)):
+        same(ops.relu(x)[1](dy), np.array([[0.0, 2.0, 2.0]], np.float32))
+
+
+@numba
+def test_a_wrong_input_is_named_by_a_loop_too(loops):
+    with pytest.raises(ValueError, match=r"logvar: got shape \(2, 3\), expected \(2, 4\)"):
+        D.gaussian_kl(np.ones((2, 4)), np.ones((2, 3)))
+    with pytest.raises(TypeError, match="x: got dtype float64, expected float32"):
+        D.bernoulli_nll(np.ones((2, 4), np.float32), x=np.ones((2, 4)))
 
 
 @numba
@@ -153,6 +191,9 @@ def test_what_is_numpys_own_is_numpys_own(dtype, loops):
             y = np.empty_like(x)
             inner.unary(inner.inner(ufunc, dtype), x, y)
             same(y, ufunc(x))
+        y = np.empty(1, dtype)
+        inner.total(inner.inner(np.add, dtype), x, y)
+        same(y[0], x[None].sum(axis=-1)[0])
     for n, M, K, F in ((1, 1, 1, 1), (4, 3, 5, 7), (4, 16, 128, 128), (2, 200, 300, 40)):
         a, b, wide = rng.normal(size=(n, M, K)), rng.normal(size=(n, F, K)), np.empty((n, M, F + 1), dtype)
         a, b, y = a.astype(dtype), b.astype(dtype).swapaxes(1, 2), wide[:, :, :F]
@@ -171,24 +212,32 @@ def test_a_numpy_that_is_made_otherwise_is_named(loops, monkeypatch):
 
 @numba
 def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
-    offered = {name for name, f in vars(loops).items() if callable(f) and getattr(f, "__module__", "") == loops.__name__
-               and not name.startswith("_")} - {"compile_all", "loop"}
-    assert offered == {*PULLBACKS, "adam", "lstm_go", "lstm_heard"}
+    offered = {name for name, f in vars(loops).items() if isinstance(f, FunctionType) and not name.startswith("_")
+               and f.__module__ in ("minivae.fast.loops", "minivae.fast.lstm")} - {"compile_all"}
+    assert offered == {*OPS, "adam", "lstm_go", "lstm_heard"}
     used = []
-    spy = SimpleNamespace(**{name: lambda *a, name=name, **o: used.append(name) for name in offered})
+
+    def spied(name):
+        def loop(*a, **o):
+            used.append(name)
+            return a[0], None
+
+        return loop
+
+    spy = SimpleNamespace(**{name: spied(name) for name in offered})
     monkeypatch.setattr(fast, "_loops", lambda: spy)
     x = np.ones((3, 5), np.float32)
-    for pullback in PULLBACKS.values():
-        pullback(x, x)
+    for op in OPS.values():
+        op(x, x)
     adam = Adam()
     adam.steps = 1
     adam.update(*np.ones((5, 9)), lr=1e-3)
     (h, c), pullback = ops.lstm(*lstm_parts(1, 2, 3, 4, np.float32)[0])
     pullback(h, c)
-    assert used == [*PULLBACKS, "adam", "lstm_go", "lstm_heard"]
+    assert used == [*OPS, "adam", "lstm_go", "lstm_heard"]
     monkeypatch.setattr(fast, "LEAST", 16)             # for so few it is not worth it
-    ops.relu(x)[1](x)
-    assert len(used) == 6
+    ops.relu(x)
+    assert len(used) == 7
 
 
 def trained(threads):
