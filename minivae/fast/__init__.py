@@ -23,7 +23,9 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, wraps
 from types import ModuleType
 from typing import Any, TypeVar
@@ -33,6 +35,7 @@ import numpy as np
 from minivae.backend import Array
 
 Op = TypeVar("Op", bound=Callable[..., Any])
+_asked = ContextVar("whether loops are asked", default=True)        # which a team's threads take over
 LEAST = 2**10              # numbers: of fewer, NumPy's few calls take no longer
 
 
@@ -59,9 +62,19 @@ def _laid_out(dy: Array, y: Array) -> Array:
     return np.ascontiguousarray(np.broadcast_to(dy, y.shape), y.dtype)
 
 
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Inside, the plain forms answer: NumPy says where a number overflows, a loop does not."""
+    before = _asked.set(False)
+    try:
+        yield
+    finally:
+        _asked.reset(before)
+
+
 def compiled(*arrays: Array) -> ModuleType | None:
     """The compiled loops, if they can work on these arrays and it pays; else None."""
-    pays = _wanted() and arrays[0].size >= LEAST and arrays[0].dtype in (np.float32, np.float64)
+    pays = _asked.get() and _wanted() and arrays[0].size >= LEAST and arrays[0].dtype in (np.float32, np.float64)
     return _loops() if pays and _plain_memory(arrays[0].dtype, *arrays) else None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from minivae.backend import Generator, rng_state
 from minivae.batch import Batch
+from minivae.fast import plainly
 from minivae.nn import Model
 
 
@@ -72,7 +73,7 @@ class Guard:
     def _first_op(self, batch: Batch) -> str | None:
         """Repeat a step with floating-point errors raised: the innermost frame of ours is the op."""
         try:
-            with np.errstate(over="raise", invalid="raise", divide="raise"):
+            with plainly(), np.errstate(over="raise", invalid="raise", divide="raise"):
                 self.model.train_step(batch, self.noise)
         except FloatingPointError as error:
             frames = traceback.extract_tb(error.__traceback__)

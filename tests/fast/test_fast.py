@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import re
 import warnings
 from types import FunctionType, SimpleNamespace
 
@@ -12,8 +13,10 @@ from conftest import python
 
 from minivae import distributions as D
 from minivae import fast, ops
+from minivae.batch import Batch
 from minivae.nn import Adam
 from minivae.parallel import Team, lent
+from minivae.runs import Guard
 from minivae.variants import VAEConfig
 
 HERE = importlib.util.find_spec("numba") is not None
@@ -254,6 +257,20 @@ def trained(threads):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_run_is_the_same_with_and_without(threads, loops, monkeypatch):
     np.testing.assert_array_equal(trained(threads), plainly(monkeypatch, lambda: trained(threads)))
+
+
+@numba
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_first_cause_of_a_nan_is_named_all_the_same(threads, loops):
+    """A loop overflows in silence: so the guilty step is repeated by NumPy."""
+    model = VAEConfig(784, (64,), 20).build()
+    model.workers.rows_each = 1
+    model.workers.hire(threads)
+    model.arena.parameters["encoder.logvar.b"].value[...] = 100.0
+    x = np.random.default_rng(0).random((128, 784), np.float32)
+    said = Guard(model, np.random.default_rng(1)).blame([(1, Batch(x=x))])
+    assert re.match(r"step 1: overflow encountered in exp, in gaussian_kl \(gaussian\.py:\d+\): var = np\.exp", said)
+    assert fast.compiled(x) is loops                   # which is over then
 
 
 def test_without_numba_nothing_is_said(forgetful):
