@@ -66,7 +66,7 @@ class Inline:
 def bernoulli(logits: Array, x: Array, dnll: Array) -> tuple[Array, Array]:
     """distributions.bernoulli_nll and its pullback in one go: −log p(x), and its gradient"""
     e = np.abs(logits)
-    nll = 0.5 * e @ np.ones_like(e[0]) - ((x - 0.5)[:, None] @ logits[:, :, None])[:, 0, 0]
+    nll = 0.5 * (e @ np.ones_like(e[0])) - ((x - 0.5)[:, None] @ logits[:, :, None])[:, 0, 0]
     np.exp(np.negative(e, out=e), out=e)
     e += 1.0
     nll += sum_of_logs(e)
