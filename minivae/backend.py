@@ -124,6 +124,14 @@ def alike(**arrays: Array) -> None:
             raise TypeError(f"{name}: lives on {where}, expected {here}, the device of {first}")
 
 
+def alike_rows(**arrays: Array) -> None:
+    """Raise unless all named arrays are (B, X), a row for each example, of the same shape, dtype and device."""
+    name, a = next(iter(arrays.items()))
+    if a.ndim != 2:
+        raise ValueError(f"{name}: got shape {a.shape}, expected two axes, a row for each example")
+    alike(**arrays)
+
+
 def at_least_one(**sizes: int) -> None:
     """Raise ValueError, naming it, if one of these sizes or counts is below 1."""
     for name, size in sizes.items():

@@ -7,7 +7,7 @@ import pytest
 import standin
 from conftest import python
 
-from minivae.backend import DeviceError, alike, array_module, device, device_of, rng_state, to_numpy
+from minivae.backend import DeviceError, alike, alike_rows, array_module, device, device_of, rng_state, to_numpy
 
 F32, F64 = np.zeros((2, 3), np.float32), np.zeros((2, 3))
 
@@ -99,6 +99,15 @@ def test_alike_says_which_array_is_not(cupy_standin):
             (cupy_standin.asarray(F32), TypeError, "eps: lives on cuda, expected cpu, the device of mean")):
         with pytest.raises(error, match=said):
             alike(mean=F32, logvar=F32, eps=other)
+
+
+def test_alike_rows_wants_a_row_for_each_example():
+    alike_rows(mean=F32, logvar=F32.copy())
+    for mean in (F32[0], F32[None]):
+        with pytest.raises(ValueError, match=r"mean: got shape \(.*3,?\), expected two axes, a row for each example"):
+            alike_rows(mean=mean, logvar=mean)
+    with pytest.raises(ValueError, match=r"logvar: got shape \(1, 3\), expected \(2, 3\), the shape of mean"):
+        alike_rows(mean=F32, logvar=F32[:1])
 
 
 def test_a_file_mapped_into_memory_lives_on_the_cpu(tmp_path):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, alike
+from minivae.backend import Array, Pullback, alike_rows
 from minivae.ops import log_softmax
 
 
 def expectation(logits: Array, values: Array) -> tuple[Array, Pullback]:
     """E_q[v] = Σ_y q(y) v(y),   q = softmax(a)        (B, C) (B, C) -> (B,)"""
-    alike(logits=logits, values=values)
+    alike_rows(logits=logits, values=values)
     q = np.exp(log_softmax(logits)[0])
     mean = (q * values).sum(axis=-1)
 
@@ -30,6 +30,7 @@ def categorical_kl(logits: Array, *, log_prior: Array) -> tuple[Array, Pullback]
     Under the uniform p it is log C less the entropy of q.
     Raises ValueError if the shapes do not fit.
     """
+    alike_rows(logits=logits)
     if log_prior.shape != logits.shape[-1:]:
         raise ValueError(f"log_prior: got shape {log_prior.shape}, expected {logits.shape[-1:]}, "
                          "a number for each class")

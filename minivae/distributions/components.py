@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from minivae.backend import Array, Pullback
+from minivae.backend import Array, Pullback, alike_rows
 from minivae.distributions.categorical import categorical_kl, expectation
 from minivae.distributions.gaussian import LOG_2PI
 
@@ -39,6 +39,7 @@ def components_kl(mean_q: Array, logvar_q: Array, mean: Array, logvar: Array) ->
     All four are differentiated.  One component at a time it is `gaussian_kl_between`.
     Raises ValueError if the shapes do not fit.
     """
+    alike_rows(mean_q=mean_q, logvar_q=logvar_q)
     _per_example(mean_q, mean, logvar)
     precision = np.exp(-logvar)
     ratio = np.exp(logvar_q[:, None] - logvar)                                        # σq² / σ²

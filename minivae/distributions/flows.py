@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, alike
+from minivae.backend import Array, Pullback, alike_rows
 from minivae.ops import softplus
 
 Mapped = tuple[Array, Array]           # y and logdet
@@ -25,7 +25,7 @@ STILL = math.log(math.e - 1.0)         # softplus(STILL) = 1: where a planar map
 
 def affine(z: Array, mean: Array, logvar: Array) -> tuple[Mapped, Pullback]:
     """y = μ + σ z,   log |det| = ½ Σ log σ²: the reparameterization of chapter 9        (B, Z) ×3 -> (B, Z) (B,)"""
-    alike(z=z, mean=mean, logvar=logvar)
+    alike_rows(z=z, mean=mean, logvar=logvar)
     std = np.exp(0.5 * logvar)
     scaled = std * z
 
@@ -41,7 +41,7 @@ def couple(z: Array, raw: Array, shift: Array) -> tuple[Mapped, Pullback]:
     One half of an affine coupling: `raw` and `shift` come from a network that has seen the other half only, which is
     handed on as it is; so the Jacobian is triangular.  |s| < 2 keeps one step from stretching space without bound.
     """
-    alike(z=z, raw=raw, shift=shift)
+    alike_rows(z=z, raw=raw, shift=shift)
     half = np.tanh(0.5 * raw)
     scale = np.exp(2.0 * half)
 
@@ -59,7 +59,9 @@ def planar(z: Array, u: Array, w: Array, b: Array, *, offset: float = 0.0) -> tu
     wᵀû = m(wᵀu) = softplus(wᵀu + offset) − 1.   Rezende and Mohamed 2015, appendix A.1, with offset 0.
     There m(0) = −0.31: with u = 0 space is still squeezed, and û grows like 1/‖w‖.  With offset STILL m(0) = 0.
     """
-    alike(z=z, u=u, w=w)
+    alike_rows(z=z, u=u, w=w)
+    if b.shape != (len(z), 1):
+        raise ValueError(f"planar: b has shape {b.shape}, expected {(len(z), 1)}")
     square = (w * w).sum(axis=1, keepdims=True) + 1e-12                               # ‖w‖²; we divide by it
     inner = (w * u).sum(axis=1, keepdims=True)
     rising, pull_rising = softplus(inner + offset)                                    # 1 + wᵀû
@@ -89,6 +91,7 @@ def chain(z: Array, *parameters: Array, maps: Sequence[tuple[Callable[..., Any],
     maps   (g, how many of the parameters are its own), in the order in which z goes through them
     Raises ValueError if the parameters are not as many as the maps take.
     """
+    alike_rows(z=z)
     if sum(n for _, n in maps) != len(parameters):
         raise ValueError(f"chain: got {len(parameters)} parameters, expected {sum(n for _, n in maps)} for these maps")
     logdet, pulls, left = np.zeros_like(z[:, 0]), [], parameters

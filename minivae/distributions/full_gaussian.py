@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, alike, array_module
+from minivae.backend import Array, Pullback, alike_rows, array_module
 from minivae.distributions.gaussian import LOG_2PI
 
 
@@ -35,7 +35,7 @@ def triangle(raw: Array, *, latents: int) -> tuple[Array, Pullback]:
 
 def reparameterize_full(mean: Array, L: Array, *, eps: Array) -> tuple[Array, Pullback]:
     """z = μ + L ε,   ε ~ N(0, I), so that Cov z = L Lᵀ        (B, Z) (B, Z, Z), eps (B, Z) -> (B, Z)"""
-    alike(mean=mean, eps=eps)
+    alike_rows(mean=mean, eps=eps)
     _fits("reparameterize_full", mean, L)
 
     def pullback(dz: Array) -> tuple[Array, Array]:   # ∂zᵢ/∂L_ij = εⱼ
@@ -46,6 +46,8 @@ def reparameterize_full(mean: Array, L: Array, *, eps: Array) -> tuple[Array, Pu
 
 def logdet(L: Array) -> tuple[Array, Pullback]:
     """log |det L| = Σ log L_ii        (B, Z, Z) -> (B,)"""
+    if L.ndim != 3 or L.shape[1] != L.shape[2]:
+        raise ValueError(f"logdet: L has shape {L.shape}, expected (B, Z, Z)")
     diagonal = np.diagonal(L, axis1=1, axis2=2)
 
     def pullback(dlog: Array) -> Array:               # ∂/∂L_ii = 1/L_ii
@@ -56,7 +58,7 @@ def logdet(L: Array) -> tuple[Array, Pullback]:
 
 def full_gaussian_log_prob(z: Array, mean: Array, L: Array) -> tuple[Array, Pullback]:
     """log N(z; μ, L Lᵀ) = −½ ‖L⁻¹ (z − μ)‖² − Σ log L_ii − ½ Z log 2π        (B, Z) (B, Z) (B, Z, Z) -> (B,)"""
-    alike(z=z, mean=mean)
+    alike_rows(z=z, mean=mean)
     _fits("full_gaussian_log_prob", z, L)
     L = np.tril(L)
     v = np.linalg.solve(L, (z - mean)[:, :, None])    # L v = z − μ
@@ -76,6 +78,7 @@ def full_gaussian_kl(mean: Array, L: Array) -> tuple[Array, Pullback]:
 
     ‖L‖² = tr L Lᵀ is the sum of the squares of its entries.
     """
+    alike_rows(mean=mean)
     _fits("full_gaussian_kl", mean, L)
     half_logdet, pull_logdet = logdet(L)
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, alike
+from minivae.backend import Array, Pullback, alike, alike_rows
 from minivae.fast import twin
 from minivae.ops import kernels
 from minivae.ops.kernels import fused
@@ -35,7 +35,7 @@ def reparameterize(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pu
 
 def gaussian_log_prob(z: Array, mean: Array, logvar: Array) -> tuple[Array, Pullback]:
     """log N(z; μ, σ²) = −½ Σ ( (z − μ)² / σ² + log σ² + log 2π )        (B, Z) ×3 -> (B,)"""
-    alike(z=z, mean=mean, logvar=logvar)
+    alike_rows(z=z, mean=mean, logvar=logvar)
     precision = np.exp(-logvar)
     offset = z - mean
 
@@ -49,6 +49,8 @@ def gaussian_log_prob(z: Array, mean: Array, logvar: Array) -> tuple[Array, Pull
 
 def standard_normal_log_prob(z: Array) -> tuple[Array, Pullback]:
     """log N(z; 0, I) = −½ Σ (z² + log 2π)        (B, Z) -> (B,)"""
+    alike_rows(z=z)
+
     def pullback(dlog: Array) -> Array:               # ∂/∂z = −z
         return -z * dlog[:, None]
 
@@ -62,7 +64,7 @@ def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
 
     Kingma and Welling 2013, appendix B.
     """
-    alike(mean=mean, logvar=logvar)
+    alike_rows(mean=mean, logvar=logvar)
     var = np.exp(logvar)
 
     def pullback(dkl: Array) -> tuple[Array, Array]:  # ∂/∂μ = μ,   ∂/∂log σ² = ½ (σ² − 1)
@@ -87,7 +89,7 @@ def gaussian_kl_between(mean_q: Array, logvar_q: Array, mean_p: Array, logvar_p:
 
     (B, Z) ×4 -> (B,).  All four are differentiated: the prior may be learned.
     """
-    alike(mean_q=mean_q, logvar_q=logvar_q, mean_p=mean_p, logvar_p=logvar_p)
+    alike_rows(mean_q=mean_q, logvar_q=logvar_q, mean_p=mean_p, logvar_p=logvar_p)
     precision = np.exp(-logvar_p)
     ratio = np.exp(logvar_q - logvar_p)               # σq² / σp²
     offset = mean_q - mean_p

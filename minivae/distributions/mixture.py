@@ -24,8 +24,8 @@ def gaussian_mixture_log_prob(z: Array, logits: Array, mean: Array, logvar: Arra
     of a single Gaussian, weighed by r.
     Raises ValueError if the shapes do not fit.
     """
-    K, Z = mean.shape
-    if logvar.shape != (K, Z) or logits.shape != (K,) or z.ndim != 2 or z.shape[1] != Z:
+    fits = mean.ndim == z.ndim == 2 and z.shape[1:] == mean.shape[1:]
+    if not fits or logvar.shape != mean.shape or logits.shape != mean.shape[:1]:
         shapes = ", ".join(map(str, (z.shape, logits.shape, mean.shape, logvar.shape)))
         raise ValueError(f"gaussian_mixture_log_prob: z, logits, mean, logvar have shapes {shapes}, "
                          "expected (B, Z), (K,), (K, Z), (K, Z)")

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from minivae.backend import Array, Generator, Pullback, alike, array_module
+from minivae.backend import Array, Generator, Pullback, alike_rows, array_module
 from minivae.distributions.gaussian import LOG_2PI
 from minivae.fast import twin
 from minivae.ops import kernels, softplus
@@ -28,7 +28,7 @@ def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     This is −Σ x log p + (1 − x) log(1 − p), exact at any logit: no probability is ever clipped.
     Normalised over x ∈ {0, 1}; for grey x ∈ [0, 1] it is the usual cross-entropy.
     """
-    alike(logits=logits, x=x)
+    alike_rows(logits=logits, x=x)
     e = np.abs(logits)                                # softplus(a) = log(1 + e^−|a|) + ½ (|a| + a)
     nll = 0.5 * _sum(e) - _dot(x - 0.5, logits)
     np.exp(np.negative(e, out=e), out=e)              # one exponential serves value and pullback
@@ -53,8 +53,8 @@ def bernoulli_nll_of_draws(logits: Array, *, x: Array) -> Array:
     Σ softplus(a) − x a = Σ log(1 + e^−|a|) + ½ |a| − (x − ½) a: all that x has to say is one product, no image is
     repeated, and what a pullback would need is written over.
     """
+    alike_rows(x=x, logits=logits[:len(x)])
     B, X = x.shape
-    alike(x=x, logits=logits[:B])
     e = np.abs(logits)
     nll = (logits.reshape(-1, B, X).swapaxes(0, 1) @ (0.5 - x)[:, :, None]).swapaxes(0, 1).reshape(-1)    # (B, L, 1)
     nll += 0.5 * _sum(e)
@@ -103,7 +103,7 @@ def gaussian_nll(mean: Array, logvar: Array, *, x: Array) -> tuple[Array, Pullba
 
     Mean and variance of every pixel are learned.
     """
-    alike(mean=mean, logvar=logvar, x=x)
+    alike_rows(mean=mean, logvar=logvar, x=x)
     precision = np.exp(-logvar)
     offset = mean - x
 
@@ -116,7 +116,7 @@ def gaussian_nll(mean: Array, logvar: Array, *, x: Array) -> tuple[Array, Pullba
 
 def gaussian_nll_shared(mean: Array, logvar: Array, *, x: Array) -> tuple[Array, Pullback]:
     """The same with one learned log σ² for all pixels        (B, X) () -> (B,)"""
-    alike(mean=mean, x=x)
+    alike_rows(mean=mean, x=x)
     if logvar.shape != ():
         raise ValueError(f"gaussian_nll_shared: logvar has shape {logvar.shape}, expected (), one number")
     precision = np.exp(-logvar)
@@ -136,7 +136,7 @@ def complex_gaussian_nll(logvar: Array, *, power: Array) -> tuple[Array, Pullbac
     A complex number whose real and imaginary part are Gaussians of variance v/2 each, and independent; its power |s|²
     is all that the density asks of it.  In sound: a frequency of a spectrogram.
     """
-    alike(logvar=logvar, power=power)
+    alike_rows(logvar=logvar, power=power)
     ratio = power * np.exp(-logvar)
 
     def pullback(dnll: Array) -> Array:               # ∂/∂log v = 1 − |s|²/v
@@ -150,7 +150,7 @@ def gaussian_nll_fixed(mean: Array, *, x: Array, std: float = 1.0) -> tuple[Arra
 
     Raises ValueError unless std > 0.
     """
-    alike(mean=mean, x=x)
+    alike_rows(mean=mean, x=x)
     if not std > 0:
         raise ValueError(f"gaussian_nll_fixed: std is {std}, expected a number > 0")
     precision = 1.0 / std**2
@@ -169,7 +169,7 @@ def gaussian_nll_optimal(mean: Array, *, x: Array, least: float = GREY_LEVEL**2 
     Rybkin et al. 2021 (σ-VAE).  σ̂² depends on every mean of the batch.  But it is where ∂/∂σ² of the summed
     nll vanishes: if all images count alike, the gradient is that of a σ held fixed (the envelope theorem).
     """
-    alike(mean=mean, x=x)
+    alike_rows(mean=mean, x=x)
     offset = mean - x
     squared = (offset * offset).mean()
     var = np.maximum(squared, least)
@@ -190,7 +190,7 @@ def discretized_logistic_nll(mean: Array, logscale: Array, *, x: Array,
     that the masses add up to 1.  Exact however far in the tails, because the difference can be factored:
     F(u₊) − F(u₋) = F(u₊) F(−u₋) (1 − e^(−bin/s)).   Kingma et al. 2016; Salimans et al. 2017 (PixelCNN++).
     """
-    alike(mean=mean, logscale=logscale, x=x)
+    alike_rows(mean=mean, logscale=logscale, x=x)
     if not 0 < bin <= 1:
         raise ValueError(f"discretized_logistic_nll: bin is {bin}, expected a number in (0, 1], such as 1/255")
     precision = np.exp(-logscale)
@@ -229,6 +229,7 @@ def categorical_nll(logits: Array, *, labels: Array) -> tuple[Array, Pullback]:
     Raises ValueError for labels of the wrong shape or kind, or (on the CPU: a look would wait for a GPU)
     outside the range.
     """
+    alike_rows(logits=logits)
     if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(f"categorical_nll: labels have shape {labels.shape} and dtype {labels.dtype}, "
                          f"expected ({logits.shape[0]},) integers")

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, alike
+from minivae.backend import Array, Pullback, alike_rows
 
 
 def reparameterize_rank_one(mean: Array, logvar: Array, u: Array, *, eps: Array) -> tuple[Array, Pullback]:
     """z = μ + R ε = μ + σ (ε − c t w),   σ = D^(−½),  w = σ u,  t = wᵀ ε        (B, Z) ×3, eps (B, Z) -> (B, Z)"""
-    alike(mean=mean, logvar=logvar, u=u, eps=eps)
+    alike_rows(mean=mean, logvar=logvar, u=u, eps=eps)
     std = np.exp(0.5 * logvar)
     w = std * u
     t, root = _dot(w, eps), np.sqrt(1.0 + _dot(w, w))
@@ -39,7 +39,7 @@ def reparameterize_rank_one(mean: Array, logvar: Array, u: Array, *, eps: Array)
 
 def rank_one_logdet(logvar: Array, u: Array) -> tuple[Array, Pullback]:
     """log |det R| = ½ log |C| = ½ (Σ log σ² − log(1 + s)),   s = Σ σ² u²        (B, Z) (B, Z) -> (B,)"""
-    alike(logvar=logvar, u=u)
+    alike_rows(logvar=logvar, u=u)
     var = np.exp(logvar)
     s = _dot(var * u, u)
 
@@ -55,7 +55,7 @@ def rank_one_kl(mean: Array, logvar: Array, u: Array) -> tuple[Array, Pullback]:
 
     tr C = Σ σ² − η Σ σ⁴ u².
     """
-    alike(mean=mean, logvar=logvar, u=u)
+    alike_rows(mean=mean, logvar=logvar, u=u)
     half_logdet, pull_logdet = rank_one_logdet(logvar, u)
     var = np.exp(logvar)
     scaled = var * u                                  # D⁻¹ u

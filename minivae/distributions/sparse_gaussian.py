@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minivae.backend import Array, Generator, Pullback, alike
+from minivae.backend import Array, Generator, Pullback, alike_rows
 from minivae.distributions.gaussian import LOG_2PI
 
 NEIGHBOURS = ((0, -1), (-1, -1), (-1, 0), (-1, 1))     # (down, right), from pixel i: the earlier ones
@@ -97,7 +97,7 @@ def _pairs(shape: tuple[int, int]) -> Iterator[tuple[int, tuple[slice, ...], tup
 
 
 def _check(mean: Array, below: Array, shape: tuple[int, int], **others: Array) -> None:
-    alike(mean=mean, **others)
+    alike_rows(mean=mean, **others)
     if mean.shape[1] != shape[0] * shape[1]:
         raise ValueError(f"mean: got shape {mean.shape}, expected (B, {shape[0] * shape[1]}) for images of "
                          f"{shape[0]}×{shape[1]}")

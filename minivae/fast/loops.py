@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, alike
+from minivae.backend import Array, Pullback, alike_rows
 from minivae.fast.inner import inner, loop, matmul, total, unary
 from minivae.fast.lstm import lstm_go, lstm_heard
 
@@ -142,7 +142,7 @@ def tanh(x: Array) -> tuple[Array, Pullback]:
 
 def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
     """½ Σ (μ² + σ² − log σ² − 1)        a call each way, plain seven and four"""
-    alike(mean=mean, logvar=logvar)
+    alike_rows(mean=mean, logvar=logvar)
     var, kl = np.empty_like(mean), np.empty_like(mean, shape=len(mean))
     _gaussian_kl(inner(np.exp, mean.dtype), inner(np.add, mean.dtype), mean, logvar, var, kl)
 
@@ -156,7 +156,7 @@ def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
 
 def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     """Σ softplus(a) − x a        a call each way, plain twenty and six"""
-    alike(logits=logits, x=x)
+    alike_rows(logits=logits, x=x)
     e, nll = np.empty_like(logits), np.empty_like(logits, shape=len(logits))
     _bernoulli_nll(*(inner(f, logits.dtype) for f in (np.matmul, np.exp, np.log)), logits, x, e, nll)
 

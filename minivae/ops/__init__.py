@@ -6,7 +6,8 @@ laws (tested for every op):
 - positional inputs are differentiated, keyword-only inputs are constants;
 - the pullback takes one cotangent per output and returns one per positional input, with that input's shape and dtype;
   it is linear in what it takes, and may be called twice;
-- inputs are never written; everything is computed in the inputs' dtype and on their device.
+- inputs are never written; everything is computed in the inputs' dtype and on their device;
+- an input that does not fit is refused, before anything is computed, by an error that says which, and what came.
 
 Where to look:
 

@@ -74,8 +74,10 @@ def embedding(table: Array, *, codes: Array) -> tuple[Array, Pullback]:
     """y = table[codes]: a row for each number        (K, D) and integers (…) -> (…, D)
 
     Numbers below 0 or from K on are nobody's: they are not looked for here (NumPy raises IndexError, or counts from the
-    end).
+    end).  Raises ValueError unless the table has two axes.
     """
+    if table.ndim != 2:
+        raise ValueError(f"embedding: table has shape {table.shape}, expected (K, D)")
     flat, (K, D) = codes.reshape(-1), table.shape
     few = K <= FEW_ROWS or array_module(table) is not np
 

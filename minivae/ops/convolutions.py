@@ -69,7 +69,7 @@ def conv_transpose2d(x: Array, W: Array, b: Array, *, stride: int = 1, padding: 
 
 def upsample(x: Array, *, factor: int = 2) -> tuple[Array, Pullback]:
     """Every pixel becomes factor × factor equal ones        (B, H, W, C) -> (B, f·H, f·W, C)"""
-    B, H, W, C = x.shape
+    B, H, W, C = _images("upsample", x)
 
     def pullback(dy: Array) -> Array:                      # a pixel was used factor² times: derivatives add
         return dy.reshape(B, H, factor, W, factor, C).sum(axis=(2, 4))
@@ -82,7 +82,7 @@ def average_pool(x: Array, *, factor: int = 2) -> tuple[Array, Pullback]:
 
     Raises ValueError unless factor divides H and W.
     """
-    B, H, W, C = x.shape
+    B, H, W, C = _images("average_pool", x)
     if H % factor or W % factor:
         raise ValueError(f"average_pool: images of {H}×{W} pixels do not divide by {factor}")
 
@@ -134,6 +134,12 @@ def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ..
         for u in range(k):
             x[:, t:t + stride * rows:stride, u:u + stride * columns:stride] += patches[:, :, :, t, u]
     return x[:, padding:padding + H, padding:padding + width].copy()
+
+
+def _images(name: str, x: Array) -> tuple[int, ...]:
+    if x.ndim != 4:
+        raise ValueError(f"{name}: x has shape {x.shape}, expected images (B, H, W, C)")
+    return x.shape
 
 
 def _check(name: str, x: Array, W: Array, b: Array, channels: str, stride: int, padding: int) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minivae.backend import Array, Pullback, alike, array_module
+from minivae.backend import Array, Pullback, alike, alike_rows, array_module
 
 Op = TypeVar("Op", bound=Callable[..., Any])
 
@@ -134,19 +134,19 @@ def reparameterize(mean: Array, logvar: Array, *, eps: Array) -> tuple[Array, Pu
 
 def gaussian_kl(mean: Array, logvar: Array) -> tuple[Array, Pullback]:
     """½ Σ (μ² + σ² − log σ² − 1)        (B, Z) (B, Z) -> (B,)        2 launches, plain 11"""
-    alike(mean=mean, logvar=logvar)
+    alike_rows(mean=mean, logvar=logvar)
     return GAUSSIAN_KL(mean, logvar), lambda dkl: GAUSSIAN_KL_PULLBACK(mean, logvar, dkl[:, None])
 
 
 def bernoulli_nll(logits: Array, *, x: Array) -> tuple[Array, Pullback]:
     """Σ softplus(a) − x a        (B, X) -> (B,)        2 launches, plain 24"""
-    alike(logits=logits, x=x)
+    alike_rows(logits=logits, x=x)
     return BERNOULLI_NLL(logits, x), lambda dnll: BERNOULLI_NLL_PULLBACK(logits, x, dnll[:, None])
 
 
 def bernoulli_nll_of_draws(logits: Array, *, x: Array) -> Array:
     """Its value for L draws of every image        (L·B, X) (B, X) -> (L·B,)        2 launches, plain 19"""
-    alike(x=x, logits=logits[:len(x)])
+    alike_rows(x=x, logits=logits[:len(x)])
     return BERNOULLI_NLL(logits, array_module(x).tile(x, (len(logits) // len(x), 1)))
 
 
