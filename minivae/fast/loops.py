@@ -25,6 +25,13 @@ def _adam(value, grad, m, s, beta1, beta2, eps, rate):                         #
 
 
 @loop
+def _rmsprop(value, grad, s, rho, rest, eps, lr):                              # type: ignore[no-untyped-def]
+    for i in range(value.size):
+        s[i] = s[i] * rho + grad[i] * grad[i] * rest
+        value[i] -= grad[i] / (np.sqrt(s[i]) + eps) * lr
+
+
+@loop
 def _relu(x, y):                                                               # type: ignore[no-untyped-def]
     zero = x.dtype.type(0.0)
     for i in range(x.size):
@@ -115,6 +122,12 @@ def adam(value: Array, grad: Array, m: Array, s: Array, *, beta1: float, beta2: 
     _adam(value, grad, m, s, T(beta1), T(beta2), T(eps), T(rate))
 
 
+def rmsprop(value: Array, grad: Array, s: Array, *, rho: float, eps: float, lr: float) -> None:
+    """θ and s of `nn.RMSProp`, in place        one pass, plain nine"""
+    T = value.dtype.type
+    _rmsprop(value, grad, s, T(rho), T(1.0 - rho), T(eps), T(lr))
+
+
 def relu(x: Array) -> tuple[Array, Pullback]:
     """y = max(x, 0)        a pass each way, plain one and two"""
     y = np.empty_like(x)
@@ -173,6 +186,7 @@ def compile_all() -> None:
     for dtype in (np.float32, np.float64):
         a = np.ones((1, 1), dtype)
         adam(a[0].copy(), a[0], a[0].copy(), a[0].copy(), beta1=0.9, beta2=0.999, eps=1e-8, rate=1e-3)
+        rmsprop(a[0].copy(), a[0], a[0].copy(), rho=0.9, eps=1e-8, lr=1e-3)
         for _, pull in (relu(a), tanh(a)):
             pull(a)
         for _, pull in (gaussian_kl(a, a), bernoulli_nll(a, x=a)):

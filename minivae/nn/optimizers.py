@@ -152,6 +152,9 @@ class RMSProp(Optimizer):
         self.rho, self.eps = _fraction("rho", rho), eps
 
     def update(self, value: Array, grad: Array, s: Array, scratch: Array, *, lr: float) -> None:
+        if loops := compiled(value, grad, s):
+            loops.rmsprop(value, grad, s, rho=self.rho, eps=self.eps, lr=lr)
+            return
         np.multiply(grad, grad, out=scratch)
         scratch *= 1.0 - self.rho
         s *= self.rho

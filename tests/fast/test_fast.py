@@ -14,7 +14,7 @@ from conftest import python
 from minivae import distributions as D
 from minivae import fast, ops
 from minivae.batch import Batch
-from minivae.nn import Adam
+from minivae.nn import Adam, RMSProp
 from minivae.parallel import Team, lent
 from minivae.runs import Guard
 from minivae.variants import VAEConfig
@@ -142,16 +142,16 @@ def test_a_wrong_input_is_named_by_a_loop_too(loops):
 @numba
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1, 7, 64, 10_001])
+@pytest.mark.parametrize("build", [Adam, RMSProp])
 @np.errstate(all="ignore")
-def test_adam_is_the_plain_one(size, dtype, loops):
-    rng = np.random.default_rng(size)
-    adam = Adam(1e-3)
-    value, grad, m, s = (numbers(size, dtype, rng) for _ in range(4))
-    vectors = [value, grad, m, np.abs(s)]
-    for adam.steps in (1, 2, 1000):
+def test_an_optimizer_is_the_plain_one(build, size, dtype, loops):
+    rng, optimizer = np.random.default_rng(size), build(1e-3)
+    value, grad, *moments, squares = (numbers(size, dtype, rng) for _ in range(2 + len(optimizer.moments)))
+    vectors = [value, grad, *moments, np.abs(squares)]
+    for optimizer.steps in (1, 2, 1000):
         one, two = [v.copy() for v in vectors], [v.copy() for v in vectors]
-        adam.update(*one, np.empty_like(value), lr=1e-3)
-        plainly(lambda two=two: adam.update(*two, np.empty_like(value), lr=1e-3))
+        optimizer.update(*one, np.empty_like(value), lr=1e-3)
+        plainly(lambda two=two: optimizer.update(*two, np.empty_like(value), lr=1e-3))
         for a, b in zip(one, two):
             same(a, b)
 
@@ -216,7 +216,7 @@ def test_a_numpy_that_is_made_otherwise_is_named(loops, monkeypatch):
 def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     offered = {name for name, f in vars(loops).items() if isinstance(f, FunctionType) and not name.startswith("_")
                and f.__module__ in ("minivae.fast.loops", "minivae.fast.lstm")} - {"compile_all"}
-    assert offered == {*OPS, "adam", "lstm_go", "lstm_heard"}
+    assert offered == {*OPS, "adam", "rmsprop", "lstm_go", "lstm_heard"}
     used = []
 
     def spied(name):
@@ -234,12 +234,13 @@ def test_the_loops_are_used_and_each_stands_in_these_tests(loops, monkeypatch):
     adam = Adam()
     adam.steps = 1
     adam.update(*np.ones((5, 9)), lr=1e-3)
+    RMSProp().update(*np.ones((4, 9)), lr=1e-3)
     (h, c), pullback = ops.lstm(*lstm_parts(1, 2, 3, 4, np.float32)[0])
     pullback(h, c)
-    assert used == [*OPS, "adam", "lstm_go", "lstm_heard"]
+    assert used == [*OPS, "adam", "rmsprop", "lstm_go", "lstm_heard"]
     monkeypatch.setattr(fast, "LEAST", 16)             # for so few it is not worth it
     ops.relu(x)
-    assert len(used) == 7
+    assert len(used) == len(OPS) + 4
 
 
 def trained(threads):
