@@ -7,7 +7,7 @@ laws (tested for every op):
 - the pullback takes one cotangent per output and returns one per positional input, with that input's shape and dtype;
   it is linear in what it takes, and may be called twice;
 - inputs are never written; everything is computed in the inputs' dtype and on their device;
-- an input that does not fit is refused, before anything is computed, by an error that says which, and what came.
+- where rows or images are meant, an input with an axis too many or too few is refused by an error that says what came.
 
 Where to look:
 

@@ -137,6 +137,7 @@ def _scatter(y: Array, W: Array, stride: int, padding: int, shape: tuple[int, ..
 
 
 def _images(name: str, x: Array) -> tuple[int, ...]:
+    """Raise unless x is (B, H, W, C); return its shape."""
     if x.ndim != 4:
         raise ValueError(f"{name}: x has shape {x.shape}, expected images (B, H, W, C)")
     return x.shape

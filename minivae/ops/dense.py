@@ -26,10 +26,10 @@ def linear(x: Array, W: Array, b: Array) -> tuple[Array, Pullback]:
 
     Raises ValueError if the shapes do not fit.
     """
-    if W.ndim != 2:
-        raise ValueError(f"linear: W has shape {W.shape}, expected (I, O)")
     if x.ndim != 2 or x.shape[1:] != W.shape[:1]:
         raise ValueError(f"linear: x has shape {x.shape}, expected (B, {W.shape[0]}) for W of shape {W.shape}")
+    if W.ndim != 2:
+        raise ValueError(f"linear: W has shape {W.shape}, expected (I, O)")
     if b.shape != W.shape[1:]:
         raise ValueError(f"linear: b has shape {b.shape}, expected ({W.shape[1]},) for W of shape {W.shape}")
 

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from minivae.gradient_table import case_named, cases
+from minivae.gradient_table import cases
 
 NUMBER_BY_NUMBER = {"relu", "leaky_relu", "hardtanh", "elu", "gelu", "tanh", "sigmoid", "softplus", "gated",
                     "free_bits", "capacity_gap", "reparameterize", "gaussian_kl_by_latent"}
@@ -26,7 +26,7 @@ def is_op(case) -> bool:
     return inspect.isfunction(case.function) and case.function.__module__.startswith(FOLDERS)
 
 
-ROWS = [case.name for case in cases() if is_op(case)]
+ROWS = [case for case in cases() if is_op(case)]
 
 
 def arrays(case) -> list[tuple[str | int, str]]:
@@ -52,19 +52,17 @@ def call(case, change, places):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-@pytest.mark.parametrize("name", ROWS)
-def test_an_input_of_the_wrong_shape_is_refused(name, change):
-    case = case_named(name)
+@pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
+def test_an_input_of_the_wrong_shape_is_refused(case, change):
     for place in [place for place, argument in arrays(case) if not is_free(case, argument)]:
         with pytest.raises(ValueError, match=re.escape(str(change(at(case, place)).shape))):
             call(case, change, {place})
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-@pytest.mark.parametrize("name", [name for name in ROWS if case_named(name).subject not in ANY])
-def test_and_so_are_all_together(name, change):
+@pytest.mark.parametrize("case", [case for case in ROWS if case.subject not in ANY], ids=lambda case: case.name)
+def test_and_so_are_all_together(case, change):
     """A vector where a batch is meant, or images that nobody has made rows of, with everything else to match."""
-    case = case_named(name)
     places = {place for place, _ in arrays(case)}
     shapes = {re.escape(str(change(at(case, place)).shape)) for place in places}
     with pytest.raises(ValueError, match="|".join(shapes)):
@@ -72,6 +70,6 @@ def test_and_so_are_all_together(name, change):
 
 
 def test_what_takes_any_shape_is_still_there():
-    subjects = {case_named(name).subject for name in ROWS}
+    subjects = {case.subject for case in ROWS}
     assert ANY | {op for op, _ in ANY_OF} <= subjects
     assert {"linear", "conv2d", "gaussian_kl", "bernoulli_nll"} <= subjects - ANY
