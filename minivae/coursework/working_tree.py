@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import py_compile
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,6 +18,22 @@ from tempfile import TemporaryDirectory
 
 LEFT_OUT = ("answers.bin", "handed_out.json", "visible.py", "test_assignment.py")
 FOLDERS_LEFT_OUT = ("coursework", "__pycache__")
+
+
+@contextmanager
+def workplace() -> Iterator[str]:
+    """A folder that holds whatever temporary files are made meanwhile, and is gone afterwards.
+
+    Ctrl-C in the midst of making a tree or of clearing it away leaves it behind, and so does a worker that is killed:
+    the whole folder goes when nobody works in it any more.
+    """
+    with TemporaryDirectory(prefix="minivae-grade-") as folder:
+        Path(folder).chmod(0o711)                      # students' users pass through to their trees, and list no others
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import tempfile
 import time
 import zipfile
 
@@ -160,12 +161,32 @@ def test_several_at_once_give_the_same(assignment, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_a_worker_that_dies_is_nobodys_fault(assignment, tmp_path, monkeypatch):
-    monkeypatch.setattr(classroom, "_begin", os._exit)                 # which wants one argument, and gets three
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    """Where temporary files go."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)     # what was read of it before
+    return tmp_path / "tmp"
+
+
+begin = classroom._begin
+
+
+def dies(*arguments):
+    """What a worker begins with, and what it has made by then is left."""
+    begin(*arguments)
+    tempfile.mkdtemp(prefix="minivae-work-")
+    os._exit(1)
+
+
+def test_a_worker_that_dies_is_nobodys_fault_and_leaves_nothing_behind(assignment, tmp_path, monkeypatch, scratch):
     submissions = hand_in(tmp_path / "in", anna=RIGHT, ben=WRONG)
-    assert grade(assignment, tmp_path / "out", submissions, "--jobs", "2") == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(classroom, "_begin", dies)
+        assert grade(assignment, tmp_path / "out", submissions, "--jobs", "2") == 1
     assert gradebook(tmp_path / "out") == {"anna": "", "ben": ""}
-    monkeypatch.undo()
+    assert list(scratch.iterdir()) == []
     assert grade(assignment, tmp_path / "out", submissions, "--jobs", "2", "--resume") == 0
     assert gradebook(tmp_path / "out") == {"anna": "3", "ben": "0"}
 
@@ -175,6 +196,16 @@ def test_no_submission_runs_as_another_ones_user(monkeypatch):
     monkeypatch.setattr(grading, "NOBODYS", range(50_000, 50_020))
     left = dict.fromkeys(map(str, range(20)), classroom.Work(Submission("", []), HandedIn(), ""))
     assert len({user for _, _, user in classroom.users(left)}) == 20
+
+
+def test_ctrl_c_in_the_midst_of_making_a_tree_leaves_nothing_behind(assignment, tmp_path, monkeypatch, scratch):
+    def stopped(*arguments, **options):
+        tempfile.mkdtemp(prefix="minivae-work-")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(classroom, "judge", stopped)
+    assert grade(assignment, tmp_path / "out", hand_in(tmp_path / "in", anna=RIGHT)) == 130
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent to a process group")
