@@ -92,7 +92,8 @@ ROWS = (
     Row("k", "step of an LSTM of 128 units that classifies 32 sentences of 30 words", SYSTEM, "lstm", hidden=(128,),
         latents=64, batch=32, steps=20),               # latents: numbers that stand for a word
     *_scaling(),
-    Row("overhead", "value and pullback against inline NumPy, as (a), one thread", ("minivae", "inline"), threads=1),
+    Row("overhead", "value and pullback against inline NumPy, as (a), one thread", ("minivae", "inline"), threads=1,
+        steps=15, bursts=60),                          # many short turns: a hundredth is less than a machine's moods
 )
 
 
