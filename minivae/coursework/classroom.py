@@ -21,7 +21,6 @@ from minivae.coursework.report import Report
 from minivae.coursework.roster import Submission
 from minivae.coursework.student import Limits
 from minivae.coursework.submission import HandedIn, handed_in
-from minivae.coursework.working_tree import workplace
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def grade_class(left: Mapping[str, Work], book: Gradebook, assignment: Assignmen
     """
     court = Court(assignment, starter, seed)
     jobs = min(jobs, len(left))
-    for report in side_by_side(left, court, jobs) if jobs > 1 else one_by_one(left, court):
+    for report in side_by_side(left, court, jobs) if jobs > 1 else (court.judge(*item) for item in users(left)):
         work = left[report.submission]
         who = work.submission
         report.mark, report.student, report.id, report.lms = work.mark, who.student, who.id, who.lms
@@ -112,44 +111,36 @@ class Court:
             return Report(name, self.assignment.name, self.seed, error=f"{type(error).__name__}: {error}")
 
 
-def one_by_one(left: Mapping[str, Work], court: Court) -> Iterator[Report]:
-    """Reports in their order, by this process."""
-    with workplace():
-        for item in users(left):
-            yield court.judge(*item)
-
-
 # ── workers ───────────────────────────────────────────────────────────────────────────────────
 
 
 def side_by_side(left: Mapping[str, Work], court: Court, jobs: int) -> Iterator[Report]:
     """Reports in the order in which they are known, by so many processes."""
-    with workplace() as place:
-        pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin,
-                                   (court.assignment.folder, court.starter, court.seed, place))
-        try:
-            waiting = {pool.submit(_judge, *item): item[0] for item in users(left)}
-            for future in as_completed(waiting):
-                try:
-                    yield future.result()
-                except Exception as error:             # a worker has died
-                    name = waiting[future]
-                    yield Report(name, court.assignment.name, court.seed, error=f"{type(error).__name__}: {error}")
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin,
+                               (court.assignment.folder, court.starter, court.seed, tempfile.gettempdir()))
+    try:
+        waiting = {pool.submit(_judge, *item): item[0] for item in users(left)}
+        for future in as_completed(waiting):
+            try:
+                yield future.result()
+            except Exception as error:                 # a worker has died
+                name = waiting[future]
+                yield Report(name, court.assignment.name, court.seed, error=f"{type(error).__name__}: {error}")
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 _court: Court | None = None
 _stopped = False
 
 
-def _begin(folder: Path, starter: Path, seed: int, place: str) -> None:
+def _begin(folder: Path, starter: Path, seed: int, temporary: str) -> None:
     """In a worker: read the assignment, and end when the parent does, if only by being killed.
 
-    place   where its temporary files go, for the parent to clear away
+    temporary   where its temporary files go: the parent clears them away
     """
     global _court
-    tempfile.tempdir = place
+    tempfile.tempdir = temporary
     _court = Court(Assignment.read(folder, seed), starter, seed)
     signal.signal(signal.SIGINT, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()

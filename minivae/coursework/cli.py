@@ -15,6 +15,7 @@ from minivae.console import readable
 from minivae.coursework.assignment import Assignment, AssignmentError, tasks_in
 from minivae.coursework.report import Result, plain, write
 from minivae.coursework.wire import WireError
+from minivae.coursework.working_tree import workplace
 
 OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
 ASSIGNMENTS = Path(__file__).parents[2] / "chapters" / "assignments"
@@ -83,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = parser().parse_args(arguments[1:] if arguments[:1] == ["course"] else arguments)
     try:
-        return COMMANDS[options.command](options)
+        with workplace():
+            return COMMANDS[options.command](options)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (AssignmentError, WireError, OSError) as error:

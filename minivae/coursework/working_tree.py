@@ -14,24 +14,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 LEFT_OUT = ("answers.bin", "handed_out.json", "visible.py", "test_assignment.py")
 FOLDERS_LEFT_OUT = ("coursework", "__pycache__")
 
 
 @contextmanager
-def workplace() -> Iterator[str]:
+def workplace() -> Iterator[None]:
     """A folder that holds whatever temporary files are made meanwhile, and is gone afterwards.
 
     Ctrl-C in the midst of making a tree or of clearing it away leaves it behind, and so does a worker that is killed:
-    the whole folder goes when nobody works in it any more.
+    the whole folder goes at the end of a command, when nobody works in it any more.
     """
-    with TemporaryDirectory(prefix="minivae-grade-") as folder:
+    with tempfile.TemporaryDirectory(prefix="minivae-course-") as folder:
         Path(folder).chmod(0o711)                      # students' users pass through to their trees, and list no others
         before, tempfile.tempdir = tempfile.tempdir, folder
         try:
-            yield folder
+            yield
         finally:
             tempfile.tempdir = before
 
@@ -39,7 +38,7 @@ def workplace() -> Iterator[str]:
 @contextmanager
 def laid_out(starter: Path, contents: Mapping[str, bytes], user: int | None = None) -> Iterator[Path]:
     """A fresh working tree with these files in it, for this process and that user to read; gone afterwards."""
-    with TemporaryDirectory(prefix="minivae-work-") as folder:
+    with tempfile.TemporaryDirectory(prefix="minivae-work-") as folder:
         work = Path(folder) / "work"
         work.mkdir()
         for file in _files(starter):
@@ -77,7 +76,7 @@ def _read(path: Path, changed: int) -> tuple[bytes, bytes]:
     """
     if path.suffix != ".py":
         return path.read_bytes(), b""
-    with TemporaryDirectory(prefix="minivae-pyc-") as folder:
+    with tempfile.TemporaryDirectory(prefix="minivae-pyc-") as folder:
         made = py_compile.compile(str(path), f"{folder}/a.pyc", quiet=2,
                                   invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
         return path.read_bytes(), Path(made).read_bytes() if made else b""
